@@ -299,4 +299,69 @@ mod tests {
         );
         assert_eq!(Tree::build(&keys, &[]).root(), [0; 16]);
     }
+
+    /// The value of a line `name  hex` of the document.
+    fn documented(name: &str) -> Vec<u8> {
+        let document = include_str!("../../docs/CODING.md");
+        let value = |line: &'static str| line.strip_prefix(name)?.strip_prefix(' ');
+        let digits = document
+            .lines()
+            .find_map(value)
+            .expect(name)
+            .trim()
+            .as_bytes();
+        let byte = |pair: &[u8]| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16);
+        digits.chunks(2).map(|pair| byte(pair).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_document_is_right() {
+        use crate::crypto::sign::{SigningKey, Verifier};
+        use crate::{coding::block::Code, wire::framing};
+
+        let payloads = ["payload 0", "payload 1", "payload 2"].map(documented);
+        let code = Code::new(2, 3).unwrap();
+        assert_eq!(code.row(2)[..2], [3, 2]);
+        let mut parity = [0; 4];
+        code.encode_parity(&[&payloads[0], &payloads[1]], 2, &mut parity)
+            .unwrap();
+        assert_eq!(parity[..], payloads[2]);
+
+        let signing_key = SigningKey::from_seed(documented("seed").try_into().unwrap());
+        let stream_key = signing_key.public();
+        assert_eq!(stream_key[..], documented("stream key"));
+
+        let keys = Keys::new(&stream_key);
+        assert_eq!(keys.leaf_key[..], documented("leaf key"));
+        assert_eq!(keys.node_key[..], documented("node key"));
+        let headers =
+            ["header 0", "header 1", "header 2"].map(|name| documented(name).try_into().unwrap());
+        let leaves = [0, 1, 2].map(|i| keys.leaf(&headers[i], &payloads[i]));
+        let tree = Tree::build(&keys, &leaves);
+        assert_eq!(
+            leaves.concat(),
+            ["leaf 0", "leaf 1", "leaf 2"].map(documented).concat()
+        );
+        assert_eq!(tree.nodes[4][..], documented("node 0 1"));
+        assert_eq!(tree.nodes[5][..], documented("node 2 3"));
+        assert_eq!(tree.root()[..], documented("root"));
+        for (index, name) in (0..).zip(["path 0", "path 1", "path 2"]) {
+            let mut path = [0; 32];
+            assert_eq!(tree.path(index, &mut path), 32);
+            assert_eq!(path[..], documented(name));
+        }
+
+        let parts: [&[u8]; 2] = [b"weir", &tree.root()];
+        let signature = signing_key.sign("weir v1 example", &parts);
+        assert_eq!(signature[..], documented("signature"));
+        let verifier = Verifier::new(&stream_key).unwrap();
+        assert_eq!(
+            verifier.verify("weir v1 example", &parts, &signature),
+            Ok(())
+        );
+
+        let mut frame = [0; 20];
+        let len = framing::encode(&documented("datagram"), &mut frame).unwrap();
+        assert_eq!(frame[..len], documented("frame"));
+    }
 }

@@ -1,10 +1,12 @@
 //! Datagrams over a byte stream, such as a serial line: COBS frames with a checksum, each ended by a zero byte.
 //!
 //! A frame is COBS (Cheshire and Baker, "Consistent Overhead Byte Stuffing", 1999) over the datagram and its CRC-32C
-//! (RFC 3720 appendix B.4) in little-endian order, then `00`. Inside a frame no byte is zero, so a receiver that joins late
-//! or loses bytes is back in step at the next zero. An empty datagram has no frame: its checksum is zero, and so four zeros
-//! that damage cut out of a longer frame would pass for it. The checksum finds what the line damages; what is hostile is for the
-//! layers that verify.
+//! (RFC 3720 appendix B.4) in little-endian order, then `00`. Inside a frame no byte is zero, so a receiver that joins
+//! late or loses bytes is back in step at the next zero. The checksum finds what the line damages; what is hostile is
+//! for the layers that verify.
+//!
+//! An empty datagram has no frame: its checksum is zero, and so four zeros that damage cuts out of a longer frame would
+//! pass for it.
 
 use crc::{CRC_32_ISCSI, Crc};
 
