@@ -2,4 +2,6 @@
 //! Every primitive is a library's; this layer only joins them.
 
 pub mod cookie;
+pub mod merkle;
 pub mod session;
+pub mod sign;

@@ -6,6 +6,7 @@ pub mod addr;
 pub mod chunk;
 pub mod datagram;
 pub mod descriptor;
+pub mod framing;
 pub mod message;
 pub mod seal;
 pub mod uri;
