@@ -1,1 +1,26 @@
-//! Layer `proto`.
+//! The engine: one sans-IO state machine, [`node::Node`], and the parts it is made of.
+
+pub mod book;
+pub mod bucket;
+pub mod card;
+pub mod config;
+pub mod node;
+pub mod peer;
+pub mod player;
+pub mod playout;
+pub mod preamble;
+pub mod source;
+pub mod stats;
+pub mod stream;
+pub mod transmit;
+
+mod control;
+mod forward;
+mod handshake;
+mod outbox;
+mod repair;
+mod stripes;
+mod upkeep;
+
+#[cfg(test)]
+mod tests;

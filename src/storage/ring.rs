@@ -137,6 +137,13 @@ impl<'s> Ring<'s> {
         true
     }
 
+    /// Replaces what is known of an open block (the source opens it before its root is known).
+    pub fn set_mark(&mut self, block: u64, mark: BlockMark) {
+        if let Some(row) = self.row_mut(block) {
+            row.mark = mark;
+        }
+    }
+
     /// Keeps the seal of the group `first..end` (whose rows are open) in one slot.
     pub fn keep_seal(&mut self, first: u64, end: u64, bytes: &[u8]) {
         let Some(slot) = self.take_slot(bytes.len(), end.saturating_sub(1)) else {

@@ -1,0 +1,110 @@
+//! A verified descriptor and what follows from it.
+
+use crate::coding::block::Code;
+use crate::crypto::sign::{SigningKey, Verifier};
+use crate::error::Malformed;
+use crate::limits::{
+    CHUNK_PREFIX_BYTES, IP_UDP_HEADER_BYTES, MAX_DESCRIPTOR_BYTES, MIN_SLOT_BYTES,
+};
+use crate::wire::chunk::payload_offset;
+use crate::wire::descriptor::{DOMAIN, Descriptor};
+
+/// A verified descriptor.
+pub struct Card {
+    /// What it says.
+    pub descriptor: Descriptor,
+    /// The erasure code of its shape.
+    pub code: Code,
+    bytes: [u8; MAX_DESCRIPTOR_BYTES],
+    len: usize,
+}
+
+impl Card {
+    /// Takes a descriptor from outside; refuses one that its stream's key did not sign.
+    pub fn verify(bytes: &[u8], verifier: &Verifier) -> Result<Self, Malformed> {
+        let (descriptor, signed, signature) = Descriptor::parse(bytes)?;
+        if descriptor.key != verifier.public() {
+            return Err(Malformed::Forged);
+        }
+        verifier.verify(DOMAIN, &[signed], &signature)?;
+        Self::assemble(descriptor, bytes)
+    }
+
+    /// Signs a descriptor.
+    pub fn sign(descriptor: Descriptor, key: &SigningKey) -> Result<Self, Malformed> {
+        let mut bytes = [0; MAX_DESCRIPTOR_BYTES];
+        let len = descriptor.write(&mut bytes).map_err(|_| Malformed::Long)?;
+        let signature = key.sign(DOMAIN, &[&bytes[..len]]);
+        let end = len + signature.len();
+        bytes
+            .get_mut(len..end)
+            .ok_or(Malformed::Long)?
+            .copy_from_slice(&signature);
+        Self::assemble(descriptor, &bytes[..end])
+    }
+
+    fn assemble(descriptor: Descriptor, signed: &[u8]) -> Result<Self, Malformed> {
+        let code = Code::new(descriptor.k, descriptor.n).map_err(|_| Malformed::Field)?;
+        let mut bytes = [0; MAX_DESCRIPTOR_BYTES];
+        bytes
+            .get_mut(..signed.len())
+            .ok_or(Malformed::Long)?
+            .copy_from_slice(signed);
+        Ok(Self {
+            descriptor,
+            code,
+            bytes,
+            len: signed.len(),
+        })
+    }
+
+    /// The signed bytes, to pass on.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Data chunks a block.
+    pub fn k(&self) -> usize {
+        usize::from(self.descriptor.k)
+    }
+
+    /// Chunks a block.
+    pub fn n(&self) -> usize {
+        usize::from(self.descriptor.n)
+    }
+
+    /// All stripes.
+    pub fn all_stripes(&self) -> u32 {
+        (((1u64) << self.descriptor.n) - 1) as u32
+    }
+
+    /// Where the payload begins in a chunk.
+    pub fn payload_offset(&self) -> usize {
+        payload_offset(self.descriptor.n)
+    }
+
+    /// Payload bytes of each chunk of a block of `length` media bytes.
+    pub fn payload_bytes(&self, length: u16) -> usize {
+        usize::from(length).div_ceil(self.k()).max(1)
+    }
+
+    /// Bytes a slot of the ring needs.
+    pub fn slot_bytes(&self) -> usize {
+        (self.payload_offset() + usize::from(self.descriptor.chunk_bytes)).max(MIN_SLOT_BYTES)
+    }
+
+    /// Bits a second that one copy of one stripe takes on the line, headers counted; at least 1.
+    pub fn stripe_bps(&self) -> u64 {
+        let media_bps = u64::from(self.descriptor.bitrate_bps) / self.k() as u64;
+        let group_bytes = media_bps * u64::from(self.descriptor.group_ms) / 8_000;
+        let payload = group_bytes.clamp(64, u64::from(self.descriptor.chunk_bytes).max(64));
+        let overhead = (IP_UDP_HEADER_BYTES + CHUNK_PREFIX_BYTES + self.payload_offset()) as u64;
+        (media_bps * (payload + overhead) / payload).max(1)
+    }
+
+    /// Whether blocks under both cards can share a ring.
+    pub fn same_shape(&self, other: &Self) -> bool {
+        let (a, b) = (&self.descriptor, &other.descriptor);
+        (a.k, a.n, a.chunk_bytes) == (b.k, b.n, b.chunk_bytes)
+    }
+}

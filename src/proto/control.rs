@@ -1,0 +1,406 @@
+//! What neighbours say, and what follows from it at once.
+
+use super::node::{Down, Event, Job, Node, StreamId};
+use super::peer::{Due, Link, PeerId};
+use super::stream::{Sealed, bits};
+use crate::error::Malformed;
+use crate::limits::MAX_DATAGRAM_BYTES;
+use crate::time::{Instant, Span};
+use crate::wire::addr::Addr;
+use crate::wire::chunk::ChunkId;
+use crate::wire::message::{Message, Reason, Standing, Wanted};
+
+/// A subscription that is not renewed ends after this long.
+const LEASE: Span = Span::from_s(8);
+
+/// Most seals handed to a newcomer, and most blocks' seals one request can ask for.
+const MAX_SEALS_ASKED: u16 = 64;
+
+impl Node<'_> {
+    pub(super) fn on_control(
+        &mut self,
+        now: Instant,
+        from: Addr,
+        session: u64,
+        nonce: u64,
+        header: &[u8],
+        sealed: &[u8],
+    ) -> Result<(), Malformed> {
+        let Some(id) = self.peers.by_session(session) else {
+            self.stats.stray += 1;
+            return Ok(());
+        };
+        let mut plain = [0; MAX_DATAGRAM_BYTES];
+        let Some(peer) = self.peers.get_mut(id) else {
+            return Ok(());
+        };
+        let len = peer.keys.open(nonce, header, sealed, &mut plain)?;
+        peer.heard_at = now;
+        peer.unanswered = 0;
+        peer.rx_bytes += (header.len() + sealed.len()) as u64;
+        self.confirmed(session);
+        self.note_address(now, id, from);
+        let mut rest = &plain[..len];
+        while !rest.is_empty() {
+            let (message, tail) = Message::take(rest)?;
+            rest = tail;
+            self.on_message(now, id, &message)?;
+        }
+        Ok(())
+    }
+
+    /// A neighbour heard from a new address is asked there for a Pong before anything is sent to it.
+    fn note_address(&mut self, now: Instant, id: PeerId, from: Addr) {
+        let token = self.rng.next_u64() as u32;
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if peer.addr == from {
+            peer.moving_to = None;
+        } else if peer.moving_to.is_none_or(|(addr, _)| addr != from) {
+            peer.moving_to = Some((from, token));
+            peer.ping = Some((token, now));
+            peer.ping_due = true;
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        message: &Message<'_>,
+    ) -> Result<(), Malformed> {
+        match message {
+            Message::Ping { token } => {
+                if let Some(peer) = self.peers.get_mut(id) {
+                    peer.pong = Some(*token);
+                }
+            }
+            Message::Pong { token } => self.on_pong(now, id, *token),
+            Message::Bye { .. } => self.drop_peer(now, id, Down::Bye),
+            Message::Join {
+                key,
+                standing,
+                version,
+            } => self.on_join(now, id, key, *standing, *version),
+            Message::Descriptor { bytes } => self.on_descriptor(id, bytes)?,
+            Message::Seal { age_ms, bytes } => self.on_seal(now, id, *age_ms, bytes)?,
+            Message::Preamble {
+                tag,
+                version,
+                offset,
+                bytes,
+            } => {
+                if let Some(at) = self.stream_by_tag(*tag) {
+                    self.on_preamble(at, id, *version, *offset, bytes);
+                }
+            }
+            Message::Offer { tag, .. }
+            | Message::Subscribe { tag, .. }
+            | Message::Grant { tag, .. }
+            | Message::Refuse { tag, .. }
+            | Message::Unsubscribe { tag, .. }
+            | Message::Have { tag, .. }
+            | Message::Want { tag, .. }
+            | Message::PeerExchange { tag, .. }
+            | Message::Audience { tag, .. } => {
+                let at = self.stream_by_tag(*tag);
+                if let Some(at) = at.filter(|_| self.peers.get(id).is_some()) {
+                    self.on_stream_message(now, id, at, message);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stream_by_tag(&self, tag: u32) -> Option<StreamId> {
+        self.streams.iter().position(|stream| stream.tag == tag)
+    }
+
+    fn on_pong(&mut self, now: Instant, id: PeerId, token: u32) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let Some((_, said_at)) = peer.ping.filter(|(ours, _)| *ours == token) else {
+            return;
+        };
+        peer.ping = None;
+        peer.measured(now.since(said_at));
+        if let Some((addr, proof)) = peer.moving_to
+            && proof == token
+        {
+            let old = core::mem::replace(&mut peer.addr, addr);
+            peer.moving_to = None;
+            self.book.set_busy(old, false);
+            self.book.set_busy(addr, true);
+        }
+    }
+
+    fn on_join(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        key: &[u8; 32],
+        standing: Standing,
+        version: u32,
+    ) {
+        let Some(at) = self.streams.iter().position(|s| s.key == *key) else {
+            if let Some(link) = self.peers.link_mut(id, 0) {
+                link.due.add(Due::UNKNOWN);
+            }
+            return;
+        };
+        let ours = self.streams[at].version();
+        let addr = self.peers.get(id).map(|peer| peer.addr);
+        let Some(link) = self.peers.link_mut(id, at) else {
+            return;
+        };
+        let first = !link.joined;
+        link.joined = true;
+        link.standing = standing;
+        link.version = version;
+        link.due.add(Due::OFFER);
+        link.due.add(Due::HAVE);
+        if version < ours {
+            link.due.add(Due::DESCRIPTOR);
+        } else if version > ours {
+            link.due.add(Due::WANT_DESCRIPTOR);
+        }
+        if first {
+            link.due.add(Due::JOIN);
+            link.due.add(Due::EXCHANGE);
+            if let Some(addr) = addr.filter(|_| standing.forwards()) {
+                self.book.add(addr, at, false, now);
+                self.book.set_busy(addr, true);
+            }
+            self.upkeep_at = now;
+        }
+    }
+
+    fn on_descriptor(&mut self, id: PeerId, bytes: &[u8]) -> Result<(), Malformed> {
+        let Some(at) = (0..self.streams.len()).find(|&at| bytes.starts_with(&self.streams[at].key))
+        else {
+            return Ok(());
+        };
+        let news = self.streams[at].accept_descriptor(bytes)?;
+        let version = self.streams[at].version();
+        if let Some(link) = self.peers.link_mut(id, at) {
+            link.version = link.version.max(version);
+        }
+        if news {
+            self.spread_descriptor(at);
+            self.upkeep_at = Instant::ZERO;
+        }
+        Ok(())
+    }
+
+    fn on_seal(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        age_ms: u32,
+        bytes: &[u8],
+    ) -> Result<(), Malformed> {
+        let tag = bytes
+            .first_chunk()
+            .map(|tag| u32::from_be_bytes(*tag))
+            .ok_or(Malformed::Short)?;
+        let Some(at) = self.stream_by_tag(tag) else {
+            return Ok(());
+        };
+        let half = self
+            .peers
+            .get(id)
+            .map_or(0, |peer| peer.rtt_or_guess().as_us() / 2);
+        // Nobody's clock is believed beyond what can matter.
+        let age = Span::from_us(half) + Span::from_ms(u64::from(age_ms).min(120_000));
+        match self.streams[at].accept_seal(now, age, bytes)? {
+            Sealed::New => self.streams[at].play(),
+            Sealed::Known => {}
+            Sealed::NeedsDescriptor => {
+                if let Some(link) = self.peers.link_mut(id, at) {
+                    link.due.add(Due::WANT_DESCRIPTOR);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_preamble(&mut self, at: StreamId, id: PeerId, version: u32, offset: u32, bytes: &[u8]) {
+        let stream = &mut self.streams[at];
+        let Some(card) = stream.card.as_ref() else {
+            return;
+        };
+        stream
+            .preamble
+            .piece(&card.descriptor, version, offset, bytes);
+        let more = stream.preamble.missing().is_some();
+        if let Some(link) = self.peers.link_mut(id, at).filter(|_| more) {
+            link.due.add(Due::WANT_PREAMBLE);
+        }
+    }
+
+    fn on_stream_message(&mut self, now: Instant, id: PeerId, at: StreamId, message: &Message<'_>) {
+        let stale_after = now + LEASE;
+        let Some(link) = self.peers.link_mut(id, at) else {
+            return;
+        };
+        match message {
+            Message::Offer {
+                stripes,
+                home,
+                hops,
+                places,
+                ..
+            } => {
+                link.joined = true;
+                (link.offer, link.home, link.places) = (*stripes, *home, *places);
+                for (stripe, &hops) in bits(*stripes).zip(hops) {
+                    link.hops[usize::from(stripe)] = hops;
+                }
+                if self.streams[at].parents.iter().any(|p| p.peer.is_none()) {
+                    self.upkeep_at = now;
+                }
+            }
+            Message::Subscribe {
+                stripes,
+                seals,
+                back_ms,
+                ..
+            } => {
+                link.lease_until = stale_after;
+                self.on_subscribe(
+                    now,
+                    id,
+                    at,
+                    *stripes,
+                    *seals,
+                    Span::from_ms(u64::from(*back_ms)),
+                );
+            }
+            Message::Unsubscribe { stripes, .. } => {
+                link.granted_down &= !stripes;
+                link.due.add(Due::GRANT);
+                self.upkeep_at = now;
+            }
+            Message::Grant { stripes, .. } => {
+                link.asked = 0;
+                link.refused &= !stripes;
+                let lost = link.granted_up & !stripes;
+                link.granted_up = *stripes;
+                self.on_granted(now, id, at, *stripes, lost);
+            }
+            Message::Refuse {
+                stripes,
+                reason,
+                try_these,
+                ..
+            } => {
+                let pause = Span::from_ms(1_500 + self.rng.below(1_500));
+                link.asked = 0;
+                link.refused |= stripes;
+                link.refused_until = now + pause;
+                link.granted_up &= !stripes;
+                self.on_refused(now, id, at, *stripes, *reason);
+                let from = self.peers.get(id).map(|peer| peer.addr);
+                if let Some(from) = from {
+                    self.note_addresses(now, at, from, try_these.iter().copied());
+                }
+            }
+            Message::Have {
+                tail, head, behind, ..
+            } => {
+                (link.have_tail, link.have_head, link.have_at) = (*tail, *head, now);
+                link.behind.fill(u8::MAX);
+                for (mine, &theirs) in link.behind.iter_mut().zip(behind) {
+                    *mine = theirs;
+                }
+            }
+            Message::Want { wanted, .. } => self.on_want(id, at, *wanted),
+            Message::PeerExchange { peers, .. } => {
+                let from = self.peers.get(id).map(|peer| peer.addr);
+                if let Some(from) = from {
+                    self.note_addresses(now, at, from, peers.iter().map(|hint| hint.addr));
+                    self.upkeep_at = now;
+                }
+            }
+            Message::Audience { listeners, .. } => link.listeners = *listeners,
+            _ => {}
+        }
+    }
+
+    fn on_refused(&mut self, now: Instant, id: PeerId, at: StreamId, stripes: u32, reason: Reason) {
+        for stripe in bits(stripes) {
+            let parent = &mut self.streams[at].parents[usize::from(stripe)];
+            if parent.peer == Some(id) {
+                parent.peer = None;
+            }
+            if parent.trial.is_some_and(|(trial, _)| trial == id) {
+                parent.trial = None;
+            }
+        }
+        if reason == Reason::UnknownStream
+            && let Some((peer, link)) = self.peers.both_mut(id, at)
+        {
+            *link = Link::VACANT;
+            let addr = peer.addr;
+            self.tell(Event::NotCarried(at, addr));
+        }
+        self.upkeep_at = now;
+    }
+
+    fn on_want(&mut self, id: PeerId, at: StreamId, wanted: Wanted) {
+        let stream = at as u8;
+        match wanted {
+            Wanted::Descriptor => self.owe(id, at, Due::DESCRIPTOR),
+            Wanted::Peers => self.owe(id, at, Due::EXCHANGE),
+            Wanted::Preamble { version, offset } => self.queue(Job::Preamble {
+                peer: id,
+                stream,
+                version,
+                offset,
+            }),
+            Wanted::Seals { first, count } => {
+                let mut block = first.max(self.streams[at].ring.tail());
+                let end = first
+                    .saturating_add(u64::from(count.min(MAX_SEALS_ASKED)))
+                    .min(self.streams[at].ring.end());
+                while block < end {
+                    let Some(next) = self.streams[at].group_end(block) else {
+                        block += 1;
+                        continue;
+                    };
+                    self.queue(Job::Seal {
+                        peer: id,
+                        stream,
+                        block,
+                    });
+                    block = next;
+                }
+            }
+            Wanted::Chunks { block, stripes } => {
+                for index in bits(stripes) {
+                    let chunk = ChunkId { block, index };
+                    if self.streams[at].can_serve(chunk) {
+                        self.queue(Job::Chunk {
+                            peer: id,
+                            stream,
+                            id: chunk,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn owe(&mut self, id: PeerId, at: StreamId, due: Due) {
+        if let Some(link) = self.peers.link_mut(id, at) {
+            link.due.add(due);
+        }
+    }
+
+    /// Queues something to be sent once. When the queue is full it is lost, as on the wire: whoever wants it asks again.
+    pub(super) fn queue(&mut self, job: Job) {
+        let _ = self.jobs.push(job);
+    }
+}

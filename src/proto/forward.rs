@@ -1,0 +1,304 @@
+//! The parent's side: who is granted which stripes, and the chunks on their way to children.
+
+use super::node::{Node, StreamId};
+use super::peer::{Due, PeerId};
+use super::stream::{SEAL_ENTRY, bits};
+use super::transmit::{Outgoing, Transmit};
+use crate::limits::CHUNK_PREFIX_BYTES;
+use crate::time::{Instant, Span};
+use crate::wire::chunk::{ChunkId, prefix};
+use crate::wire::message::Reason;
+
+/// Most log entries one child is taken through in one go, so that a long log is no long turn.
+const MAX_STEPS: usize = 512;
+
+impl Node<'_> {
+    /// A child says which stripes it wants from here: the whole set.
+    pub(super) fn on_subscribe(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        at: StreamId,
+        wanted: u32,
+        seals: bool,
+        back: Span,
+    ) {
+        let link = *self.peers.link(id, at);
+        let kept = link.granted_down & wanted;
+        let mut granted = kept;
+        let (offered, _) = self.offered(at);
+        // The child that begins elsewhere each time finds what is scarce left to it.
+        for stripe in self.scarce_first(at, wanted & !kept & offered) {
+            let places = self
+                .places(at, id)
+                .saturating_sub((granted & !kept).count_ones() as u16);
+            if places == 0 && !self.make_room(at, id, stripe) {
+                break;
+            }
+            granted |= 1 << stripe;
+        }
+        let refused = wanted & !granted;
+        let log_end = self.streams[at].log.end();
+        let Some(link) = self.peers.link_mut(id, at) else {
+            return;
+        };
+        if link.granted_down == 0 {
+            link.cursor = log_end;
+        }
+        let begins = seals && !link.wants_seals;
+        link.wants_seals = seals;
+        let news = link.granted_down != granted;
+        link.granted_down = granted;
+        link.due.add(Due::GRANT);
+        if refused != 0 {
+            let reason = if refused & offered == 0 {
+                Reason::NotCarried
+            } else {
+                Reason::Full
+            };
+            link.refuse = Some((refused, reason));
+            link.due.add(Due::REFUSE);
+        }
+        if begins {
+            self.queue_seals_since(now, id, at, back);
+        }
+        if news {
+            self.upkeep_at = now;
+        }
+    }
+
+    fn queue_seals_since(&mut self, now: Instant, id: PeerId, at: StreamId, back: Span) {
+        let Some(stream) = self.streams.get(at) else {
+            return;
+        };
+        let jobs = &mut self.jobs;
+        stream.groups_since(now, back, |block| {
+            // A lost one is asked for.
+            let _ = jobs.push(super::node::Job::Seal {
+                peer: id,
+                stream: at as u8,
+                block,
+            });
+        });
+    }
+
+    /// Copies of each stripe that are granted.
+    fn copies(&self, at: StreamId, stripe: u8) -> usize {
+        self.peers
+            .in_stream(at)
+            .filter(|(_, _, link)| link.granted_down & 1 << stripe != 0)
+            .count()
+    }
+
+    /// The stripes of a mask, those with the fewest copies first.
+    fn scarce_first(&self, at: StreamId, mask: u32) -> impl Iterator<Item = u8> + use<> {
+        let mut order: heapless::Vec<(usize, u8), 32> = heapless::Vec::new();
+        for stripe in bits(mask) {
+            // Room: a mask has 32 bits.
+            let _ = order.push((self.copies(at, stripe), stripe));
+        }
+        order.sort_unstable();
+        order.into_iter().map(|(_, stripe)| stripe)
+    }
+
+    /// Stripe copies that can still be granted to a peer.
+    pub(super) fn places(&self, at: StreamId, id: PeerId) -> u16 {
+        let Some(card) = self.streams[at].card.as_ref() else {
+            return 0;
+        };
+        let children = self
+            .peers
+            .iter()
+            .filter(|(other, _)| self.is_child(*other))
+            .count();
+        if self.leaving || (!self.is_child(id) && children >= self.config.max_children) {
+            return 0;
+        }
+        let Some(limit) = self.config.upload_limit_bps else {
+            return (self.config.max_children * card.n()).min(usize::from(u16::MAX)) as u16;
+        };
+        // A tenth is kept for control, repair and bursts.
+        let free = (limit * 9 / 10).saturating_sub(self.granted_bps());
+        u16::try_from(free / card.stripe_bps()).unwrap_or(u16::MAX)
+    }
+
+    /// Bits a second that all granted stripes take.
+    fn granted_bps(&self) -> u64 {
+        let of = |at: usize| -> u64 {
+            let copies: u64 = self
+                .peers
+                .in_stream(at)
+                .map(|(_, _, link)| u64::from(link.granted_down.count_ones()))
+                .sum();
+            copies
+                * self.streams[at]
+                    .card
+                    .as_ref()
+                    .map_or(0, |card| card.stripe_bps())
+        };
+        (0..self.streams.len()).map(of).sum()
+    }
+
+    /// Whether a neighbour is fed from here.
+    pub(super) fn is_child(&self, id: PeerId) -> bool {
+        (0..self.streams.len()).any(|at| self.peers.link(id, at).granted_down != 0)
+    }
+
+    /// For a child that forwards, takes a place from one that does not: a stripe that is fed to others can reach many.
+    fn make_room(&mut self, at: StreamId, id: PeerId, stripe: u8) -> bool {
+        let newcomer = self.peers.link(id, at);
+        if !newcomer.standing.forwards()
+            || self.copies(at, stripe) > 0 && newcomer.granted_down != 0
+        {
+            return false;
+        }
+        let victim = self
+            .peers
+            .in_stream(at)
+            .filter(|(other, _, link)| {
+                *other != id && !link.standing.forwards() && link.granted_down != 0
+            })
+            .max_by_key(|(_, _, link)| link.granted_down.count_ones())
+            .map(|(other, _, link)| (other, link.granted_down));
+        let Some((victim, theirs)) = victim else {
+            return false;
+        };
+        // The same stripe if they have it: the newcomer can hand it on to them.
+        let taken = if theirs & 1 << stripe != 0 {
+            stripe
+        } else {
+            theirs.trailing_zeros() as u8
+        };
+        if let Some(link) = self.peers.link_mut(victim, at) {
+            link.granted_down &= !(1 << taken);
+            link.refuse = Some((1 << taken, Reason::Full));
+            link.due.add(Due::GRANT);
+            link.due.add(Due::REFUSE);
+        }
+        true
+    }
+
+    /// The next batch of chunks (or a seal) for a child, in turn.
+    pub(super) fn poll_stream(&mut self, now: Instant, out: &mut Transmit) -> bool {
+        let capacity = self.peers.capacity().max(1);
+        let turns = capacity * self.streams.len();
+        for _ in 0..turns {
+            let (id, at) = (
+                self.turn % capacity,
+                self.turn / capacity % self.streams.len().max(1),
+            );
+            let more = self.feed(now, id, at, out);
+            self.turn = (self.turn + 1) % turns.max(1);
+            if more {
+                return true;
+            }
+            if self.held_until.is_some_and(|until| until > now) {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Takes a child through the log from where it stands.
+    fn feed(&mut self, now: Instant, id: PeerId, at: StreamId, out: &mut Transmit) -> bool {
+        let link = self.peers.link(id, at);
+        let (mask, wants_seals) = (link.granted_down, link.wants_seals);
+        if mask == 0 {
+            return false;
+        }
+        let tail = self.streams[at].log.tail();
+        let mut cursor = link.cursor.max(tail);
+        self.streams[at].stats.skipped += cursor - link.cursor;
+        let mut steps = 0;
+        while let Some(entry) = self.streams[at]
+            .log
+            .get(cursor)
+            .filter(|_| steps < MAX_STEPS)
+        {
+            steps += 1;
+            if entry.index == SEAL_ENTRY {
+                if wants_seals && !out.chunks.is_empty() {
+                    break;
+                }
+                cursor += 1;
+                if wants_seals && self.write_seal(now, id, at, entry.block, out) {
+                    break;
+                }
+            } else if mask & 1 << entry.index == 0 {
+                cursor += 1;
+            } else if !self.append(now, id, at, entry, out) {
+                break;
+            } else {
+                cursor += 1;
+            }
+        }
+        if let Some(link) = self.peers.link_mut(id, at) {
+            link.cursor = cursor;
+        }
+        !out.chunks.is_empty() || out.control_len > 0
+    }
+
+    /// Adds a chunk to a batch. False when the batch must end before it. A chunk that is gone is skipped.
+    fn append(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        at: StreamId,
+        chunk: ChunkId,
+        out: &mut Transmit,
+    ) -> bool {
+        if !self.streams[at].prepare(chunk) {
+            self.streams[at].stats.skipped += 1;
+            return true;
+        }
+        let len = self.streams[at].ring.chunk(chunk).map_or(0, <[u8]>::len) + CHUNK_PREFIX_BYTES;
+        let last = out
+            .chunks
+            .last()
+            .map(|o| self.chunk_bytes(o.stream, o.id).len() + CHUNK_PREFIX_BYTES);
+        // Only the last of a batch may be shorter.
+        let fits = last.is_none_or(|last| last == out.segment_bytes && len <= out.segment_bytes);
+        if out.chunks.is_full() || !fits || !self.may_send(now, len) {
+            return false;
+        }
+        let Some(peer) = self.peers.get_mut(id) else {
+            return false;
+        };
+        peer.tx_bytes += len as u64;
+        let outgoing = Outgoing {
+            prefix: prefix(peer.theirs, now.as_us()),
+            stream: at as u8,
+            id: chunk,
+        };
+        if out.chunks.is_empty() {
+            (out.to, out.segment_bytes) = (peer.addr, len);
+        }
+        // Not full: looked above.
+        let _ = out.chunks.push(outgoing);
+        self.streams[at].stats.forwarded += 1;
+        self.account(len, false);
+        true
+    }
+
+    /// One chunk that was asked for.
+    pub(super) fn serve_chunk(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        stream: u8,
+        chunk: ChunkId,
+        out: &mut Transmit,
+    ) -> bool {
+        let at = usize::from(stream);
+        if at >= self.streams.len() || self.peer_mut(peer).is_none() {
+            return false;
+        }
+        let before = out.chunks.len();
+        self.append(now, peer, at, chunk, out);
+        let sent = out.chunks.len() > before;
+        if sent {
+            self.streams[at].stats.repairs_sent += 1;
+        }
+        sent
+    }
+}

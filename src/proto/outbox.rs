@@ -1,0 +1,569 @@
+//! What leaves: handshakes first, then what neighbours are owed in words, then what they asked for, then the stream.
+
+use super::node::{Down, Job, Node};
+use super::peer::{Due, Peer, PeerId};
+use super::transmit::Transmit;
+use crate::limits::MAX_N;
+use crate::time::Instant;
+use crate::wire::datagram::{CONTROL_HEADER_BYTES, MAX_CONTROL_BYTES};
+use crate::wire::message::{Message, PeerHint, Reason, Standing, Wanted};
+use heapless::Vec;
+
+/// Most bytes of a preamble in one message.
+const PREAMBLE_PIECE_BYTES: usize = 1_024;
+
+/// Plaintext of a control datagram under construction.
+struct Letter<'b> {
+    room: &'b mut [u8],
+    len: usize,
+}
+
+impl Letter<'_> {
+    /// Appends a message; false when it does not fit any more.
+    fn add(&mut self, message: &Message<'_>) -> bool {
+        let room = self.room.get_mut(self.len..).unwrap_or(&mut []);
+        match message.write(room) {
+            Ok(n) => {
+                self.len += n;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+impl Node<'_> {
+    /// Fills `out` with the next batch to send. False when there is nothing (more) to send now.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut Transmit) -> bool {
+        out.clear();
+        if let Some((to, bytes)) = self.small.pop_front() {
+            out.to = to;
+            out.control[..bytes.len()].copy_from_slice(&bytes);
+            out.control_len = bytes.len();
+            self.account(bytes.len(), true);
+            return true;
+        }
+        self.poll_words(now, out) || self.poll_jobs(now, out) || self.poll_stream(now, out)
+    }
+
+    /// Counts a datagram that leaves.
+    pub(super) fn account(&mut self, payload_bytes: usize, control: bool) {
+        let bytes = payload_bytes + self.config.overhead_bytes;
+        self.bucket.spend(bytes);
+        self.stats.tx_datagrams += 1;
+        self.stats.tx_bytes += bytes as u64;
+        if control {
+            self.stats.tx_control_bytes += bytes as u64;
+        }
+    }
+
+    /// A control datagram for somebody who is owed one.
+    fn poll_words(&mut self, now: Instant, out: &mut Transmit) -> bool {
+        for id in 0..self.peers.capacity() {
+            let Some(peer) = self.peers.get(id) else {
+                continue;
+            };
+            let owed = peer.ping_due
+                || peer.pong.is_some()
+                || peer.bye.is_some()
+                || (0..self.streams.len()).any(|at| !self.peers.link(id, at).due.is_empty());
+            if owed && self.write_words(now, id, out) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn write_words(&mut self, now: Instant, id: PeerId, out: &mut Transmit) -> bool {
+        let mut plain = [0; MAX_CONTROL_BYTES];
+        let mut letter = Letter {
+            room: &mut plain,
+            len: 0,
+        };
+        let Some(peer) = self.peers.get_mut(id) else {
+            return false;
+        };
+        let proving = if peer.ping_due {
+            peer.moving_to.map(|(addr, _)| addr)
+        } else {
+            None
+        };
+        if let Some((token, said_at)) = peer.ping.as_mut().filter(|_| peer.ping_due) {
+            *said_at = now;
+            letter.add(&Message::Ping { token: *token });
+            peer.ping_due = false;
+        }
+        if let Some(token) = peer.pong.take() {
+            letter.add(&Message::Pong { token });
+        }
+        let bye = peer.bye;
+        for at in 0..self.streams.len() {
+            self.write_stream_words(now, id, at, &mut letter);
+        }
+        if let Some(reason) = bye {
+            letter.add(&Message::Bye { reason });
+        }
+        let len = letter.len;
+        let sent = self.post(now, id, &plain[..len], out);
+        if let Some(addr) = proving {
+            out.to = addr;
+        }
+        if let Some(reason) = bye {
+            let why = if reason == Reason::Leaving {
+                Down::Bye
+            } else {
+                Down::Unneeded
+            };
+            self.drop_peer(now, id, why);
+        }
+        sent
+    }
+
+    /// Seals a letter and addresses it.
+    fn post(&mut self, now: Instant, id: PeerId, plain: &[u8], out: &mut Transmit) -> bool {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return false;
+        };
+        if plain.is_empty() {
+            return false;
+        }
+        out.control[CONTROL_HEADER_BYTES..][..plain.len()].copy_from_slice(plain);
+        let Ok(len) = peer.keys.seal(peer.theirs, &mut out.control, plain.len()) else {
+            return false;
+        };
+        out.to = peer.addr;
+        out.control_len = len;
+        peer.told_at = now;
+        peer.tx_bytes += len as u64;
+        self.account(len, true);
+        true
+    }
+
+    /// What a neighbour is owed in one stream. What does not fit stays owed.
+    fn write_stream_words(&mut self, now: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) {
+        let mut due = self.peers.link(id, at).due;
+        let mut left = Due::default();
+        let order: [(
+            Due,
+            fn(&mut Self, Instant, PeerId, usize, &mut Letter<'_>) -> bool,
+        ); 12] = [
+            (Due::UNKNOWN, Self::write_unknown),
+            (Due::JOIN, Self::write_join),
+            (Due::DESCRIPTOR, Self::write_descriptor),
+            (Due::SUBSCRIBE, Self::write_subscribe),
+            (Due::GRANT, Self::write_grant),
+            (Due::REFUSE, Self::write_refuse),
+            (Due::OFFER, Self::write_offer),
+            (Due::HAVE, Self::write_have),
+            (Due::EXCHANGE, Self::write_exchange),
+            (Due::AUDIENCE, Self::write_audience),
+            (Due::WANT_DESCRIPTOR, Self::write_want),
+            (Due::WANT_PREAMBLE, Self::write_want_preamble),
+        ];
+        for (what, write) in order {
+            if due.take(what) && !write(self, now, id, at, letter) {
+                left.add(what);
+            }
+        }
+        if due.take(Due::WANT_PEERS)
+            && !letter.add(&Message::Want {
+                tag: self.streams[at].tag,
+                wanted: Wanted::Peers,
+            })
+        {
+            left.add(Due::WANT_PEERS);
+        }
+        if let Some(link) = self.peers.link_mut(id, at) {
+            link.due = left;
+        }
+    }
+
+    fn write_unknown(&mut self, _: Instant, _: PeerId, _: usize, letter: &mut Letter<'_>) -> bool {
+        // Which stream was meant the other side knows: it asked for one that is not ours.
+        let refusal = Message::Refuse {
+            tag: 0,
+            stripes: 0,
+            reason: Reason::UnknownStream,
+            try_these: Vec::new(),
+        };
+        letter.add(&refusal)
+    }
+
+    fn write_join(&mut self, now: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) -> bool {
+        let stream = &self.streams[at];
+        let standing = self.standing(at);
+        let said = letter.add(&Message::Join {
+            key: stream.key,
+            standing,
+            version: stream.version(),
+        });
+        if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
+            link.join_at = now;
+        }
+        said
+    }
+
+    /// What this node is to a stream, as it tells others.
+    pub(super) fn standing(&self, at: usize) -> Standing {
+        let source = if self.streams[at].source.is_some() {
+            Standing::SOURCE
+        } else {
+            0
+        };
+        let forwards = if self.config.upload_limit_bps == Some(0) || self.config.max_children == 0 {
+            0
+        } else {
+            Standing::FORWARDS
+        };
+        let plays = if self.streams[at].plays {
+            Standing::PLAYS
+        } else {
+            0
+        };
+        Standing(source | forwards | plays)
+    }
+
+    fn write_descriptor(
+        &mut self,
+        _: Instant,
+        id: PeerId,
+        at: usize,
+        letter: &mut Letter<'_>,
+    ) -> bool {
+        let Some(card) = self.streams[at].card.as_ref() else {
+            return true;
+        };
+        let said = letter.add(&Message::Descriptor {
+            bytes: card.bytes(),
+        });
+        let version = card.descriptor.version;
+        if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
+            link.version = version;
+        }
+        said
+    }
+
+    fn write_subscribe(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        at: usize,
+        letter: &mut Letter<'_>,
+    ) -> bool {
+        let stripes = self.wanted_from(id, at);
+        let stream = &self.streams[at];
+        // A node that plays begins a burst in the past; a relay takes what comes.
+        let fresh = stream.plays && stream.stats.chunks == 0;
+        let back = if fresh {
+            self.config.burst.as_ms() + 500
+        } else {
+            1_000
+        };
+        let seals = self.seals_from(id, at);
+        let said = letter.add(&Message::Subscribe {
+            tag: stream.tag,
+            stripes,
+            seals,
+            back_ms: back as u32,
+        });
+        if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
+            link.asked_at = now;
+            link.granted_up &= stripes;
+        }
+        said
+    }
+
+    fn write_grant(&mut self, _: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) -> bool {
+        letter.add(&Message::Grant {
+            tag: self.streams[at].tag,
+            stripes: self.peers.link(id, at).granted_down,
+        })
+    }
+
+    fn write_refuse(&mut self, _: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) -> bool {
+        let Some((stripes, reason)) = self.peers.link(id, at).refuse else {
+            return true;
+        };
+        let Some(addr) = self.peers.get(id).map(|peer| peer.addr) else {
+            return true;
+        };
+        let try_these = self.try_these(at, addr);
+        let said = letter.add(&Message::Refuse {
+            tag: self.streams[at].tag,
+            stripes,
+            reason,
+            try_these,
+        });
+        if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
+            link.refuse = None;
+        }
+        said
+    }
+
+    fn write_offer(&mut self, _: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) -> bool {
+        let (stripes, home) = self.offered(at);
+        let mut hops = Vec::new();
+        for stripe in super::stream::bits(stripes) {
+            // Room: there are at most as many stripes.
+            let _ = hops.push(self.stripe_hops(at, usize::from(stripe)));
+        }
+        let places = self.places(at, id);
+        letter.add(&Message::Offer {
+            tag: self.streams[at].tag,
+            stripes,
+            home,
+            hops,
+            places,
+        })
+    }
+
+    fn write_have(&mut self, now: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) -> bool {
+        let stream = &self.streams[at];
+        let Some(n) = stream.card.as_ref().map(|card| card.n()) else {
+            return true;
+        };
+        let head = stream.heads[..n].iter().map(|h| h.end).max().unwrap_or(0);
+        let mut behind: Vec<u8, MAX_N> = Vec::new();
+        for stripe in &stream.heads[..n] {
+            let gap = u8::try_from(head - stripe.end).unwrap_or(u8::MAX);
+            // Room: there are at most as many stripes.
+            let _ = behind.push(if stripe.at == Instant::ZERO {
+                u8::MAX
+            } else {
+                gap
+            });
+        }
+        let said = letter.add(&Message::Have {
+            tag: stream.tag,
+            tail: stream.ring.tail(),
+            head,
+            behind,
+        });
+        if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
+            link.told_at = now;
+        }
+        said
+    }
+
+    fn write_exchange(
+        &mut self,
+        _: Instant,
+        id: PeerId,
+        at: usize,
+        letter: &mut Letter<'_>,
+    ) -> bool {
+        let Some(to) = self.peers.get(id).map(|peer| peer.addr) else {
+            return true;
+        };
+        let mut peers: Vec<PeerHint, { crate::wire::message::MAX_EXCHANGE }> = Vec::new();
+        let salt = self.rng.next_u64() as usize;
+        let capacity = self.peers.capacity().max(1);
+        for i in 0..capacity {
+            let other = (i + salt % capacity) % capacity;
+            let Some(peer) = self.peers.get(other).filter(|_| other != id) else {
+                continue;
+            };
+            let link = self.peers.link(other, at);
+            let told = link.joined && link.standing.forwards() && !link.standing.is_source();
+            if told && self.worth_telling(peer.addr, to) {
+                peers.extend(
+                    peer.addr
+                        .socket()
+                        .map(|addr| PeerHint {
+                            addr,
+                            home: link.home,
+                        })
+                        .filter(|_| !peers.is_full()),
+                );
+            }
+        }
+        peers.is_empty()
+            || letter.add(&Message::PeerExchange {
+                tag: self.streams[at].tag,
+                peers,
+            })
+    }
+
+    fn write_audience(
+        &mut self,
+        _: Instant,
+        id: PeerId,
+        at: usize,
+        letter: &mut Letter<'_>,
+    ) -> bool {
+        let listeners = self.audience_for(id, at);
+        let said = letter.add(&Message::Audience {
+            tag: self.streams[at].tag,
+            listeners,
+        });
+        if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
+            link.told_listeners = listeners;
+        }
+        said
+    }
+
+    fn write_want(&mut self, _: Instant, _: PeerId, at: usize, letter: &mut Letter<'_>) -> bool {
+        letter.add(&Message::Want {
+            tag: self.streams[at].tag,
+            wanted: Wanted::Descriptor,
+        })
+    }
+
+    fn write_want_preamble(
+        &mut self,
+        _: Instant,
+        _: PeerId,
+        at: usize,
+        letter: &mut Letter<'_>,
+    ) -> bool {
+        let Some((version, offset)) = self.streams[at].preamble.missing() else {
+            return true;
+        };
+        letter.add(&Message::Want {
+            tag: self.streams[at].tag,
+            wanted: Wanted::Preamble { version, offset },
+        })
+    }
+
+    /// Serves the first of the things owed once.
+    fn poll_jobs(&mut self, now: Instant, out: &mut Transmit) -> bool {
+        while let Some(job) = self.jobs.front().copied() {
+            let words = !matches!(job, Job::Chunk { .. } | Job::Preamble { .. });
+            if !words && !self.may_send(now, crate::limits::MAX_DATAGRAM_BYTES) {
+                return false;
+            }
+            self.jobs.pop();
+            if self.serve(now, job, out) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn serve(&mut self, now: Instant, job: Job, out: &mut Transmit) -> bool {
+        let mut plain = [0; MAX_CONTROL_BYTES];
+        let mut letter = Letter {
+            room: &mut plain,
+            len: 0,
+        };
+        match job {
+            Job::Chunk { peer, stream, id } => return self.serve_chunk(now, peer, stream, id, out),
+            Job::Seal {
+                peer,
+                stream,
+                block,
+            } => return self.write_seal(now, peer, usize::from(stream), block, out),
+            Job::Preamble {
+                stream,
+                version,
+                offset,
+                ..
+            } => {
+                let Some(it) = self.streams.get(usize::from(stream)) else {
+                    return false;
+                };
+                let Some(bytes) = it.preamble.serve(version, offset, PREAMBLE_PIECE_BYTES) else {
+                    return false;
+                };
+                letter.add(&Message::Preamble {
+                    tag: it.tag,
+                    version,
+                    offset,
+                    bytes,
+                });
+            }
+            Job::Want {
+                stream,
+                block,
+                stripes,
+                ..
+            } => {
+                let Some(it) = self.streams.get(usize::from(stream)) else {
+                    return false;
+                };
+                letter.add(&Message::Want {
+                    tag: it.tag,
+                    wanted: Wanted::Chunks { block, stripes },
+                });
+                self.add_more_wants(job.peer(), &mut letter);
+            }
+            Job::WantSeals {
+                stream,
+                first,
+                count,
+                ..
+            } => {
+                let Some(it) = self.streams.get(usize::from(stream)) else {
+                    return false;
+                };
+                letter.add(&Message::Want {
+                    tag: it.tag,
+                    wanted: Wanted::Seals { first, count },
+                });
+            }
+        }
+        let len = letter.len;
+        self.post(now, job.peer(), &plain[..len], out)
+    }
+
+    /// Requests to the same neighbour that stand next in the queue share the datagram.
+    fn add_more_wants(&mut self, peer: PeerId, letter: &mut Letter<'_>) {
+        while let Some(Job::Want {
+            peer: next,
+            stream,
+            block,
+            stripes,
+        }) = self.jobs.front().copied()
+        {
+            let tag = self.streams.get(usize::from(stream)).map_or(0, |it| it.tag);
+            let message = Message::Want {
+                tag,
+                wanted: Wanted::Chunks { block, stripes },
+            };
+            if next != peer || !letter.add(&message) {
+                return;
+            }
+            self.jobs.pop();
+        }
+    }
+
+    /// A seal for a neighbour, with its age.
+    pub(super) fn write_seal(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        at: usize,
+        block: u64,
+        out: &mut Transmit,
+    ) -> bool {
+        let mut plain = [0; MAX_CONTROL_BYTES];
+        let mut letter = Letter {
+            room: &mut plain,
+            len: 0,
+        };
+        let Some(stream) = self.streams.get(at) else {
+            return false;
+        };
+        let Some((bytes, row)) = stream.ring.seal(block).zip(stream.ring.row(block)) else {
+            return false;
+        };
+        let age_ms = u32::try_from(now.since(row.born_at).as_ms()).unwrap_or(u32::MAX);
+        letter.add(&Message::Seal { age_ms, bytes });
+        let len = letter.len;
+        self.post(now, id, &plain[..len], out)
+    }
+
+    /// Whether the bucket lets a datagram of this size through; if not, it is noted when it will.
+    pub(super) fn may_send(&mut self, now: Instant, payload_bytes: usize) -> bool {
+        let bytes = payload_bytes + self.config.overhead_bytes;
+        if self.bucket.allows(now, bytes) {
+            return true;
+        }
+        self.held_until = self.bucket.ready_at(bytes);
+        false
+    }
+
+    pub(super) fn peer_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(id)
+    }
+}

@@ -1,0 +1,372 @@
+//! Neighbours: one [`Peer`] a session, one [`Link`] for each stream it shares with this node.
+
+use crate::crypto::session::SessionKeys;
+use crate::limits::MAX_N;
+use crate::time::{Instant, Span};
+use crate::wire::addr::Addr;
+use crate::wire::message::{Reason, Standing};
+
+/// Place of a peer in the table.
+pub type PeerId = usize;
+
+/// A neighbour with an open session.
+pub struct Peer {
+    /// Where it is.
+    pub addr: Addr,
+    /// Its X25519 public key.
+    pub node: [u8; 32],
+    /// The session id it listens to.
+    pub theirs: u64,
+    /// The session id it uses towards this node.
+    pub ours: u64,
+    /// Keys of the session.
+    pub keys: SessionKeys,
+    /// This node opened the session.
+    pub outgoing: bool,
+    /// When the session was opened.
+    pub since: Instant,
+    /// Last authenticated control datagram or valid chunk from it.
+    pub heard_at: Instant,
+    /// Last control datagram to it.
+    pub told_at: Instant,
+    /// Smoothed round-trip time (RFC 6298 section 2); `None` before the first Pong.
+    pub rtt: Option<Span>,
+    /// The Ping that is out: token and when.
+    pub ping: Option<(u32, Instant)>,
+    /// The Ping has still to be said.
+    pub ping_due: bool,
+    /// Pings in a row that were not answered.
+    pub unanswered: u8,
+    /// The Pong owed.
+    pub pong: Option<u32>,
+    /// An address it was heard from, under proof.
+    pub moving_to: Option<(Addr, u32)>,
+    /// Bytes received and sent, IP and UDP headers not counted.
+    pub rx_bytes: u64,
+    /// See `rx_bytes`.
+    pub tx_bytes: u64,
+    /// Chunks from it that did not verify.
+    pub invalid: u32,
+    /// The session ends as soon as this has been said.
+    pub bye: Option<Reason>,
+}
+
+impl Peer {
+    /// Takes in one more measurement of the round-trip time.
+    pub fn measured(&mut self, rtt: Span) {
+        self.rtt = Some(match self.rtt {
+            None => rtt,
+            Some(old) => Span::from_us((old.as_us() * 7 + rtt.as_us()) / 8),
+        });
+    }
+
+    /// Round-trip time to reckon with while none is measured.
+    pub fn rtt_or_guess(&self) -> Span {
+        self.rtt.unwrap_or(Span::from_ms(100))
+    }
+}
+
+/// Things a link owes its peer; written when the next control datagram leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Due(u16);
+
+impl Due {
+    /// Say that this node takes part.
+    pub const JOIN: Self = Self(1);
+    /// Hand over the descriptor.
+    pub const DESCRIPTOR: Self = Self(2);
+    /// Say what can be had here.
+    pub const OFFER: Self = Self(4);
+    /// Say what is wanted from it.
+    pub const SUBSCRIBE: Self = Self(8);
+    /// Say what it gets.
+    pub const GRANT: Self = Self(16);
+    /// Say what it does not get.
+    pub const REFUSE: Self = Self(32);
+    /// Say what is here.
+    pub const HAVE: Self = Self(64);
+    /// Tell of other nodes.
+    pub const EXCHANGE: Self = Self(128);
+    /// Tell how many listen.
+    pub const AUDIENCE: Self = Self(256);
+    /// Ask for the descriptor.
+    pub const WANT_DESCRIPTOR: Self = Self(512);
+    /// Ask for the next piece of the preamble.
+    pub const WANT_PREAMBLE: Self = Self(1_024);
+    /// Ask for other nodes.
+    pub const WANT_PEERS: Self = Self(2_048);
+    /// The stream is not carried here.
+    pub const UNKNOWN: Self = Self(4_096);
+
+    /// Owes this too.
+    pub fn add(&mut self, more: Self) {
+        self.0 |= more.0;
+    }
+
+    /// Whether this is owed; it no longer is afterwards.
+    pub fn take(&mut self, one: Self) -> bool {
+        let owed = self.0 & one.0 != 0;
+        self.0 &= !one.0;
+        owed
+    }
+
+    /// Whether nothing is owed.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// What a peer is to this node in one stream.
+#[derive(Clone, Copy)]
+pub struct Link {
+    /// It said Join for this stream, or answered ours.
+    pub joined: bool,
+    /// Its standing.
+    pub standing: Standing,
+    /// Descriptor version it is known to have.
+    pub version: u32,
+    /// When our Join was last said.
+    pub join_at: Instant,
+
+    /// As a parent: what it offers, prefers, how far each stripe is from the source there, how many places it has.
+    pub offer: u32,
+    /// See `offer`.
+    pub home: u32,
+    /// See `offer`.
+    pub hops: [u8; MAX_N],
+    /// See `offer`.
+    pub places: u16,
+    /// Stripes it agreed to send here.
+    pub granted_up: u32,
+    /// Not to be asked for these before `refused_until`.
+    pub refused: u32,
+    /// See `refused`.
+    pub refused_until: Instant,
+    /// When Subscribe was last said, and how often without an answer.
+    pub asked_at: Instant,
+    /// See `asked_at`.
+    pub asked: u8,
+    /// Blocks it holds: from `have_tail`; `have_head - behind[i]` is the head of stripe i (255: nothing).
+    pub have_tail: u64,
+    /// See `have_tail`.
+    pub have_head: u64,
+    /// See `have_tail`.
+    pub behind: [u8; MAX_N],
+    /// When it last said so.
+    pub have_at: Instant,
+    /// Last chunk from it.
+    pub chunk_at: Instant,
+
+    /// As a child: stripes it gets from here.
+    pub granted_down: u32,
+    /// What it asked for and did not get, and why.
+    pub refuse: Option<(u32, Reason)>,
+    /// It takes its seals from here.
+    pub wants_seals: bool,
+    /// Where it is in the stream's log.
+    pub cursor: u64,
+    /// Its subscription ends unless renewed.
+    pub lease_until: Instant,
+    /// Listeners below it that it counts here.
+    pub listeners: u32,
+
+    /// Listeners told to it last.
+    pub told_listeners: u32,
+    /// When the standing news (Have, Offer) was last told.
+    pub told_at: Instant,
+    /// What is owed.
+    pub due: Due,
+}
+
+impl Link {
+    /// A link that holds nothing.
+    pub const VACANT: Self = Self {
+        joined: false,
+        standing: Standing(0),
+        version: 0,
+        join_at: Instant::ZERO,
+        offer: 0,
+        home: 0,
+        hops: [0; MAX_N],
+        places: 0,
+        granted_up: 0,
+        refused: 0,
+        refused_until: Instant::ZERO,
+        asked_at: Instant::ZERO,
+        asked: 0,
+        have_tail: 0,
+        have_head: 0,
+        behind: [u8::MAX; MAX_N],
+        have_at: Instant::ZERO,
+        chunk_at: Instant::ZERO,
+        granted_down: 0,
+        refuse: None,
+        wants_seals: false,
+        cursor: 0,
+        lease_until: Instant::ZERO,
+        listeners: 0,
+        told_listeners: 0,
+        told_at: Instant::ZERO,
+        due: Due(0),
+    };
+
+    /// One past the newest block of a stripe it is known to hold.
+    pub fn head_of(&self, stripe: usize) -> u64 {
+        match self.behind.get(stripe) {
+            Some(&behind) if behind != u8::MAX => self.have_head.saturating_sub(u64::from(behind)),
+            _ => 0,
+        }
+    }
+
+    /// Whether it says it holds a chunk.
+    pub fn has(&self, block: u64, stripe: usize) -> bool {
+        block >= self.have_tail && block < self.head_of(stripe)
+    }
+}
+
+/// All neighbours, and their links; the table's size never changes.
+pub struct Peers<'s> {
+    peers: &'s mut [Option<Peer>],
+    links: &'s mut [Link],
+    streams: usize,
+}
+
+impl<'s> Peers<'s> {
+    /// A table over borrowed memory: `links` has room for every stream of every peer.
+    pub fn new(peers: &'s mut [Option<Peer>], links: &'s mut [Link], streams: usize) -> Self {
+        Self {
+            peers,
+            links,
+            streams,
+        }
+    }
+
+    /// How many places there are.
+    pub fn capacity(&self) -> usize {
+        if self.streams == 0 {
+            0
+        } else {
+            self.peers.len().min(self.links.len() / self.streams)
+        }
+    }
+
+    /// How many are taken.
+    pub fn len(&self) -> usize {
+        self.peers.iter().flatten().count()
+    }
+
+    /// Whether nobody is there.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The peer at a place.
+    pub fn get(&self, id: PeerId) -> Option<&Peer> {
+        self.peers.get(id)?.as_ref()
+    }
+
+    /// The peer at a place.
+    pub fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(id)?.as_mut()
+    }
+
+    /// A vacant place.
+    pub fn vacancy(&self) -> Option<PeerId> {
+        (0..self.capacity()).find(|&id| self.peers[id].is_none())
+    }
+
+    /// Puts a peer in its place with fresh links.
+    pub fn insert(&mut self, id: PeerId, peer: Peer) {
+        if id < self.capacity() {
+            self.peers[id] = Some(peer);
+            self.links[id * self.streams..][..self.streams].fill(Link::VACANT);
+        }
+    }
+
+    /// Takes a peer out.
+    pub fn remove(&mut self, id: PeerId) -> Option<Peer> {
+        let peer = self.peers.get_mut(id)?.take();
+        if peer.is_some() {
+            self.links[id * self.streams..][..self.streams].fill(Link::VACANT);
+        }
+        peer
+    }
+
+    /// The peer that uses a session id of ours.
+    pub fn by_session(&self, ours: u64) -> Option<PeerId> {
+        self.peers
+            .iter()
+            .position(|p| p.as_ref().is_some_and(|p| p.ours == ours))
+    }
+
+    /// The peer at an address.
+    pub fn by_addr(&self, addr: Addr) -> Option<PeerId> {
+        self.peers
+            .iter()
+            .position(|p| p.as_ref().is_some_and(|p| p.addr == addr))
+    }
+
+    /// The peer with a node key.
+    pub fn by_node(&self, node: &[u8; 32]) -> Option<PeerId> {
+        self.peers
+            .iter()
+            .position(|p| p.as_ref().is_some_and(|p| p.node == *node))
+    }
+
+    /// Everybody, with places.
+    pub fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+        self.peers
+            .iter()
+            .enumerate()
+            .filter_map(|(id, peer)| Some((id, peer.as_ref()?)))
+    }
+
+    /// What a peer is to a stream. Places outside the table give a vacant link.
+    pub fn link(&self, id: PeerId, stream: usize) -> &Link {
+        const NOBODY: &Link = &Link::VACANT;
+        let here = stream < self.streams && self.get(id).is_some();
+        if here {
+            &self.links[id * self.streams + stream]
+        } else {
+            NOBODY
+        }
+    }
+
+    /// What a peer is to a stream.
+    pub fn link_mut(&mut self, id: PeerId, stream: usize) -> Option<&mut Link> {
+        let here = stream < self.streams && self.get(id).is_some();
+        here.then(|| &mut self.links[id * self.streams + stream])
+    }
+
+    /// A peer together with its link.
+    pub fn both_mut(&mut self, id: PeerId, stream: usize) -> Option<(&mut Peer, &mut Link)> {
+        let link = self
+            .links
+            .get_mut(id * self.streams + stream)
+            .filter(|_| stream < self.streams)?;
+        Some((self.peers.get_mut(id)?.as_mut()?, link))
+    }
+
+    /// Everybody who takes part in a stream.
+    pub fn in_stream(&self, stream: usize) -> impl Iterator<Item = (PeerId, &Peer, &Link)> {
+        self.iter()
+            .map(move |(id, peer)| (id, peer, self.link(id, stream)))
+            .filter(|(_, _, link)| link.joined)
+    }
+
+    /// Runs through the links of a stream.
+    pub fn each_link_mut(
+        &mut self,
+        stream: usize,
+    ) -> impl Iterator<Item = (PeerId, &mut Peer, &mut Link)> {
+        let streams = self.streams.max(1);
+        let links = self.links.chunks_mut(streams);
+        self.peers
+            .iter_mut()
+            .zip(links)
+            .enumerate()
+            .filter_map(move |(id, (peer, links))| {
+                Some((id, peer.as_mut()?, links.get_mut(stream)?))
+            })
+    }
+}

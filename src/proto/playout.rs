@@ -1,0 +1,148 @@
+//! Playout: how far the stream is whole here, where a player may begin, and what it may read.
+
+use super::card::Card;
+use super::player::{Player, Stage};
+use crate::storage::ring::{Ring, Row};
+use crate::time::{Instant, Span};
+use crate::wire::chunk::ChunkId;
+use crate::wire::seal::NOWHERE;
+
+/// How far the stream is whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Playout {
+    /// Next block that is not whole yet; all players are at or below it.
+    pub next: u64,
+    /// Output may not go beyond this (block, byte): what follows could have to be cut away.
+    pub limit: (u64, u16),
+    /// Whether `next` means anything yet.
+    pub started: bool,
+}
+
+impl Playout {
+    /// The block at `next` is whole: go on to the one behind it.
+    pub fn advance(&mut self, row: &Row) {
+        if row.mark.cut != NOWHERE {
+            self.limit = (self.next, row.mark.cut.min(row.mark.length_bytes));
+        }
+        self.next += 1;
+    }
+
+    /// What lies before `block` will not come: go on there. The next output begins at a sync point.
+    pub fn skip_to(&mut self, block: u64) {
+        self.next = block;
+        self.limit = (block, 0);
+    }
+}
+
+/// Whether all data chunks of a block are here.
+pub fn is_whole(row: &Row, k: usize) -> bool {
+    let data = (1u32 << k) - 1;
+    row.have & data == data
+}
+
+/// The block at which a player begins that wants at least `ago` behind it: the newest with a sync point that old, or the oldest
+/// there is. Only blocks from `from` on that join on to the playout without a hole are looked at.
+pub fn begin(
+    ring: &Ring<'_>,
+    playout: &Playout,
+    k: usize,
+    from: u64,
+    ago: Span,
+    now: Instant,
+) -> Option<(u64, u16)> {
+    let mut found = None;
+    for block in (ring.tail().max(from)..playout.next).rev() {
+        let Some(row) = ring.row(block).filter(|row| is_whole(row, k)) else {
+            break;
+        };
+        if row.mark.sync != NOWHERE && (block, row.mark.sync) <= playout.limit {
+            found = Some((block, row.mark.sync));
+            if now.since(row.born_at) >= ago {
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// The next (block, byte) at or behind `block` at which output can begin again after a hole.
+pub fn resume(ring: &Ring<'_>, playout: &Playout, k: usize, block: u64) -> Option<(u64, u16)> {
+    (block.max(ring.tail())..playout.next).find_map(|block| {
+        let row = ring
+            .row(block)
+            .filter(|row| is_whole(row, k) && row.mark.sync != NOWHERE)?;
+        ((block, row.mark.sync) <= playout.limit).then_some((block, row.mark.sync))
+    })
+}
+
+/// Moves a playing cursor over holes. False while there is nothing it could read.
+pub fn settle(player: &mut Player, ring: &Ring<'_>, playout: &Playout, k: usize) -> bool {
+    loop {
+        if player.stage != Stage::Playing || (player.block, player.offset) >= playout.limit {
+            return false;
+        }
+        match ring.row(player.block).filter(|row| is_whole(row, k)) {
+            Some(row) if player.offset < row.mark.length_bytes => return true,
+            Some(_) => {
+                player.block += 1;
+                player.offset = 0;
+            }
+            None => {
+                let Some((block, offset)) = resume(ring, playout, k, player.block) else {
+                    return false;
+                };
+                player.skipped_bytes += skipped(ring, player.block, player.offset, block, offset);
+                player.gaps += 1;
+                (player.block, player.offset) = (block, offset);
+            }
+        }
+    }
+}
+
+/// Media bytes between two places, as far as their seals are known here.
+fn skipped(ring: &Ring<'_>, from: u64, from_offset: u16, to: u64, to_offset: u16) -> u64 {
+    let length = |block: u64| {
+        ring.row(block)
+            .map_or(0, |row| u64::from(row.mark.length_bytes))
+    };
+    let between: u64 = (from.max(ring.tail())..to).map(length).sum();
+    (between + u64::from(to_offset)).saturating_sub(u64::from(from_offset))
+}
+
+/// The media bytes a player may read next without a copy: up to the end of one chunk.
+pub fn readable<'a>(
+    player: &Player,
+    ring: &'a Ring<'_>,
+    playout: &Playout,
+    card: &Card,
+) -> &'a [u8] {
+    slice_at(player.block, player.offset, ring, playout, card).unwrap_or(&[])
+}
+
+/// The media bytes at (block, offset) up to the end of their chunk, or to the limit.
+pub fn slice_at<'a>(
+    block: u64,
+    offset: u16,
+    ring: &'a Ring<'_>,
+    playout: &Playout,
+    card: &Card,
+) -> Option<&'a [u8]> {
+    let row = ring.row(block)?;
+    let length = row.mark.length_bytes;
+    let most = match playout.limit {
+        (last, cut) if last == block => cut.min(length),
+        (last, _) if last > block => length,
+        _ => 0,
+    };
+    let payload = card.payload_bytes(length);
+    let index = usize::from(offset) / payload;
+    let start = index * payload;
+    let chunk = ring.chunk(ChunkId {
+        block,
+        index: u8::try_from(index).ok()?,
+    })?;
+    let end = (start + payload).min(usize::from(most));
+    let from = card.payload_offset() + usize::from(offset) - start;
+    let to = card.payload_offset() + end.checked_sub(start)?;
+    chunk.get(from..to)
+}

@@ -1,0 +1,291 @@
+//! Repair: what is late is asked for again, or rebuilt; what cannot be had in time is skipped.
+
+use super::node::{Event, Job, Node, StreamId};
+use super::peer::PeerId;
+use super::stream::{Asked, bits};
+use crate::storage::ring::Row;
+use crate::time::{Instant, Span};
+use crate::wire::chunk::ChunkId;
+
+/// Blocks looked at in one go.
+const MAX_LOOK: u64 = 256;
+
+/// A reordered chunk is given this long before it counts as lost.
+const REORDER: Span = Span::from_ms(40);
+
+impl Node<'_> {
+    /// Asks again for what is late, skips what is lost.
+    pub(super) fn repair(&mut self, now: Instant, at: StreamId) {
+        if self.streams[at].source.is_some() || self.streams[at].card.is_none() {
+            return;
+        }
+        self.forget_asked(now, at);
+        if self.streams[at].plays {
+            self.skip_lost(now, at);
+        }
+        let demanded = self.demanded(at);
+        if self.streams[at].plays || demanded != 0 {
+            self.ask_for_late(now, at, demanded);
+            self.ask_for_seals(now, at);
+        }
+    }
+
+    /// Requests that were not answered in time may be made again.
+    fn forget_asked(&mut self, now: Instant, at: StreamId) {
+        let peers = &self.peers;
+        self.streams[at].asked.retain(|asked| {
+            let rtt = peers
+                .get(asked.peer)
+                .map_or(Span::ZERO, |peer| peer.rtt_or_guess());
+            now.since(asked.at) < rtt.times(2) + Span::from_ms(100)
+        });
+    }
+
+    fn ask_for_late(&mut self, now: Instant, at: StreamId, demanded: u32) {
+        let Some(first) = self.first_open(now, at) else {
+            return;
+        };
+        let end = self.streams[at].ring.end().min(first + MAX_LOOK);
+        for block in first..end {
+            let Some(row) = self.streams[at].ring.row(block).copied() else {
+                continue;
+            };
+            let missing = self.missing(now, at, &row, demanded);
+            if missing == 0 {
+                continue;
+            }
+            self.ask_chunks(now, at, block, missing);
+            if self.streams[at].asked.is_full() {
+                return;
+            }
+        }
+    }
+
+    /// The first block that may lack something that still matters.
+    fn first_open(&self, now: Instant, at: StreamId) -> Option<u64> {
+        let stream = &self.streams[at];
+        if stream.plays {
+            return stream.playout.started.then_some(stream.playout.next);
+        }
+        // For children: what is younger than their patience.
+        let mut block = stream.ring.end();
+        while block > stream.ring.tail() && stream.ring.end() - block < MAX_LOOK {
+            match stream.ring.row(block - 1) {
+                Some(row) if now.since(row.sealed_at) < Span::from_s(2) => block -= 1,
+                _ => break,
+            }
+        }
+        Some(block)
+    }
+
+    /// Chunks of a block that are late: enough to play it, and those that children wait for.
+    fn missing(&self, now: Instant, at: StreamId, row: &Row, demanded: u32) -> u32 {
+        let stream = &self.streams[at];
+        let Some(card) = stream.card.as_ref() else {
+            return 0;
+        };
+        let have = row.have.count_ones() as usize;
+        if have >= card.k() {
+            return 0;
+        }
+        let age = now.since(row.sealed_at);
+        let group = Span::from_ms(u64::from(card.descriptor.group_ms));
+        let late = age > group + Span::from_ms(100);
+        let backlog = stream.plays && now.since(row.born_at) > group.times(3);
+        let absent = card.all_stripes() & !row.have;
+        let overtaken = bits(absent).filter(|&s| {
+            let head = stream.heads[usize::from(s)];
+            head.end > row.block + 1 && now.since(head.at) >= REORDER || head.end > row.block + 2
+        });
+        let lost = if late || backlog && age > REORDER {
+            absent
+        } else {
+            overtaken.fold(0, |mask, s| mask | 1 << s)
+        };
+        let asked = stream
+            .asked
+            .iter()
+            .filter(|a| a.id.block == row.block)
+            .fold(0u32, |m, a| m | 1 << a.id.index);
+        if !stream.plays {
+            return lost & demanded & !asked;
+        }
+        // Stripes whose parent is alive are still on their way; only what they leave open is asked for.
+        let coming = if late {
+            0
+        } else {
+            bits(absent & !lost)
+                .filter(|&s| stream.parents[usize::from(s)].peer.is_some())
+                .count()
+        };
+        let open = card
+            .k()
+            .saturating_sub(have + coming + asked.count_ones() as usize);
+        bits(lost & !asked)
+            .take(open)
+            .fold(0, |mask, s| mask | 1 << s)
+    }
+
+    /// Asks for chunks of a block; for each, somebody who says that it has it. Where nobody has these, others of the block do as well.
+    fn ask_chunks(&mut self, now: Instant, at: StreamId, block: u64, missing: u32) {
+        let mut to_ask = heapless::Vec::<(PeerId, u32), 32>::new();
+        let mut open = missing.count_ones();
+        let (all, have) = match self.streams[at]
+            .card
+            .as_ref()
+            .zip(self.streams[at].ring.row(block))
+        {
+            Some((card, row)) => (card.all_stripes(), row.have),
+            None => return,
+        };
+        let substitutes = if self.streams[at].plays {
+            all & !have & !missing
+        } else {
+            0
+        };
+        for index in bits(missing).chain(bits(substitutes)) {
+            if open == 0 || self.streams[at].asked.is_full() {
+                break;
+            }
+            let Some(peer) = self.holder(now, at, block, index) else {
+                continue;
+            };
+            open -= 1;
+            // Room: looked above.
+            let _ = self.streams[at].asked.push(Asked {
+                id: ChunkId { block, index },
+                peer,
+                at: now,
+            });
+            match to_ask.iter_mut().find(|(other, _)| *other == peer) {
+                Some((_, mask)) => *mask |= 1 << index,
+                // Room: there are at most as many neighbours asked as stripes.
+                None => drop(to_ask.push((peer, 1 << index))),
+            }
+        }
+        for (peer, stripes) in to_ask {
+            self.queue(Job::Want {
+                peer,
+                stream: at as u8,
+                block,
+                stripes,
+            });
+        }
+    }
+
+    /// Somebody who has a chunk, nearest first, those that were asked much last.
+    fn holder(&mut self, now: Instant, at: StreamId, block: u64, index: u8) -> Option<PeerId> {
+        let salt = self.rng.next_u64();
+        let stream = &self.streams[at];
+        let k = stream.card.as_ref()?.k();
+        let holders = self.peers.in_stream(at).filter(|(_, peer, link)| {
+            let fresh = now.since(link.have_at) < Span::from_s(6);
+            let whole = (0..32).filter(|&s| link.has(block, s)).count() >= k;
+            peer.bye.is_none() && fresh && (link.has(block, usize::from(index)) || whole)
+        });
+        holders
+            .min_by_key(|(id, peer, link)| {
+                let asked = stream.asked.iter().filter(|a| a.peer == *id).count() as u64;
+                let source = if link.standing.is_source() { 100 } else { 0 };
+                peer.rtt_or_guess().as_ms() + 20 * asked + source + (salt >> (id % 32) & 15)
+            })
+            .map(|(id, _, _)| id)
+    }
+
+    /// Asks for the seals of blocks whose chunks wait for them, and of holes in the window.
+    fn ask_for_seals(&mut self, now: Instant, at: StreamId) {
+        let stream = &self.streams[at];
+        let hole = (stream.playout.started && stream.plays)
+            .then(|| stream.playout.next..stream.ring.end().min(stream.playout.next + MAX_LOOK))
+            .and_then(|mut blocks| blocks.find(|&b| stream.ring.row(b).is_none()));
+        let Some(first) = hole.or_else(|| stream.unsealed()) else {
+            return;
+        };
+        let index = 0;
+        let Some(peer) = self
+            .holder(now, at, first, index)
+            .or_else(|| self.any_parent(at))
+        else {
+            return;
+        };
+        self.queue(Job::WantSeals {
+            peer,
+            stream: at as u8,
+            first,
+            count: 64,
+        });
+    }
+
+    fn any_parent(&mut self, at: StreamId) -> Option<PeerId> {
+        let parents = &self.streams[at].parents;
+        let salt = self.rng.below(32) as usize;
+        (0..32).find_map(|i| parents[(i + salt) % 32].peer)
+    }
+
+    /// A chunk came before its seal: ask whoever sent it.
+    pub(super) fn want_seal(&mut self, at: StreamId, peer: PeerId, block: u64) {
+        let waiting = |job: &Job| matches!(job, Job::WantSeals { first, .. } if *first <= block);
+        if !self.jobs.iter().any(waiting) {
+            self.queue(Job::WantSeals {
+                peer,
+                stream: at as u8,
+                first: block,
+                count: 1,
+            });
+        }
+    }
+
+    /// Skips what will not come: blocks older than the window, or gone from the ring; and the hole between two runs of the source.
+    fn skip_lost(&mut self, now: Instant, at: StreamId) {
+        let window = self.config.window;
+        let stream = &mut self.streams[at];
+        if !stream.playout.started {
+            return;
+        }
+        let (next, end) = (stream.playout.next, stream.ring.end());
+        let run = stream
+            .card
+            .as_ref()
+            .map_or(0, |card| card.descriptor.first_block);
+        if next < run && stream.ring.row(run).is_some() {
+            stream.playout.skip_to(run);
+            stream.play();
+            return;
+        }
+        let newest_known = (next..end.min(next + MAX_LOOK)).find_map(|b| stream.ring.row(b));
+        let Some(known) = newest_known else { return };
+        // Before anything has been played nobody waits for the old blocks: begin with what can be had.
+        let patience = if stream.stats.played_bytes == 0 {
+            Span::from_ms(1_500).min(window)
+        } else {
+            window
+        };
+        let waited = now.since(known.sealed_at.max(known.born_at));
+        let lost = next < stream.ring.tail() || waited > patience;
+        if !lost {
+            return;
+        }
+        let k = stream.card.as_ref().map_or(0, |card| card.k());
+        let begins = (next + 1..end).find(|&b| {
+            let row = stream.ring.row(b);
+            row.is_some_and(|row| {
+                row.mark.sync != crate::wire::seal::NOWHERE
+                    && (row.have.count_ones() as usize >= k || now.since(row.sealed_at) <= patience)
+            })
+        });
+        let Some(begins) = begins else { return };
+        let missing: u64 = (next..begins)
+            .filter_map(|b| stream.ring.row(b))
+            .map(|row| u64::from(row.mark.length_bytes))
+            .sum();
+        if stream.stats.played_bytes > 0 {
+            stream.stats.gaps += 1;
+            stream.stats.missing_bytes += missing;
+        }
+        stream.playout.skip_to(begins);
+        stream.play();
+        if stream.stats.gaps > 0 {
+            self.tell(Event::Gap(at, begins - next));
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! The child's side: which stripes this node takes, from whom, and when a parent is replaced.
+
+use super::config::Role;
+use super::node::{Event, Node, StreamId};
+use super::peer::{Due, Link, Peer, PeerId};
+use super::stream::{Parent, bits};
+use crate::rng::Rng;
+use crate::time::{Instant, Span};
+
+/// Hops beyond which a stripe is taken to run in a circle.
+const MAX_HOPS: u8 = 24;
+
+/// Hops of a stripe nobody sends yet.
+const UNKNOWN_HOPS: u8 = 12;
+
+/// An unanswered Subscribe is said again after this long, plus the round trip.
+const ASK_AGAIN: Span = Span::from_ms(250);
+
+/// Subscribes without an answer before another parent is looked for.
+const MAX_ASKED: u8 = 3;
+
+/// A trial parent that sent nothing by then is not tried further.
+const TRIAL: Span = Span::from_s(3);
+
+/// With fewer forwarding neighbours than this, everybody serves anything.
+const SMALL_SWARM: usize = 4;
+
+impl Node<'_> {
+    /// Stripes this node sends to others.
+    pub(super) fn demanded(&self, at: StreamId) -> u32 {
+        self.peers
+            .in_stream(at)
+            .fold(0, |mask, (_, _, link)| mask | link.granted_down)
+    }
+
+    /// Stripes this node would send, and those it prefers.
+    pub(super) fn offered(&self, at: StreamId) -> (u32, u32) {
+        let Some(card) = self.streams[at].card.as_ref() else {
+            return (0, 0);
+        };
+        let all = card.all_stripes();
+        if self.leaving || !self.standing(at).forwards() {
+            return (0, 0);
+        }
+        if self.streams[at].source.is_some() {
+            return (all, all);
+        }
+        let home = self.home_stripes(at);
+        let carried = bits(all)
+            .filter(|&s| self.carries(at, s))
+            .fold(0, |mask, s| mask | 1 << s);
+        let others = self
+            .peers
+            .in_stream(at)
+            .filter(|(_, _, link)| link.standing.forwards())
+            .count();
+        if others < SMALL_SWARM {
+            (all, home)
+        } else {
+            ((home | carried) & all, home)
+        }
+    }
+
+    fn carries(&self, at: StreamId, stripe: u8) -> bool {
+        let parent = &self.streams[at].parents[usize::from(stripe)];
+        parent
+            .peer
+            .is_some_and(|id| self.peers.link(id, at).granted_up & 1 << stripe != 0)
+    }
+
+    /// The stripes this node specialises in: as few as its upload fills, spread over the nodes by their keys.
+    fn home_stripes(&self, at: StreamId) -> u32 {
+        let Some(card) = self.streams[at].card.as_ref() else {
+            return 0;
+        };
+        let n = card.n();
+        let copies = match self.config.upload_limit_bps {
+            None => self.config.max_children * n,
+            Some(limit) => (limit * 9 / 10 / card.stripe_bps()) as usize,
+        };
+        // Each home stripe should reach about eight children, so that the way it comes in is well used.
+        let count = copies.div_ceil(8).clamp(1, n);
+        let [a, b, c, d, e, f, g, h, ..] = self.public;
+        let start = Rng::new(u64::from_be_bytes([a, b, c, d, e, f, g, h])).below(n as u64) as usize;
+        (0..count).fold(0, |mask, i| mask | 1 << ((start + i) % n))
+    }
+
+    /// Hops of a stripe here, as it is offered to others.
+    pub(super) fn stripe_hops(&self, at: StreamId, stripe: usize) -> u8 {
+        let stream = &self.streams[at];
+        if stream.source.is_some() {
+            return 0;
+        }
+        match stream.parents.get(stripe).and_then(|parent| parent.peer) {
+            Some(id) => self.peers.link(id, at).hops[stripe].saturating_add(1),
+            None => UNKNOWN_HOPS,
+        }
+    }
+
+    /// How many stripes are wanted: what suffices and the spare, or what others get from here.
+    fn wanted_count(&self, at: StreamId) -> usize {
+        let stream = &self.streams[at];
+        match stream.card.as_ref() {
+            Some(card) if stream.plays => (card.k() + usize::from(self.config.spare)).min(card.n()),
+            _ => 0,
+        }
+    }
+
+    /// Finds parents for stripes that lack one, gives up parents that send nothing, and lets go of stripes not needed.
+    pub(super) fn tend_stripes(&mut self, now: Instant, at: StreamId) {
+        if self.streams[at].source.is_some() || self.streams[at].card.is_none() {
+            return;
+        }
+        self.ask_again(now, at);
+        self.replace_stalled(now, at);
+        self.let_go(at);
+        self.find_parents(now, at);
+    }
+
+    fn ask_again(&mut self, now: Instant, at: StreamId) {
+        for id in 0..self.peers.capacity() {
+            let wanted = self.wanted_from(id, at);
+            let Some((peer, link)) = self.peers.both_mut(id, at) else {
+                continue;
+            };
+            let open = wanted & !link.granted_up != 0;
+            let wait = if open {
+                ASK_AGAIN + peer.rtt_or_guess().times(2)
+            } else {
+                Span::from_s(2)
+            };
+            if wanted == 0 || now.since(link.asked_at) < wait {
+                continue;
+            }
+            if open {
+                link.asked += 1;
+            }
+            link.due.add(Due::SUBSCRIBE);
+            if link.asked > MAX_ASKED {
+                link.asked = 0;
+                link.refused |= wanted & !link.granted_up;
+                link.refused_until = now + Span::from_s(2);
+                let open = wanted & !link.granted_up;
+                self.abandon(at, id, open);
+            }
+        }
+    }
+
+    /// Stripes are no longer expected from this parent.
+    pub(super) fn abandon(&mut self, at: StreamId, id: PeerId, stripes: u32) {
+        for stripe in bits(stripes) {
+            let parent = &mut self.streams[at].parents[usize::from(stripe)];
+            if parent.peer == Some(id) {
+                parent.peer = None;
+            }
+            if parent.trial.is_some_and(|(trial, _)| trial == id) {
+                parent.trial = None;
+            }
+        }
+        self.owe(id, at, Due::SUBSCRIBE);
+    }
+
+    /// The newest block anybody is known to have, for any stripe.
+    fn horizon(&self, now: Instant, at: StreamId) -> u64 {
+        let n = self.streams[at].card.as_ref().map_or(0, |card| card.n());
+        let own = self.streams[at].heads[..n]
+            .iter()
+            .map(|head| head.end)
+            .max()
+            .unwrap_or(0);
+        let told = self
+            .peers
+            .in_stream(at)
+            .filter(|(_, _, link)| now.since(link.have_at) < Span::from_s(3))
+            // Nobody's word counts for more than what is sealed here.
+            .map(|(_, _, link)| link.have_head.min(self.streams[at].ring.end()));
+        told.fold(own, u64::max)
+    }
+
+    /// A stripe that fell two blocks behind the others for longer than a group takes gets another parent.
+    fn replace_stalled(&mut self, now: Instant, at: StreamId) {
+        let Some(card) = self.streams[at].card.as_ref() else {
+            return;
+        };
+        let group = Span::from_ms(u64::from(card.descriptor.group_ms));
+        let (n, patience) = (card.n(), group + Span::from_ms(200));
+        let horizon = self.horizon(now, at);
+        let mut lost = heapless::Vec::<(PeerId, u32), 32>::new();
+        for stripe in 0..n {
+            let Parent {
+                peer: Some(id),
+                since,
+                trial,
+            } = self.streams[at].parents[stripe]
+            else {
+                continue;
+            };
+            if trial.is_some_and(|(_, begun)| now.since(begun) > TRIAL) {
+                let (trial, _) = trial.unwrap_or_default();
+                self.streams[at].parents[stripe].trial = None;
+                self.owe(trial, at, Due::SUBSCRIBE);
+            }
+            let link = self.peers.link(id, at);
+            let head = self.streams[at].heads[stripe];
+            let granted = link.granted_up & 1 << stripe != 0;
+            let quiet = now.since(head.at).min(now.since(since)) > patience;
+            let circling = link.hops[stripe] > MAX_HOPS;
+            if granted && (circling || quiet && horizon >= head.end + 2) {
+                match lost.iter_mut().find(|(other, _)| *other == id) {
+                    Some((_, mask)) => *mask |= 1 << stripe,
+                    // Room: there are at most as many parents as stripes.
+                    None => drop(lost.push((id, 1 << stripe))),
+                }
+            }
+        }
+        for (id, stripes) in lost {
+            self.give_up(now, at, id, stripes);
+        }
+        self.probe_silent(now, at, group);
+    }
+
+    fn give_up(&mut self, now: Instant, at: StreamId, id: PeerId, stripes: u32) {
+        self.streams[at].stats.parents_lost += u64::from(stripes.count_ones());
+        self.abandon(at, id, stripes);
+        if let Some((peer, link)) = self.peers.both_mut(id, at) {
+            link.refused |= stripes;
+            link.refused_until = now + Span::from_s(3);
+            link.granted_up &= !stripes;
+            let addr = peer.addr;
+            self.tell(Event::ParentLost(at, addr, stripes));
+        }
+    }
+
+    /// A parent from which nothing at all comes is asked whether it is there.
+    fn probe_silent(&mut self, now: Instant, at: StreamId, group: Span) {
+        let quiet = group.times(2) + Span::from_ms(100);
+        for id in 0..self.peers.capacity() {
+            let link = self.peers.link(id, at);
+            let silent =
+                link.granted_up != 0 && now.since(link.chunk_at.max(link.asked_at)) > quiet;
+            let asked = self.peers.get(id).is_none_or(|peer| peer.ping.is_some());
+            if silent && !asked {
+                self.ping(now, id);
+            }
+        }
+    }
+
+    /// Lets go of what nobody needs any more.
+    fn let_go(&mut self, at: StreamId) {
+        let demanded = self.demanded(at);
+        let wanted = self.wanted_count(at);
+        let taken = (0..32u8).filter(|&s| self.streams[at].parents[usize::from(s)].peer.is_some());
+        let taken = taken.fold(0u32, |mask, s| mask | 1 << s);
+        let mut surplus = (taken.count_ones() as usize)
+            .saturating_sub(wanted.max(demanded.count_ones() as usize));
+        for stripe in bits(taken & !demanded)
+            .collect::<heapless::Vec<u8, 32>>()
+            .into_iter()
+            .rev()
+        {
+            if surplus == 0 {
+                break;
+            }
+            surplus -= 1;
+            if let Some(id) = self.streams[at].parents[usize::from(stripe)].peer.take() {
+                self.owe(id, at, Due::SUBSCRIBE);
+            }
+        }
+    }
+
+    fn find_parents(&mut self, now: Instant, at: StreamId) {
+        let Some(card) = self.streams[at].card.as_ref() else {
+            return;
+        };
+        let all = card.all_stripes();
+        let demanded = self.demanded(at) & all;
+        let mut short = self.wanted_count(at);
+        for stripe in bits(all) {
+            if self.streams[at].parents[usize::from(stripe)].peer.is_some() {
+                short = short.saturating_sub(1);
+            }
+        }
+        // What others wait for first, then what is easiest to get; beginning at a place of its own, so that nodes do not all want the same.
+        let n = card.n() as u64;
+        let [a, ..] = self.public;
+        let turned = (0..n)
+            .map(|i| ((i + u64::from(a)) % n) as u8)
+            .collect::<heapless::Vec<u8, 32>>();
+        let first = turned.iter().copied().filter(|&s| demanded >> s & 1 != 0);
+        let rest = turned.iter().copied().filter(|&s| demanded >> s & 1 == 0);
+        for stripe in first.chain(rest).collect::<heapless::Vec<u8, 32>>() {
+            let needed = demanded >> stripe & 1 != 0;
+            if self.streams[at].parents[usize::from(stripe)].peer.is_some() || !needed && short == 0
+            {
+                continue;
+            }
+            let Some(id) = self.best_parent(now, at, stripe, None) else {
+                continue;
+            };
+            self.streams[at].parents[usize::from(stripe)] = Parent {
+                peer: Some(id),
+                since: now,
+                trial: None,
+            };
+            self.owe(id, at, Due::SUBSCRIBE);
+            short = short.saturating_sub(1);
+        }
+    }
+
+    /// Who would be the best parent for a stripe, other than `not`.
+    fn best_parent(
+        &self,
+        now: Instant,
+        at: StreamId,
+        stripe: u8,
+        not: Option<PeerId>,
+    ) -> Option<PeerId> {
+        let candidates = self.peers.in_stream(at).filter(|(id, peer, link)| {
+            Some(*id) != not && peer.bye.is_none() && self.may_ask(now, *id, at, stripe, link)
+        });
+        candidates
+            .min_by_key(|(id, peer, link)| self.cost(at, *id, stripe, peer, link))
+            .map(|(id, _, _)| id)
+    }
+
+    fn may_ask(&self, now: Instant, id: PeerId, at: StreamId, stripe: u8, link: &Link) -> bool {
+        let bit = 1 << stripe;
+        let pending = self.wanted_from(id, at) & !link.granted_up;
+        link.offer & bit != 0
+            && link.granted_down & bit == 0
+            && link.hops[usize::from(stripe)] < MAX_HOPS
+            && (link.refused & bit == 0 || now >= link.refused_until)
+            && u32::from(link.places) > pending.count_ones()
+    }
+
+    /// What it costs to take a stripe from a neighbour, in ms of delay or their like: distance, hops, and how much already hangs on
+    /// it and on what it shares with other parents.
+    fn cost(&self, at: StreamId, id: PeerId, stripe: u8, peer: &Peer, link: &Link) -> u64 {
+        let (mut same_peer, mut same_prefix) = (0u64, 0u64);
+        for parent in &self.streams[at].parents {
+            let Some(other) = parent.peer else { continue };
+            if other == id {
+                same_peer += 1;
+            } else if self
+                .peers
+                .get(other)
+                .is_some_and(|o| o.addr.prefix() == peer.addr.prefix())
+            {
+                same_prefix += 1;
+            }
+        }
+        let far = if peer.addr.is_local() { 0 } else { 20 };
+        let off_home = if link.home >> stripe & 1 != 0 { 0 } else { 60 };
+        // The source's places are for those who hand on.
+        let source = if link.standing.is_source() && !self.feeds_many(at) {
+            150
+        } else {
+            0
+        };
+        let rtt = peer.rtt_or_guess().as_ms().min(2_000);
+        rtt + far
+            + off_home
+            + source
+            + 25 * u64::from(link.hops[usize::from(stripe)])
+            + 40 * same_peer
+            + 5 * same_prefix
+    }
+
+    fn feeds_many(&self, at: StreamId) -> bool {
+        self.streams[at].role == Role::Relay && self.standing(at).forwards()
+    }
+
+    /// All stripes wanted from a parent.
+    pub(super) fn wanted_from(&self, id: PeerId, at: StreamId) -> u32 {
+        let from = |parent: &Parent| {
+            parent.peer == Some(id) || parent.trial.is_some_and(|(trial, _)| trial == id)
+        };
+        let parents = self.streams[at].parents.iter().enumerate();
+        parents
+            .filter(|(_, parent)| from(parent))
+            .fold(0, |mask, (stripe, _)| mask | 1 << stripe)
+    }
+
+    /// Whether seals are taken from this parent too: from two of them, the others' would be the same bytes again.
+    pub(super) fn seals_from(&self, id: PeerId, at: StreamId) -> bool {
+        let mut first = heapless::Vec::<PeerId, 2>::new();
+        for parent in self.streams[at]
+            .parents
+            .iter()
+            .filter_map(|parent| parent.peer)
+        {
+            if !first.contains(&parent) && first.push(parent).is_err() {
+                break;
+            }
+        }
+        first.contains(&id)
+    }
+
+    /// What a parent granted.
+    pub(super) fn on_granted(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        at: StreamId,
+        granted: u32,
+        lost: u32,
+    ) {
+        for stripe in bits(lost) {
+            let parent = &mut self.streams[at].parents[usize::from(stripe)];
+            if parent.peer == Some(id) && parent.trial.is_none() {
+                parent.peer = None;
+                self.upkeep_at = now;
+            }
+        }
+        for stripe in bits(granted) {
+            let parent = &mut self.streams[at].parents[usize::from(stripe)];
+            if parent.peer == Some(id) {
+                parent.since = parent.since.max(now - Span::from_ms(50));
+            }
+        }
+        if granted & !self.wanted_from(id, at) != 0 {
+            self.owe(id, at, Due::SUBSCRIBE);
+        }
+    }
+
+    /// A chunk came: if it is the first from a parent on trial, that one takes over.
+    pub(super) fn promote_trial(&mut self, at: StreamId, id: PeerId, stripe: u8) {
+        let Some(parent) = self.streams[at].parents.get_mut(usize::from(stripe)) else {
+            return;
+        };
+        let Some((trial, since)) = parent.trial.filter(|(trial, _)| *trial == id) else {
+            return;
+        };
+        let old = parent.peer;
+        *parent = Parent {
+            peer: Some(trial),
+            since,
+            trial: None,
+        };
+        if let Some(old) = old {
+            self.owe(old, at, Due::SUBSCRIBE);
+        }
+    }
+
+    /// Moves one stripe from the parent on which most hangs to one on which less does; the old parent stays until the new one sends.
+    pub(super) fn balance(&mut self, now: Instant, at: StreamId) {
+        let stream = &self.streams[at];
+        if stream.source.is_some() || stream.parents.iter().any(|p| p.trial.is_some()) {
+            return;
+        }
+        let load = |id: PeerId| stream.parents.iter().filter(|p| p.peer == Some(id)).count();
+        let heaviest = self.peers.iter().map(|(id, _)| (load(id), id)).max();
+        let Some((most, heavy)) = heaviest.filter(|(most, _)| *most >= 2) else {
+            return;
+        };
+        let moves = bits(self.wanted_from(heavy, at)).filter_map(|stripe| {
+            let id = self.best_parent(now, at, stripe, Some(heavy))?;
+            (load(id) + 2 <= most).then_some((load(id), id, stripe))
+        });
+        if let Some((_, id, stripe)) = moves.min() {
+            self.streams[at].parents[usize::from(stripe)].trial = Some((id, now));
+            self.owe(id, at, Due::SUBSCRIBE);
+        }
+    }
+}

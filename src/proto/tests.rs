@@ -1,0 +1,1 @@
+//! The engine tried as a whole, over a wire of vectors.

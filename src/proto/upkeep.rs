@@ -1,0 +1,233 @@
+//! What a node does ten times a second while a stream flows, and once a second otherwise.
+
+use super::config::{MAX_STREAMS, Role};
+use super::node::{Down, Node, StreamId};
+use super::peer::{Due, PeerId};
+use crate::time::{Instant, Span};
+use crate::wire::message::Reason;
+
+const BUSY: Span = Span::from_ms(50);
+const IDLE: Span = Span::from_ms(500);
+
+/// Neighbours that share the flow are told what is here this often, others at the slower pace.
+const NEWS: Span = Span::from_s(1);
+const SLOW_NEWS: Span = Span::from_s(4);
+
+/// Silence after which a neighbour is asked whether it is there.
+const QUIET: Span = Span::from_s(5);
+
+/// A Ping without a Pong is said again after this long, plus round trips.
+const PING_AGAIN: Span = Span::from_ms(300);
+
+/// Pings without an answer after which a neighbour is gone.
+const MAX_UNANSWERED: u8 = 3;
+
+/// A relay goes on taking the whole stream this long after its last player left.
+const LINGER: Span = Span::from_s(10);
+
+/// Sessions a node likes to have for a stream beyond one for each stripe it takes.
+const STANDBY: usize = 4;
+
+impl Node<'_> {
+    pub(super) fn upkeep(&mut self, now: Instant) {
+        for id in 0..self.peers.capacity() {
+            self.tend_peer(now, id);
+        }
+        let mut busy = false;
+        for at in 0..self.streams.len() {
+            self.tend_players(now, at);
+            self.tend_children(now, at);
+            self.tend_stripes(now, at);
+            self.repair(now, at);
+            self.tend_news(now, at);
+            self.tend_card(now, at);
+            self.tend_neighbours(now, at);
+            let stream = &self.streams[at];
+            busy |= stream.plays
+                || stream.parents.iter().any(|p| p.peer.is_some())
+                || stream.source.is_some();
+        }
+        if now >= self.balance_at {
+            for at in 0..self.streams.len() {
+                self.balance(now, at);
+            }
+            self.balance_at = now + Span::from_ms(800 + self.rng.below(400));
+        }
+        self.upkeep_at = now + if busy { BUSY } else { IDLE };
+    }
+
+    fn tend_peer(&mut self, now: Instant, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if let Some((_, said_at)) = peer.ping.filter(|_| !peer.ping_due) {
+            if now.since(said_at) > PING_AGAIN + peer.rtt_or_guess().times(2) {
+                peer.unanswered += 1;
+                let gone = peer.unanswered >= MAX_UNANSWERED;
+                if gone {
+                    self.drop_peer(now, id, Down::Silent);
+                } else {
+                    self.ping(now, id);
+                }
+            }
+        } else if now.since(peer.heard_at) > QUIET || now.since(peer.told_at) > QUIET {
+            self.ping(now, id);
+        }
+    }
+
+    fn tend_players(&mut self, now: Instant, at: StreamId) {
+        let anybody = self
+            .players
+            .iter()
+            .flatten()
+            .any(|player| player.stream == at);
+        let stream = &mut self.streams[at];
+        if stream.role == Role::Relay
+            && stream.plays
+            && !anybody
+            && now.since(stream.idle_since) > LINGER
+        {
+            stream.plays = false;
+            stream.playout.started = false;
+        }
+    }
+
+    fn tend_children(&mut self, now: Instant, at: StreamId) {
+        for (_, _, link) in self.peers.each_link_mut(at) {
+            if link.granted_down != 0 && now >= link.lease_until {
+                link.granted_down = 0;
+                link.wants_seals = false;
+            }
+        }
+    }
+
+    fn tend_news(&mut self, now: Instant, at: StreamId) {
+        for id in 0..self.peers.capacity() {
+            let link = self.peers.link(id, at);
+            if !link.joined {
+                continue;
+            }
+            let flows = link.granted_up | link.granted_down != 0;
+            let due = now.since(link.told_at) >= if flows { NEWS } else { SLOW_NEWS };
+            let stale_audience = link.told_listeners != self.audience_for(id, at);
+            if let Some(link) = self.peers.link_mut(id, at).filter(|_| due) {
+                link.due.add(Due::HAVE);
+                link.due.add(Due::OFFER);
+                if stale_audience {
+                    link.due.add(Due::AUDIENCE);
+                }
+                link.told_at = now;
+            }
+        }
+    }
+
+    /// Listeners to tell a neighbour of: all of them to the parent of the first stripe, none to anybody else.
+    pub(super) fn audience_for(&self, id: PeerId, at: StreamId) -> u32 {
+        let first = self.streams[at]
+            .parents
+            .iter()
+            .find_map(|parent| parent.peer);
+        if first == Some(id) {
+            self.audience(at)
+                .saturating_sub(self.peers.link(id, at).listeners)
+        } else {
+            0
+        }
+    }
+
+    fn tend_card(&mut self, now: Instant, at: StreamId) {
+        let version = self.streams[at].version();
+        let lacks_preamble =
+            self.streams[at].card.is_some() && self.streams[at].preamble.missing().is_some();
+        for id in 0..self.peers.capacity() {
+            let link = *self.peers.link(id, at);
+            let Some(age) = self.peers.get(id).map(|peer| now.since(peer.since)) else {
+                continue;
+            };
+            if !link.joined {
+                // Our Join, or the answer to it, was lost; or it has nothing to do with any of our streams.
+                let again = now.since(link.join_at) > Span::from_ms(400);
+                if again && age < Span::from_s(5) {
+                    self.owe(id, at, Due::JOIN);
+                } else if age > Span::from_s(10) && self.stranger(id) {
+                    self.dismiss(id, Reason::UnknownStream);
+                }
+                continue;
+            }
+            if version == 0 && link.version > 0 && now.since(link.told_at) > Span::from_ms(300) {
+                self.owe(id, at, Due::WANT_DESCRIPTOR);
+            }
+        }
+        if lacks_preamble && self.streams[at].plays {
+            let salt = self.rng.below(u64::from(u16::MAX)) as usize;
+            let able: heapless::Vec<PeerId, 16> = self
+                .peers
+                .in_stream(at)
+                .filter(|(_, _, l)| l.version >= version)
+                .map(|(id, _, _)| id)
+                .take(16)
+                .collect();
+            if let Some(&id) = able.get(salt % able.len().max(1)) {
+                self.owe(id, at, Due::WANT_PREAMBLE);
+            }
+        }
+    }
+
+    fn stranger(&self, id: PeerId) -> bool {
+        (0..self.streams.len()).all(|at| !self.peers.link(id, at).joined)
+    }
+
+    /// Opens sessions until there are enough to choose from.
+    fn tend_neighbours(&mut self, now: Instant, at: StreamId) {
+        if self.leaving
+            || self.streams[at].source.is_some()
+            || now < self.connect_at[at.min(MAX_STREAMS - 1)]
+        {
+            return;
+        }
+        let joined = self.peers.in_stream(at).count();
+        let stripes = self.streams[at]
+            .card
+            .as_ref()
+            .map_or(1, |card| card.k() + usize::from(self.config.spare));
+        let enough = (stripes + STANDBY)
+            .min(self.peers.capacity() * 2 / 3)
+            .max(1);
+        let open = self.streams[at]
+            .parents
+            .iter()
+            .filter(|p| p.peer.is_some())
+            .count();
+        let hungry = self.streams[at].plays && open < stripes || joined == 0;
+        if joined >= enough || self.connecting() >= if hungry { 4 } else { 1 } {
+            return;
+        }
+        let salt = self.rng.next_u64();
+        match self
+            .book
+            .pick(at, now, salt)
+            .and_then(|place| self.book.get(place)?.addr)
+        {
+            Some(addr) if self.peers.by_addr(addr).is_some() => self.book.set_busy(addr, true),
+            Some(addr) => drop(self.connect(now, addr, at)),
+            None if hungry => self.ask_for_peers(at),
+            None => {}
+        }
+        let pause = if hungry {
+            20 + self.rng.below(60)
+        } else {
+            500 + self.rng.below(1_000)
+        };
+        self.connect_at[at.min(MAX_STREAMS - 1)] = now + Span::from_ms(pause);
+    }
+
+    fn ask_for_peers(&mut self, at: StreamId) {
+        let joined = self.peers.in_stream(at).count() as u64;
+        // One call in sixteen: this is called some twenty times a second.
+        let which = self.rng.below(joined.max(1) * 16) as usize;
+        let some = self.peers.in_stream(at).nth(which).map(|(id, _, _)| id);
+        if let Some(id) = some {
+            self.owe(id, at, Due::WANT_PEERS);
+        }
+    }
+}
