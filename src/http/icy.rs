@@ -268,13 +268,16 @@ mod tests {
             b"abcd".as_slice(),
             &block(b"StreamTitle='Don't stop';StreamUrl='x';"),
             b"efgh\0ijkl",
+            // The same title again is no change.
+            &block(b"StreamTitle='Don't stop';"),
+            b"mnop",
             &block(b"StreamTitle='';"),
-            b"mn",
+            b"qr",
         ]
         .concat();
         for _ in 0..200 {
             let (media, titles) = remove(4, &wire, &mut rng);
-            assert_eq!(media, b"abcdefghijklmn");
+            assert_eq!(media, b"abcdefghijklmnopqr");
             assert_eq!(titles, ["Don't stop", ""]);
         }
     }
