@@ -1,0 +1,241 @@
+//! What a node shows about itself: small records that the driver gathers and the documents render.
+//!
+//! Names are those of `/status.json` (docs/DESIGN, "What a user types"). Numbers are plain; a number that has no meaning yet is 0
+//! and the `state` beside it says so. `None` means "no limit" or "nobody".
+
+use core::net::SocketAddr;
+
+/// A node id, an X25519 public key.
+pub type NodeId = [u8; 32];
+
+/// Where the documents find what they show. Tables may have holes and may change between any two calls.
+pub trait StatusSource {
+    /// The node itself.
+    fn node(&self) -> NodeStatus<'_>;
+    /// The memory plan and what is really used.
+    fn memory(&self) -> MemoryStatus;
+    /// The owner's line.
+    fn upload(&self) -> UploadStatus;
+    /// Places in the table of streams, holes included.
+    fn stream_slots(&self) -> usize;
+    /// The stream in place `i`, if there is one.
+    fn stream(&self, i: usize) -> Option<StreamStatus<'_>>;
+    /// Stripe `j` of the stream in place `i`; `j` runs from 0 to below K + M.
+    fn stripe(&self, i: usize, j: usize) -> Option<StripeStatus>;
+    /// Places in the table of neighbours, holes included.
+    fn peer_slots(&self) -> usize;
+    /// The neighbour in place `i`, if there is one.
+    fn peer(&self, i: usize) -> Option<PeerStatus>;
+    /// Places in the table of players, holes included.
+    fn player_slots(&self) -> usize;
+    /// The player in place `i`, if there is one.
+    fn player(&self, i: usize) -> Option<PlayerStatus<'_>>;
+}
+
+/// The node itself.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeStatus<'a> {
+    /// Version of the program.
+    pub version: &'a str,
+    /// `source`, `relay` or `listener`.
+    pub role: &'a str,
+    /// Seconds since start.
+    pub uptime_s: u64,
+    /// The node's public key; its first 8 bytes are shown.
+    pub node: NodeId,
+    /// Datagrams received.
+    pub rx_datagrams_total: u64,
+    /// Datagrams sent.
+    pub tx_datagrams_total: u64,
+    /// Datagrams that could not be read, or did not verify.
+    pub malformed_datagrams_total: u64,
+    /// Datagrams the kernel dropped because this program was late to read them (SO_RXQ_OVFL).
+    pub kernel_drops_total: u64,
+}
+
+/// The memory plan and what is really used, in bytes; 0 where the system does not tell.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct MemoryStatus {
+    /// What the owner allows.
+    pub budget_bytes: u64,
+    /// What the pools add up to.
+    pub planned_bytes: u64,
+    /// Live heap now.
+    pub heap_live_bytes: u64,
+    /// Heap allocations since start.
+    pub heap_allocations_total: u64,
+    /// Resident set.
+    pub rss_bytes: u64,
+}
+
+/// The owner's line.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct UploadStatus {
+    /// Most bits per second; `None` is unlimited.
+    pub limit_bps: Option<u64>,
+    /// Bits per second sent now.
+    pub rate_bps: u64,
+    /// Bytes sent since start, headers included.
+    pub bytes_total: u64,
+    /// Most bytes a month; `None` is unlimited.
+    pub quota_bytes: Option<u64>,
+    /// Bytes sent this month.
+    pub quota_used_bytes: u64,
+    /// Bits per second received now.
+    pub download_rate_bps: u64,
+    /// Bytes received since start, headers included.
+    pub download_bytes_total: u64,
+}
+
+/// How a stream does here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StreamState {
+    /// Nobody asks for it here, and it is not kept warm.
+    Idle,
+    /// Looking for parents, or waiting for the source's first bytes.
+    Joining,
+    /// Data flows.
+    Live,
+    /// Data flowed and stopped.
+    Stalled,
+    /// The source said goodbye.
+    Ended,
+}
+
+impl StreamState {
+    /// The word in `/status.json`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Joining => "joining",
+            Self::Live => "live",
+            Self::Stalled => "stalled",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// One stream. Texts come from outside; the documents escape them.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamStatus<'a> {
+    /// The stream's public key in base32.
+    pub key: &'a str,
+    /// The URI by which others join through this node; empty if not known.
+    pub uri: &'a str,
+    /// The stream's name.
+    pub title: &'a str,
+    /// Media type.
+    pub content_type: &'a str,
+    /// What the broadcaster says about itself and how the stream is carried.
+    pub disclosure: &'a str,
+    /// What plays now; empty if not known.
+    pub now_playing: &'a str,
+    /// How it does.
+    pub state: StreamState,
+    /// Media bits per second.
+    pub bitrate_bps: u64,
+    /// Data chunks in a block.
+    pub k: u8,
+    /// Parity chunks in a block.
+    pub m: u8,
+    /// Newest block known.
+    pub head_block: u64,
+    /// Block that players are given next.
+    pub playout_block: u64,
+    /// How far this node is behind the source.
+    pub lag_ms: u64,
+    /// Hops to the source; the source has 0.
+    pub hops: u32,
+    /// Times that something was skipped because it could not be had in time.
+    pub gaps_total: u64,
+    /// Media bytes skipped so.
+    pub missing_bytes_total: u64,
+    /// Chunks rebuilt from others, or had again by asking.
+    pub repaired_chunks_total: u64,
+    /// Chunks that did not verify.
+    pub invalid_chunks_total: u64,
+    /// Chunks received twice.
+    pub discarded_chunks_total: u64,
+    /// Listeners at and below this node.
+    pub audience: u64,
+}
+
+impl StreamStatus<'_> {
+    /// What stands in for a stream that went while it was being shown.
+    pub const GONE: StreamStatus<'static> = StreamStatus {
+        key: "",
+        uri: "",
+        title: "",
+        content_type: "",
+        disclosure: "",
+        now_playing: "",
+        state: StreamState::Ended,
+        bitrate_bps: 0,
+        k: 0,
+        m: 0,
+        head_block: 0,
+        playout_block: 0,
+        lag_ms: 0,
+        hops: 0,
+        gaps_total: 0,
+        missing_bytes_total: 0,
+        repaired_chunks_total: 0,
+        invalid_chunks_total: 0,
+        discarded_chunks_total: 0,
+        audience: 0,
+    };
+
+    /// Stripes of this stream, K + M.
+    pub fn stripes(&self) -> usize {
+        usize::from(self.k) + usize::from(self.m)
+    }
+}
+
+/// One stripe of a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct StripeStatus {
+    /// Who sends it to us.
+    pub parent: Option<SocketAddr>,
+    /// Newest block of it that arrived.
+    pub head_block: u64,
+    /// Hops to the source along this stripe.
+    pub hops: u32,
+    /// How many neighbours we send it to.
+    pub children: u32,
+}
+
+/// One neighbour.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerStatus {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Its public key.
+    pub node: NodeId,
+    /// How the session stands, for example `handshake`, `established`, `closing`.
+    pub state: &'static str,
+    /// Round-trip time, if measured.
+    pub rtt_ms: Option<u32>,
+    /// Bytes received from it.
+    pub rx_bytes_total: u64,
+    /// Bytes sent to it.
+    pub tx_bytes_total: u64,
+    /// How many stripes it sends us.
+    pub stripes_from: u32,
+    /// How many stripes we send it.
+    pub stripes_to: u32,
+}
+
+/// One player.
+#[derive(Clone, Copy, Debug)]
+pub struct PlayerStatus<'a> {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Key of the stream it plays.
+    pub stream: &'a str,
+    /// What it calls itself; empty if it did not say.
+    pub user_agent: &'a str,
+    /// Media bytes given to it.
+    pub tx_bytes_total: u64,
+    /// Media bytes it was too slow for.
+    pub skipped_bytes_total: u64,
+}
