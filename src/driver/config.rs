@@ -129,7 +129,7 @@ pub struct Broadcast {
     /// The media type; nothing means found out from the bytes.
     pub content_type: Option<String>,
     /// Bits per second of the media; nothing means measured.
-    pub bitrate_bps: Option<u64>,
+    pub bitrate_bps: Option<u32>,
     /// Data chunks in a block: 2, 4, 8 or 16; nothing means it follows the bit rate.
     pub k: Option<u8>,
     /// Parity chunks in a block; nothing means it follows K.
@@ -369,7 +369,10 @@ fn check_role(role: Role, given: &Settings) -> Result<(), Failure> {
         );
         return Err(Failure::usage(origin, what));
     }
-    for (name, origin) in given.names() {
+    let flags = given
+        .names()
+        .filter(|(name, _)| !FILE_ONLY_KEYS.contains(name));
+    for (name, origin) in flags {
         if let Some(setting) = settings::find(name)
             && !setting
                 .commands
@@ -437,13 +440,13 @@ fn broadcast(given: &Settings) -> Result<Broadcast, Failure> {
         .ok_or_else(|| missing("--input", "write -, a file, or a URL, for example show.mp3"))?;
     let repeat = given.origin("repeat");
     if let Some(origin) = repeat
-        && (input == "-" || input.contains("://"))
+        && (input == "-" || input.contains("://") && !input.starts_with("file://"))
     {
         let what = format!("only a file can be played again, and {input:?} is none");
         return Err(Failure::usage(origin, what));
     }
     let k = given.one("k", block_k)?;
-    // Together the texts fit a descriptor (limits::MAX_DESCRIPTOR_BYTES) with its keys, hashes and signature.
+    // The lengths a descriptor has room for.
     let text = |name, most| Ok(given.one(name, line(most))?.unwrap_or_default());
     Ok(Broadcast {
         key,
@@ -451,8 +454,8 @@ fn broadcast(given: &Settings) -> Result<Broadcast, Failure> {
         repeat: repeat.is_some(),
         name: text("name", 128)?,
         genre: text("genre", 64)?,
-        url: text("url", 200)?,
-        disclosure: text("disclosure", 255)?,
+        url: text("url", 128)?,
+        disclosure: text("disclosure", 256)?,
         content_type: given.one("content-type", content_type)?,
         bitrate_bps: given.one("bitrate", bitrate)?,
         k,
@@ -544,9 +547,9 @@ fn span_between(least: Span, most: Span) -> impl Fn(&str) -> Result<Span, String
     }
 }
 
-fn bitrate(text: &str) -> Result<u64, String> {
+fn bitrate(text: &str) -> Result<u32, String> {
     match units::parse_rate(text)? {
-        bps @ 1_000..=100_000_000 => Ok(bps),
+        bps @ 1_000..=100_000_000 => Ok(bps as u32),
         _ => Err(format!(
             "{text:?} is out of range; write a rate from 1kbit to 100Mbit"
         )),
