@@ -20,16 +20,26 @@ const LAYERS: [&[&str]; 9] = [
 const SIM: &str = "sim";
 /// A file longer than this holds more than one idea.
 const MAX_LINES: usize = 900;
+/// What makes an item part of the tests alone.
+const TEST_ATTRIBUTE: &str = "#[cfg(test)]";
 
 #[test]
 fn the_source_is_tidy() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let complaints: Vec<String> = rust_files(&root.join("src"))
+    let sources: Vec<(String, String)> = rust_files(&root.join("src"))
         .iter()
-        .flat_map(|file| {
+        .map(|file| {
             let name = file.strip_prefix(root).unwrap().to_str().unwrap();
-            check(name, &fs::read_to_string(file).unwrap())
+            (name.to_string(), fs::read_to_string(file).unwrap())
         })
+        .collect();
+    let test_modules: Vec<String> = sources
+        .iter()
+        .flat_map(|(name, source)| test_modules(name, source))
+        .collect();
+    let complaints: Vec<String> = sources
+        .iter()
+        .flat_map(|(name, source)| check(name, source, &test_modules))
         .collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
@@ -57,8 +67,9 @@ fn rust_files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Everything wrong with one file; `name` is its path from the repository's root.
-fn check(name: &str, source: &str) -> Vec<String> {
+/// Everything wrong with one file; `name` is its path from the repository's root, `test_modules` those whose files are
+/// compiled for tests only.
+fn check(name: &str, source: &str, test_modules: &[String]) -> Vec<String> {
     let mut complaints = Vec::new();
     let lines = source.lines().count();
     if lines > MAX_LINES {
@@ -71,7 +82,8 @@ fn check(name: &str, source: &str) -> Vec<String> {
     }
     let module = module_path(name);
     let code = blank_text(source);
-    let shipped = match module.contains(&"tests") {
+    let is_test = (1..=module.len()).any(|end| test_modules.contains(&module[..end].join("/")));
+    let shipped = match is_test {
         true => String::new(),
         false => blank_tests(&code),
     };
@@ -102,6 +114,24 @@ fn module_path(name: &str) -> Vec<&str> {
         "lib" | "main" => Vec::new(),
         path => path.split('/').collect(),
     }
+}
+
+/// The modules in files of their own that this file declares as `#[cfg(test)] mod name;`.
+fn test_modules(name: &str, source: &str) -> Vec<String> {
+    let code = blank_text(source);
+    let items = code.match_indices(TEST_ATTRIBUTE).map(|(at, _)| {
+        let item = &code[at..];
+        Words::of(&item[..item_length(item)])
+    });
+    let module = module_path(name);
+    items
+        .filter_map(|words| match words.0.as_slice() {
+            [.., (_, "mod"), (_, child), (_, ";")] => {
+                Some([&module[..], &[child]].concat().join("/"))
+            }
+            _ => None,
+        })
+        .collect()
 }
 
 fn forbidden_everywhere(words: &Words) -> Vec<Finding> {
@@ -359,7 +389,7 @@ fn character_length(rest: &str) -> usize {
 fn blank_tests(code: &str) -> String {
     let mut kept = String::with_capacity(code.len());
     let mut rest = code;
-    while let Some(at) = rest.find("#[cfg(test)]") {
+    while let Some(at) = rest.find(TEST_ATTRIBUTE) {
         kept.push_str(&rest[..at]);
         let item = &rest[at..];
         let length = item_length(item);
@@ -395,13 +425,17 @@ mod can_fail {
 
     #[track_caller]
     fn found(name: &str, code: &str, what: &str) {
-        let complaints = check(name, &format!("//! x\n{code}"));
+        let complaints = check(name, &format!("//! x\n{code}"), &[]);
         assert_eq!(complaints, [format!("{name}:{what}")], "{code}");
     }
 
     #[track_caller]
     fn fine(name: &str, code: &str) {
-        assert_eq!(check(name, &format!("//! x\n{code}")), [""; 0], "{code}");
+        assert_eq!(
+            check(name, &format!("//! x\n{code}"), &[]),
+            [""; 0],
+            "{code}"
+        );
     }
 
     #[test]
@@ -545,7 +579,6 @@ mod can_fail {
         let tests = "#[cfg(test)]\n#[allow(x)]\nmod tests { use std::vec; use crate::proto; fn f() { {} } }\n";
         fine("src/wire/a.rs", tests);
         fine("src/wire/a.rs", "#[cfg(test)]\nuse std::vec;\nfn f() {}");
-        fine("src/wire/tests.rs", "use std::vec;");
         let std = "5: the core names std or alloc";
         found("src/wire/a.rs", &format!("{tests}use std::vec;"), std);
         let any = "#[cfg(any(test, feature = \"std\"))] use std::vec;";
@@ -553,9 +586,24 @@ mod can_fail {
     }
 
     #[test]
+    fn files_that_are_compiled_for_tests_only() {
+        let code =
+            "mod a; #[cfg(test)] mod b; #[cfg(test)] mod c {} #[cfg(test)]\npub(crate) mod d;";
+        let tests = test_modules("src/http/mod.rs", code);
+        assert_eq!(tests, ["http/b", "http/d"]);
+        let std = "//! x\nuse std::vec;";
+        assert_eq!(check("src/http/b.rs", std, &tests), [""; 0]);
+        assert_eq!(check("src/http/b/x.rs", std, &tests), [""; 0]);
+        assert_eq!(
+            check("src/http/bb.rs", std, &tests),
+            ["src/http/bb.rs:2: the core names std or alloc"]
+        );
+    }
+
+    #[test]
     fn the_shape_of_a_file() {
         assert_eq!(
-            check("src/a.rs", "fn f() {}"),
+            check("src/a.rs", "fn f() {}", &[]),
             [
                 "src/a.rs:1: does not begin with //! and what it is for",
                 "src/a.rs:1: a is no layer"
@@ -563,7 +611,7 @@ mod can_fail {
         );
         let long = format!("//! x\n{}", "\n".repeat(MAX_LINES));
         assert_eq!(
-            check("src/lib.rs", &long),
+            check("src/lib.rs", &long, &[]),
             ["src/lib.rs: 901 lines, at most 900"]
         );
     }

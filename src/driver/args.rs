@@ -1,6 +1,7 @@
 //! From the command line to what is to be done: words and flags are checked here, their values in `config`.
 
 use super::config::{self, Config, DemoConfig, Role};
+use super::config_file;
 use super::failure::Failure;
 use super::help;
 use super::settings::{self, Command, Origin, SETTINGS, Setting, Settings};
@@ -200,7 +201,7 @@ fn complete(command: Command, given: Settings) -> Result<Invocation, Failure> {
 
 fn node(role: Role, given: Settings) -> Result<Invocation, Failure> {
     let given = match given.one("config", |text| Ok(String::from(text)))? {
-        Some(file) => given.over(config::load(&file)?),
+        Some(file) => given.over(config_file::load(&file)?),
         None => given,
     };
     config::resolve(role, &given).map(Invocation::Run)
@@ -210,7 +211,7 @@ fn check(given: Settings) -> Result<Invocation, Failure> {
     let file = given
         .one("config", |text| Ok(String::from(text)))?
         .ok_or_else(|| missing("--config", "name the file to check, for example relay.toml"))?;
-    let in_file = config::load(&file)?;
+    let in_file = config_file::load(&file)?;
     let role = match given.one("role", str::parse)? {
         Some(role) => role,
         None => in_file.one("role", str::parse)?.ok_or_else(|| {

@@ -1,13 +1,14 @@
 //! From the settings given to the one configuration a node runs by: every value read, every default filled in.
 
 use super::failure::Failure;
-use super::settings::{self, FILE_ONLY_KEYS, Origin, SETTINGS, Settings};
+use super::settings::{self, FILE_ONLY_KEYS, Settings};
 use super::stream_uri::{HostPort, StreamUri};
 use super::units::{self, Rate, Size, Time};
-use crate::limits::{MAX_K, MAX_N};
+use super::values::{
+    address, bitrate, block_k, content_type, count, dialable, line, path, span_between,
+};
+use crate::limits::MAX_N;
 use crate::time::Span;
-use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::format;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -209,111 +210,6 @@ fn limit_text(limit: Option<impl fmt::Display>) -> String {
     limit.map_or(String::from("unlimited"), |limit| limit.to_string())
 }
 
-/// A value in a file. Numbers and switches may stand without quotes; everything becomes text and is read as a flag is.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Value {
-    Text(String),
-    Switch(bool),
-    Number(i64),
-    List(Vec<String>),
-    Other(serde::de::IgnoredAny),
-}
-
-/// The settings in a TOML file; an error names file, line and key where they are known.
-pub fn load(file: &str) -> Result<Settings, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(file, format!("cannot be read: {error}")))?;
-    from_toml(file, &text)
-}
-
-/// The settings in the text of a TOML file named `file`.
-pub fn from_toml(file: &str, text: &str) -> Result<Settings, Failure> {
-    let values: BTreeMap<String, Value> =
-        basic_toml::from_str(text).map_err(|error| not_toml(file, &error))?;
-    let mut settings = Settings::default();
-    for (key, value) in values {
-        let origin = Origin::Key {
-            file: file.to_string(),
-            line: line_of(text, &key),
-            key: key.clone(),
-        };
-        check_key(&key, &origin)?;
-        if let Some(texts) = texts_of(&key, value, &origin)? {
-            settings.put(&key, texts, origin)?;
-        }
-    }
-    Ok(settings)
-}
-
-fn not_toml(file: &str, error: &basic_toml::Error) -> Failure {
-    // The position is in front of the text already; ours is shaped like the other errors.
-    let what = error.to_string();
-    let what = what.split(" at line ").next().unwrap_or_default();
-    match error.line_col() {
-        Some((line, _)) => Failure::usage(format!("{file}:{}", line + 1), what),
-        None => Failure::usage(file, what),
-    }
-}
-
-/// The line, counted from 1, that gives `key` its value.
-fn line_of(text: &str, key: &str) -> Option<usize> {
-    let gives = |line: &str| {
-        let line = line.trim_start().trim_start_matches(['"', '\'']);
-        let rest = line.strip_prefix(key);
-        rest.is_some_and(|rest| {
-            rest.trim_start_matches(['"', '\'', ' ', '\t'])
-                .starts_with('=')
-        })
-    };
-    let section = format!("[{key}");
-    text.lines()
-        .position(|line| gives(line) || line.trim_start().starts_with(&section))
-        .map(|index| index + 1)
-}
-
-fn check_key(key: &str, origin: &Origin) -> Result<(), Failure> {
-    let flags = SETTINGS.iter().filter(|setting| setting.is_key());
-    let mut known = flags.map(|setting| setting.name).chain(FILE_ONLY_KEYS);
-    if known.clone().any(|name| name == key) {
-        return Ok(());
-    }
-    // Underscores for dashes is what most other programs' files have.
-    let dashed = key.replace('_', "-");
-    let hint = match known.find(|name| *name == dashed) {
-        Some(name) => Some(name),
-        None => {
-            let flags = SETTINGS.iter().filter(|setting| setting.is_key());
-            let known = flags.map(|setting| setting.name).chain(FILE_ONLY_KEYS);
-            settings::nearest(&dashed, known)
-        }
-    };
-    let hint = match hint {
-        Some(meant) => format!("did you mean {meant}?"),
-        None => String::from("docs/CONFIG.md lists them"),
-    };
-    Err(Failure::usage(origin, format!("no such key; {hint}")))
-}
-
-/// A value as the texts a flag would have given; nothing for a switch that is off.
-fn texts_of(key: &str, value: Value, origin: &Origin) -> Result<Option<Vec<String>>, Failure> {
-    let is_switch = settings::find(key).is_some_and(|setting| setting.value.is_none());
-    let texts = match value {
-        Value::Switch(on) if is_switch => return Ok(on.then(|| [String::from("true")].into())),
-        _ if is_switch => return Err(Failure::usage(origin, "write true or false")),
-        Value::Text(text) => [text].into(),
-        Value::Number(number) => [number.to_string()].into(),
-        Value::List(texts) => texts,
-        Value::Switch(_) | Value::Other(_) => {
-            return Err(Failure::usage(
-                origin,
-                "write a text in quotes, for example \"8MiB\"",
-            ));
-        }
-    };
-    Ok(Some(texts))
-}
-
 /// The configuration of a node of this role.
 pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
     check_role(role, given)?;
@@ -500,100 +396,10 @@ fn state_of_the_service() -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!("{text:?} is not an address; write ADDR:PORT, for example 0.0.0.0:8479")
-    })
-}
-
-/// An address that somebody else could dial.
-fn dialable(text: &str) -> Result<SocketAddr, String> {
-    let address = address(text)?;
-    if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
-        return Err(format!(
-            "{text:?} cannot be dialled; write for example 192.0.2.1:8479"
-        ));
-    }
-    Ok(address)
-}
-
-fn path(text: &str) -> Result<PathBuf, String> {
-    match text {
-        "" => Err(String::from("\"\" is not a file name")),
-        text => Ok(PathBuf::from(text)),
-    }
-}
-
-fn count(least: u16, most: u16) -> impl Fn(&str) -> Result<u16, String> {
-    move |text| {
-        let number = text.parse().ok();
-        number
-            .filter(|number| (least..=most).contains(number))
-            .ok_or_else(|| format!("{text:?} is not a number from {least} to {most}"))
-    }
-}
-
-fn span_between(least: Span, most: Span) -> impl Fn(&str) -> Result<Span, String> {
-    move |text| {
-        let span = units::parse_span(text)?;
-        match (least..=most).contains(&span) {
-            true => Ok(span),
-            false => Err(format!(
-                "{text:?} is out of range; write a time from {} to {}",
-                Time(least),
-                Time(most)
-            )),
-        }
-    }
-}
-
-fn bitrate(text: &str) -> Result<u32, String> {
-    match units::parse_rate(text)? {
-        bps @ 1_000..=100_000_000 => Ok(bps as u32),
-        _ => Err(format!(
-            "{text:?} is out of range; write a rate from 1kbit to 100Mbit"
-        )),
-    }
-}
-
-fn block_k(text: &str) -> Result<u8, String> {
-    let k = text.parse().ok();
-    k.filter(|k| [2, 4, 8, MAX_K as u8].contains(k))
-        .ok_or_else(|| format!("{text:?} is not 2, 4, 8 or {MAX_K}"))
-}
-
-/// Text on one line, of at most `most` bytes.
-fn line(most: usize) -> impl Fn(&str) -> Result<String, String> {
-    move |text| match text {
-        text if text.chars().any(char::is_control) => Err(format!(
-            "{text:?} has a control character; write one line of text"
-        )),
-        text if text.len() > most => Err(format!("is {} bytes long; at most {most}", text.len())),
-        text => Ok(text.to_string()),
-    }
-}
-
-/// A media type as HTTP carries it (RFC 9110 section 8.3.1): it goes into a response header, so nothing else may.
-fn content_type(text: &str) -> Result<String, String> {
-    let token = |part: &str| {
-        let legal = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        !part.is_empty() && part.bytes().all(legal)
-    };
-    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
-    let printable = parameters.bytes().all(|b| (b' '..=b'~').contains(&b));
-    match essence.trim_end().split_once('/') {
-        Some((kind, subtype)) if token(kind) && token(subtype) && printable && text.len() <= 64 => {
-            Ok(text.to_string())
-        }
-        _ => Err(format!(
-            "{text:?} is not a media type; write for example audio/mpeg"
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::config_file::from_toml;
 
     const URI: &str = "weir://a.example:8479/aaaqeayeaudaocajbifqydiob4ibceqtcqkrmfyydenbwha5dypq";
 
@@ -696,7 +502,7 @@ mod tests {
         bad("spare = 17", "spare: \"17\" is not a number from 0 to 16");
         bad(
             "memory = 1.5",
-            "memory: write a text in quotes, for example \"8MiB\"",
+            "memory: write a size, for example 8MiB; texts stand in quotes",
         );
         bad(
             "memory = [\"1MiB\", \"2MiB\"]",
