@@ -1,1 +1,31 @@
-fn main() {}
+//! The program: arguments to configuration to the command, and how it ended as one line and an exit status.
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::process::ExitCode;
+use weir::driver::args::{self, Invocation};
+use weir::driver::failure::Failure;
+use weir::driver::{commands, keyfile, logging, output, status};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // With stderr gone there is nobody left to tell; the exit status still does.
+            let _ = writeln!(std::io::stderr(), "weir: {failure}");
+            ExitCode::from(failure.exit_status())
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    logging::start();
+    match args::parse(std::env::args_os().skip(1))? {
+        Invocation::Print(text) => output::print(&text),
+        Invocation::Demo(config) => commands::demo(&config),
+        Invocation::Keygen(file) => keyfile::generate(&file).and_then(|key| output::print(&key)),
+        Invocation::Run(config) => commands::run(&config),
+        Invocation::Status(target) => status::fetch(&target).and_then(|text| output::print(&text)),
+        Invocation::Check(file, config) => commands::check(&file, &config),
+    }
+}

@@ -1,0 +1,16 @@
+//! Text for stdout. A reader that has left (`weir help | head -1`) is no failure.
+
+use super::failure::Failure;
+use std::io::{ErrorKind, Write};
+
+/// Writes `text` to stdout, all of it or up to where the reader left.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes());
+    match written.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::runtime("stdout", error))
+        }
+        _ => Ok(()),
+    }
+}
