@@ -29,5 +29,8 @@ pub mod crypto;
 
 pub mod proto;
 
+#[cfg(any(test, feature = "std"))]
+pub mod memory;
+
 #[cfg(feature = "std")]
 pub mod driver;

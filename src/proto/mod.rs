@@ -2,6 +2,7 @@
 
 pub mod book;
 pub mod bucket;
+pub mod budget;
 pub mod card;
 pub mod config;
 pub mod node;

@@ -1,1 +1,293 @@
-//! The engine tried as a whole, over a wire of vectors.
+//! The engine tried as a whole, over a wire of queues with a fixed delay.
+
+use super::budget::Sizes;
+use super::config::{NodeConfig, Role};
+use super::node::Node;
+use super::source::{Programme, Source, Start};
+use super::transmit::Transmit;
+use crate::crypto::sign::SigningKey;
+use crate::memory;
+use crate::rng::Rng;
+use crate::time::{Instant, Span};
+use crate::wire::addr::Addr;
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+const DELAY: Span = Span::from_ms(5);
+
+struct Member {
+    node: Node<'static>,
+    addr: Addr,
+    alive: bool,
+    player: Option<usize>,
+    heard: Vec<u8>,
+}
+
+/// A handful of nodes on one wire.
+struct World {
+    now: Instant,
+    members: Vec<Member>,
+    wire: BTreeMap<(Instant, u64), (Addr, Addr, Vec<u8>)>,
+    sent: u64,
+    loss_percent: u64,
+    rng: Rng,
+    key: [u8; 32],
+    media: Rng,
+    taken: Vec<u8>,
+}
+
+impl World {
+    fn new(bitrate_bps: u32) -> Self {
+        let signer = SigningKey::from_seed([7; 32]);
+        let mut world = Self {
+            now: Instant::from_us(1_000_000),
+            members: Vec::new(),
+            wire: BTreeMap::new(),
+            sent: 0,
+            loss_percent: 0,
+            rng: Rng::new(5),
+            key: signer.public(),
+            media: Rng::new(11),
+            taken: Vec::new(),
+        };
+        let id = world.join(Role::Source, |_| {}, None);
+        let node = &mut world.members[id].node;
+        node.set_source(0, Source::new(signer, memory::staging(), 1, 1_000, 0));
+        let programme = Programme {
+            bitrate_bps,
+            ..Programme::default()
+        };
+        node.publish(world.now, 0, &programme, b"preamble").unwrap();
+        world
+    }
+
+    fn join(
+        &mut self,
+        role: Role,
+        tune: impl FnOnce(&mut NodeConfig),
+        bootstrap: Option<usize>,
+    ) -> usize {
+        let n = self.members.len();
+        let mut config = NodeConfig::new([n as u8 + 1; 32], [n as u8 + 100; 32]);
+        tune(&mut config);
+        let sizes = Sizes::new(1, usize::from(role == Role::Source), config.max_children, 4)
+            .fill(3 << 20, 0);
+        let mut node = Node::new(self.now, config, memory::node_pools(&sizes));
+        memory::add_stream(&mut node, &sizes, self.key, role).unwrap();
+        let addr = Addr::udp(core::net::SocketAddr::from((
+            [10, 0, 0, n as u8 + 1],
+            8_479,
+        )));
+        if let Some(other) = bootstrap {
+            node.add_bootstrap(self.now, 0, self.members[other].addr);
+        }
+        self.members.push(Member {
+            node,
+            addr,
+            alive: true,
+            player: None,
+            heard: Vec::new(),
+        });
+        n
+    }
+
+    fn play(&mut self, id: usize) {
+        let member = &mut self.members[id];
+        member.player = Some(member.node.open_player(self.now, 0, None).unwrap());
+    }
+
+    fn kill(&mut self, id: usize) {
+        self.members[id].alive = false;
+    }
+
+    /// Ten milliseconds of everything.
+    fn step(&mut self, bitrate_bps: u64) {
+        self.now += Span::from_ms(10);
+        let bytes: Vec<u8> = (0..bitrate_bps / 800)
+            .map(|_| self.media.next_u64() as u8)
+            .collect();
+        if bitrate_bps > 0 {
+            self.taken.extend(&bytes);
+            self.members[0]
+                .node
+                .push_source(self.now, 0, Start::Sync, &bytes, true)
+                .unwrap();
+        }
+        while let Some(entry) = self.wire.first_entry().filter(|e| e.key().0 <= self.now) {
+            let (to, from, datagram) = entry.remove();
+            let member = self.members.iter_mut().find(|m| m.addr == to && m.alive);
+            if let Some(member) = member {
+                member.node.handle_datagram(self.now, from, &datagram);
+            }
+        }
+        let mut out = Transmit::new();
+        for at in 0..self.members.len() {
+            let member = &mut self.members[at];
+            if !member.alive {
+                continue;
+            }
+            if member
+                .node
+                .poll_timeout()
+                .is_some_and(|due| due <= self.now)
+            {
+                member.node.handle_timeout(self.now);
+            }
+            while member.node.poll_transmit(self.now, &mut out) {
+                let mut datagrams = Vec::new();
+                if out.control_len > 0 {
+                    datagrams.push(out.control_bytes().to_vec());
+                }
+                for chunk in &out.chunks {
+                    let mut datagram = chunk.prefix.to_vec();
+                    datagram.extend(member.node.chunk_bytes(chunk.stream, chunk.id));
+                    datagrams.push(datagram);
+                }
+                for datagram in datagrams {
+                    if self.rng.below(100) >= self.loss_percent {
+                        self.sent += 1;
+                        self.wire.insert(
+                            (self.now + DELAY, self.sent),
+                            (out.to, member.addr, datagram),
+                        );
+                    }
+                }
+            }
+            if let Some(player) = member.player {
+                let mut buf = [0; 65_536];
+                let n = member.node.read_player(self.now, player, &mut buf);
+                member.heard.extend(&buf[..n]);
+            }
+        }
+    }
+
+    fn run(&mut self, seconds: u64, bitrate_bps: u64) {
+        for _ in 0..seconds * 100 {
+            self.step(bitrate_bps);
+        }
+    }
+
+    /// What a member heard must be the preamble and then a contiguous part of what the source took in; returns its length.
+    fn check_heard(&self, id: usize) -> usize {
+        let heard = self.members[id]
+            .heard
+            .strip_prefix(b"preamble")
+            .expect("the preamble comes first");
+        assert!(heard.len() > 64, "member {id} heard {} bytes", heard.len());
+        let start = self
+            .taken
+            .windows(64)
+            .position(|w| w == &heard[..64])
+            .expect("a part of the stream");
+        assert!(
+            self.taken[start..].starts_with(heard),
+            "member {id}: not contiguous"
+        );
+        heard.len()
+    }
+}
+
+#[test]
+fn a_chain_of_nodes_plays_what_the_source_took_in() {
+    let mut world = World::new(800_000);
+    let relay = world.join(Role::Relay, |_| {}, Some(0));
+    let listener = world.join(Role::Listener, |_| {}, Some(relay));
+    world.play(listener);
+    world.run(12, 800_000);
+    let heard = world.check_heard(listener);
+    assert!(heard > 900_000, "{heard}");
+    let stats = world.members[listener].node.streams()[0].stats;
+    assert_eq!((stats.gaps, stats.invalid), (0, 0), "{stats:?}");
+}
+
+#[test]
+fn loss_on_the_wire_is_repaired() {
+    let mut world = World::new(800_000);
+    let relay = world.join(Role::Relay, |_| {}, Some(0));
+    let listener = world.join(Role::Listener, |_| {}, Some(relay));
+    world.play(listener);
+    world.run(3, 800_000);
+    world.loss_percent = 5;
+    world.run(20, 800_000);
+    let heard = world.check_heard(listener);
+    let stats = world.members[listener].node.streams()[0].stats;
+    assert!(heard > 1_800_000 && stats.gaps == 0, "{heard} {stats:?}");
+}
+
+#[test]
+fn a_listener_of_a_full_source_is_fed_by_relays_and_survives_the_loss_of_one() {
+    let mut world = World::new(800_000);
+    world.members[0].node = {
+        let signer = SigningKey::from_seed([7; 32]);
+        let mut config = NodeConfig::new([1; 32], [100; 32]);
+        config.max_children = 3;
+        let sizes = Sizes::new(1, 1, 3, 4).fill(3 << 20, 0);
+        let mut node = Node::new(world.now, config, memory::node_pools(&sizes));
+        memory::add_stream(&mut node, &sizes, world.key, Role::Source).unwrap();
+        node.set_source(0, Source::new(signer, memory::staging(), 1, 1_000, 0));
+        let programme = Programme {
+            bitrate_bps: 800_000,
+            ..Programme::default()
+        };
+        node.publish(world.now, 0, &programme, b"preamble").unwrap();
+        node
+    };
+    let relays: Vec<usize> = (0..4)
+        .map(|_| world.join(Role::Relay, |_| {}, Some(0)))
+        .collect();
+    world.run(3, 800_000);
+    let listeners: Vec<usize> = (0..4)
+        .map(|_| world.join(Role::Listener, |_| {}, Some(0)))
+        .collect();
+    listeners.iter().for_each(|&id| world.play(id));
+    world.run(15, 800_000);
+    world.kill(relays[1]);
+    world.run(15, 800_000);
+    for &id in &listeners {
+        let heard = world.check_heard(id);
+        let stats = world.members[id].node.streams()[0].stats;
+        assert!(
+            heard > 2_500_000 && stats.gaps == 0,
+            "{id}: {heard} {stats:?}"
+        );
+    }
+}
+
+#[test]
+fn an_idle_relay_takes_nothing() {
+    let mut world = World::new(800_000);
+    let relay = world.join(Role::Relay, |_| {}, Some(0));
+    world.run(10, 800_000);
+    let node = &world.members[relay].node;
+    assert_eq!(node.streams()[0].stats.chunks, 0);
+    assert!(node.stats().rx_bytes < 10_000, "{}", node.stats().rx_bytes);
+}
+
+#[test]
+fn hostile_bytes_change_nothing() {
+    let mut world = World::new(800_000);
+    let listener = world.join(Role::Listener, |_| {}, Some(0));
+    world.play(listener);
+    let mut rng = Rng::new(77);
+    for round in 0..1_000 {
+        world.step(800_000);
+        // Replays of real datagrams with flipped bits, and plain noise.
+        let real = world.wire.values().nth(rng.below(8) as usize).cloned();
+        let (to, from, mut bytes) =
+            real.unwrap_or((world.members[1].addr, world.members[0].addr, Vec::new()));
+        if round % 2 == 0 || bytes.is_empty() {
+            bytes = (0..rng.below(1_300))
+                .map(|_| rng.next_u64() as u8)
+                .collect();
+        } else {
+            let bit = rng.below(bytes.len() as u64 * 8) as usize;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        world.sent += 1;
+        world
+            .wire
+            .insert((world.now, world.sent), (to, from, bytes));
+    }
+    world.check_heard(listener);
+    assert_eq!(world.members[listener].node.streams()[0].stats.gaps, 0);
+}
