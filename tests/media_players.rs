@@ -384,12 +384,12 @@ fn try_medium(workshop: &Workshop, medium: &Medium) -> Vec<String> {
         format!("trouble: {:?}", scan.scanner.trouble()),
     );
     check(
-        scan.syncs.len() >= 4,
+        scan.syncs.len() >= 3,
         format!("only {} sync points", scan.syncs.len()),
     );
     let last_us = scan.syncs.last().and_then(|sync| sync.1).unwrap_or(0);
     check(
-        (3_900_000..6_200_000).contains(&last_us),
+        (2_900_000..6_200_000).contains(&last_us),
         format!("last sync point at {last_us} us of 6 s"),
     );
     if medium.ffmpeg.contains("artist=") {

@@ -13,6 +13,9 @@ const OBJECT_HEAD_BYTES: usize = 24;
 const HEADER_HEAD_BYTES: usize = 30;
 const DATA_HEAD_BYTES: usize = 50;
 
+/// So long without a sync point, and a less clean one will do.
+const MAX_WAIT_MS: u32 = 10_000;
+
 type Guid = [u8; 16];
 
 const fn guid(a: u32, b: u16, c: u16, d: [u8; 8]) -> Guid {
@@ -98,6 +101,7 @@ pub(super) struct Asf {
     video: Option<u8>,
     /// The header object has been read.
     ready: bool,
+    last_sync_ms: u32,
 }
 
 impl Asf {
@@ -108,6 +112,7 @@ impl Asf {
             is_broadcast: false,
             video: None,
             ready: false,
+            last_sync_ms: 0,
         }
     }
 
@@ -217,11 +222,7 @@ impl Asf {
         match Packet::read(packet) {
             None => Step::Junk(packet.len()),
             Some(parsed) => {
-                let start = if parsed.begins_for(self.video) {
-                    Start::Sync
-                } else {
-                    Start::Cut
-                };
+                let start = self.start(&parsed);
                 Step::unit(
                     start,
                     packet.len(),
@@ -229,6 +230,25 @@ impl Asf {
                 )
             }
         }
+    }
+
+    /// A player can begin where a key frame is the first video to begin. Encoders with small frames may put others
+    /// in front of every key frame; rather than let nobody in, any packet with a key frame will do after a while.
+    fn start(&mut self, packet: &Packet<'_>) -> Start {
+        let waited_ms = packet.send_time_ms.saturating_sub(self.last_sync_ms);
+        let begins = self
+            .video
+            .is_none_or(|video| match packet.beginnings(video) {
+                Some((first_is_key, any_is_key)) => {
+                    first_is_key || any_is_key && waited_ms > MAX_WAIT_MS
+                }
+                None => false,
+            });
+        if !begins {
+            return Start::Cut;
+        }
+        self.last_sync_ms = packet.send_time_ms;
+        Start::Sync
     }
 }
 
@@ -274,35 +294,55 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// Whether a player can begin here: the first video frame that begins here is a key frame. The end of a frame
-    /// before it may stand in front; players drop a frame without a beginning.
-    fn begins_for(&self, video: Option<u8>) -> bool {
-        video.is_none_or(|video| self.first_frame_is_key(video) == Some(true))
-    }
-
-    /// The key frame flag of the stream's first payload that begins a media object (5.2.3).
-    fn first_frame_is_key(&self, stream: u8) -> Option<bool> {
+    /// What of the stream begins here: `None` when no frame does, else whether the first one that does is a key
+    /// frame, and whether any is. The end of a frame before it may stand in front; players drop a frame without a
+    /// beginning. Each payload says so of itself (5.2.3).
+    fn beginnings(&self, stream: u8) -> Option<(bool, bool)> {
+        let mut found = None;
         let (count, mut at, length_kind) = match self.has_many_payloads {
             true => (u8(self.payloads, 0)? & 0x3f, 1, u8(self.payloads, 0)? >> 6),
             false => (1, 0, 0),
         };
         for _ in 0..count {
-            let number = u8(self.payloads, at)?;
-            let (_, next) = sized(self.payloads, at + 1, self.properties >> 4)?;
-            let (offset, next) = sized(self.payloads, next, self.properties >> 2)?;
-            let (replicated, next) = sized(self.payloads, next, self.properties)?;
-            // With replicated data of length 1 the payloads are whole objects, and the offset is a time.
-            if number & 0x7f == stream && (offset == 0 || replicated == 1) {
-                return Some(number & 0x80 != 0);
+            let Some(payload) = Payload::read(self.payloads, at, self.properties, length_kind)
+            else {
+                break;
+            };
+            if payload.stream == stream && payload.begins {
+                let (first, any) = found.unwrap_or((payload.is_key, false));
+                found = Some((first, any | payload.is_key));
             }
-            let (len, next) = sized(
-                self.payloads,
-                next.checked_add(replicated as usize)?,
-                length_kind,
-            )?;
-            at = next.checked_add(len as usize)?;
+            at = payload.end;
         }
-        None
+        found
+    }
+}
+
+/// A payload's header.
+struct Payload {
+    stream: u8,
+    is_key: bool,
+    /// A media object begins with it.
+    begins: bool,
+    end: usize,
+}
+
+impl Payload {
+    fn read(payloads: &[u8], at: usize, properties: u8, length_kind: u8) -> Option<Self> {
+        let number = u8(payloads, at)?;
+        let (_, at) = sized(payloads, at + 1, properties >> 4)?;
+        let (offset, at) = sized(payloads, at, properties >> 2)?;
+        let (replicated, at) = sized(payloads, at, properties)?;
+        let at = at.checked_add(replicated as usize)?;
+        // A single payload has no length: it fills the packet.
+        let (len, at) = sized(payloads, at, length_kind).unwrap_or((0, at));
+        Some(Self {
+            stream: number & 0x7f,
+            is_key: number & 0x80 != 0,
+            // With replicated data of length 1 the payloads are whole objects, and the offset is a time.
+            begins: offset == 0 || replicated == 1,
+            end: at.checked_add(len as usize)?,
+        })
     }
 }
 
