@@ -1,1 +1,4 @@
 //! Layer `driver`.
+
+#[cfg(feature = "source")]
+pub mod input;
