@@ -7,6 +7,7 @@
 pub mod body;
 pub mod client;
 pub mod document;
+pub(crate) mod header;
 pub mod healthz;
 pub mod icy;
 pub mod json;

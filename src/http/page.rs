@@ -2,6 +2,9 @@
 
 use crate::http::status::StatusSource;
 
+/// placeholder
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'";
+
 /// The page at `/`. Written in parts.
 #[derive(Clone, Default, Debug)]
 pub struct Page {}
