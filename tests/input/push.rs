@@ -148,7 +148,7 @@ fn who_may_not_push_is_told_why() {
                 format!("PUT /live/x HTTP/1.1\r\nHost: x\r\n{RIGHT}\r\n"),
                 "404 ",
             ),
-            ("GET /live HTTP/1.1\r\nHost: x\r\n\r\n".into(), "405 "),
+            ("GET /live HTTP/1.1\r\nHost: x\r\n\r\n".into(), "404 "),
             ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".into(), "404 "),
             (
                 format!("GET /admin/listclients HTTP/1.1\r\nHost: x\r\n{RIGHT}\r\n"),

@@ -7,7 +7,7 @@ use super::url::percent_decoded;
 use super::{InputError, Mount, STALL, Sink, StreamInfo, metadata};
 use crate::http::body::Body;
 use crate::http::request::{Framing, MAX_HEAD_BYTES, Method, Parsed, Request, Version};
-use crate::http::response::{CONTINUE, reason};
+use crate::http::response::{CONTINUE, reason, short};
 use core::cell::Cell;
 use core::time::Duration;
 use smol::future::{pending, yield_now};
@@ -145,13 +145,10 @@ impl<S: Sink> Server<'_, S> {
         let publishes = matches!(request.method, Method::Put | Method::Source);
         let updates = request.path == "/admin/metadata";
         if !publishes && !updates {
-            return match self.is_mount(request.path) {
-                true => Verdict::Refused(
-                    405,
-                    "This is where the encoder pushes to. Players are served elsewhere.",
-                ),
-                false => Verdict::Refused(404, "There is nothing here."),
-            };
+            return Verdict::Refused(
+                404,
+                "An encoder may push here. Players are served elsewhere.",
+            );
         }
         if !self.is_authorized(request) {
             return Verdict::Refused(401, "You need to authenticate.");
@@ -312,19 +309,13 @@ async fn refuse(
     text: &str,
     buf: &mut [u8],
 ) -> io::Result<()> {
-    let reason = reason(status);
-    let extra = match status {
-        401 => "WWW-Authenticate: Basic realm=\"weir\", charset=\"UTF-8\"\r\n",
-        405 => "Allow: PUT, SOURCE\r\n",
-        _ => "",
+    let text = if text.is_empty() {
+        reason(status)
+    } else {
+        text
     };
-    let text = if text.is_empty() { reason } else { text };
-    let head = format!(
-        "HTTP/1.1 {status} {reason}\r\n{extra}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{text}\n",
-        text.len() + 1
-    );
-    answer(&mut stream, head.as_bytes()).await?;
+    let len = short(Method::Get, status, text, buf).map_err(|_| io::ErrorKind::InvalidData)?;
+    answer(&mut stream, buf.get(..len).unwrap_or_default()).await?;
     stream.get_ref().shutdown(Shutdown::Write)?;
     within(LINGER, async {
         let mut left = LINGER_BYTES;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::prelude::rust_2024::*;
 
 use crate::error::Malformed;
-use crate::http::client::HttpUrl;
+use crate::http::client::{HttpUrl, write_get};
 
 /// Where a stream comes from. Read with [`FromStr`]; shown without its password.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -187,7 +187,7 @@ impl PullUrl {
     }
 }
 
-/// Longest address that is followed.
+/// Longest address that is followed, and longest request for one.
 const MAX_URL_BYTES: usize = 2_048;
 
 /// Why a redirect to TLS is not followed.
@@ -228,10 +228,13 @@ fn parse(text: &str) -> Result<Input, &'static str> {
 }
 
 fn http(text: &str) -> Result<PullUrl, &'static str> {
-    let without_fragment = text.split('#').next().unwrap_or_default();
-    match HttpUrl::parse(without_fragment) {
-        Ok(_) if without_fragment.len() <= MAX_URL_BYTES => Ok(PullUrl(without_fragment.into())),
-        _ => Err(HTTP_FORM),
+    let url = HttpUrl::parse(text).map_err(|_| HTTP_FORM)?;
+    let mut request = [0; MAX_URL_BYTES];
+    match write_get(&url, "", &mut request) {
+        Ok(_) => Ok(PullUrl(text.into())),
+        Err(_) => Err(
+            "the address is too long, or its user and password are not percent-encoded as they should be",
+        ),
     }
 }
 
