@@ -103,6 +103,7 @@ fn a_repeated_file_begins_anew_each_time() {
     let options = InputOptions {
         bitrate_bps: Some(512_000),
         repeat: true,
+        ..InputOptions::default()
     };
     let (recorder, begin) = (Recorder::default(), Instant::now());
     smol::block_on(smol::future::or(

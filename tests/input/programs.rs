@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -42,10 +42,6 @@ impl Program {
     pub fn kill(mut self) {
         let _ = self.0.kill();
     }
-
-    pub fn has_ended(&mut self) -> bool {
-        matches!(self.0.try_wait(), Ok(Some(_)))
-    }
 }
 
 impl Drop for Program {
@@ -78,10 +74,6 @@ impl Folder {
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).expect("a temporary folder");
         Self(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
     }
 
     /// The path of a file in here, as text.

@@ -1,7 +1,9 @@
 //! The fetching side: from a server by hand that does what servers do, and from Icecast itself.
 
 use crate::programs::{Folder, Program, have, output, tone};
-use crate::recorder::{Event, Recorder, free_port, noise, play, play_out, until, until_within};
+use crate::recorder::{
+    Event, Recorder, free_port, impatient, noise, play, play_out, play_with, until,
+};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, Timer};
 use std::net::{TcpListener, TcpStream};
@@ -232,25 +234,32 @@ fn what_goes_wrong_is_said_and_tried_again() {
 
 #[test]
 fn a_silent_server_is_left() {
-    pull("/live", async |recorder, server| {
-        let (_, mut stream) = server.request().await;
-        stream
+    let server = Server::new();
+    let url = format!("http://127.0.0.1:{}/live", server.port());
+    play_with(&url, &impatient(), async |recorder| {
+        let (_, mut silent) = server.request().await;
+        silent
             .write_all(b"HTTP/1.1 200 OK\r\n\r\nmedia")
             .await
             .unwrap();
         until(recorder, "media", || recorder.latest() == b"media").await;
         let begin = Instant::now();
-        until_within(Duration::from_secs(20), recorder, "left", || {
-            recorder.is_waiting_for("nothing for 15 s")
+        until(recorder, "left", || {
+            recorder.is_waiting_for("sent nothing for 0.7 s")
         })
         .await;
         assert!(
-            begin.elapsed() > Duration::from_secs(14),
+            begin.elapsed() > Duration::from_millis(600),
             "{:?}",
             begin.elapsed()
         );
         server.answer("HTTP/1.1 200 OK\r\n\r\nagain").await;
         until(recorder, "media", || recorder.latest() == b"again").await;
+        let (_, _mute) = server.request().await;
+        until(recorder, "left", || {
+            recorder.is_waiting_for("does not answer in time")
+        })
+        .await;
     });
 }
 
@@ -289,7 +298,7 @@ impl Icecast {
              <admin-password>pw</admin-password></authentication><hostname>localhost</hostname>\
              <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>\
              <paths><logdir>{at}</logdir><webroot>{at}</webroot><adminroot>{at}</adminroot></paths>\
-             <logging><errorlog>error.log</errorlog><loglevel>3</loglevel></logging>\
+             <logging><accesslog>-</accesslog><errorlog>-</errorlog><loglevel>3</loglevel></logging>\
              <security><chroot>0</chroot>{owner}</security></icecast>"
         );
         folder.write("icecast.xml", config.as_bytes());

@@ -1,7 +1,7 @@
 //! The Icecast server's side: by hand, with curl, and with ffmpeg.
 
 use crate::programs::{Folder, Program, have, output, tone};
-use crate::recorder::{Event, Recorder, free_port, noise, play, play_out, until, until_within};
+use crate::recorder::{Event, Recorder, free_port, impatient, noise, play_out, play_with, until};
 use smol::Async;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::net::{TcpListener, TcpStream};
@@ -14,9 +14,14 @@ const WRONG: &str = "Authorization: Basic c291cmNlOnB4\r\n";
 
 /// Runs the input at a free port and waits until it listens.
 fn serve<T>(script: impl AsyncFnOnce(&Recorder, u16) -> T) -> T {
+    serve_with(&InputOptions::default(), script)
+}
+
+fn serve_with<T>(options: &InputOptions, script: impl AsyncFnOnce(&Recorder, u16) -> T) -> T {
     let port = free_port();
-    play(
+    play_with(
         &format!("icecast://source:pw@127.0.0.1:{port}/live"),
+        options,
         async |recorder| {
             until(recorder, "listening", || {
                 recorder.is_waiting_for("no encoder")
@@ -270,7 +275,7 @@ fn half_requests_do_not_keep_the_encoder_out() {
 
 #[test]
 fn a_silent_encoder_loses_its_place() {
-    serve(async |recorder, port| {
+    serve_with(&impatient(), async |recorder, port| {
         let mut encoder = connect(port).await;
         send(
             &mut encoder,
@@ -279,12 +284,12 @@ fn a_silent_encoder_loses_its_place() {
         .await;
         until(recorder, "the encoder", || recorder.latest() == b"media").await;
         let begin = Instant::now();
-        until_within(Duration::from_secs(20), recorder, "dropped", || {
-            recorder.is_waiting_for("nothing for 15 s")
+        until(recorder, "dropped", || {
+            recorder.is_waiting_for("sent nothing for 0.7 s")
         })
         .await;
         assert!(
-            begin.elapsed() > Duration::from_secs(14),
+            begin.elapsed() > Duration::from_millis(600),
             "{:?}",
             begin.elapsed()
         );
@@ -413,6 +418,7 @@ fn ffmpeg_pushes(codec: &[&str], push: &[&str], content_type: &str) {
         let copy = [
             "-v",
             "error",
+            "-re",
             "-i",
             &file,
             "-c",
@@ -420,28 +426,31 @@ fn ffmpeg_pushes(codec: &[&str], push: &[&str], content_type: &str) {
             "-bitexact",
             "-f",
             muxer,
-            "-content_type",
-            content_type,
         ];
-        let expected = output("ffmpeg", &[&copy[..copy.len() - 2], &["-"]].concat())
-            .await
-            .stdout;
+        let expected = output("ffmpeg", &[&copy[..], &["-"]].concat()).await.stdout;
+        let head = ["-content_type", content_type, "-ice_name", "Weir One"];
         let url = format!("icecast://source:pw@127.0.0.1:{port}/live");
-        let out = output(
-            "ffmpeg",
-            &[&copy[..], &["-ice_name", "Weir One"], push, &[&url]].concat(),
-        )
-        .await;
+        let out = output("ffmpeg", &[&copy[..], &head, push, &[&url]].concat()).await;
         assert!(
             out.status.success(),
             "{}",
             String::from_utf8_lossy(&out.stderr)
         );
-        until(recorder, "the end", || recorder.is_waiting_for("went away")).await;
+        until(recorder, "the end", || {
+            matches!(recorder.state(), Some(InputState::Waiting(_)))
+        })
+        .await;
+        let (got, all) = (recorder.latest(), expected.len());
+        // The old way does not read our answer, and so its system breaks the connection off instead of closing it.
+        let cut = if recorder.is_waiting_for("went away") {
+            0
+        } else {
+            all / 10
+        };
         assert!(
-            !expected.is_empty() && recorder.latest() == expected,
-            "{} bytes",
-            recorder.latest().len()
+            all > 0 && expected.starts_with(&got) && got.len() >= all - cut,
+            "{} of {all} bytes",
+            got.len()
         );
         assert!(recorder.has(&Event::ContentType(content_type.into())));
         assert!(
@@ -450,8 +459,31 @@ fn ffmpeg_pushes(codec: &[&str], push: &[&str], content_type: &str) {
                 .iter()
                 .any(|e| matches!(e, Event::Info(info) if info.contains("Weir One")))
         );
-        let wrong = format!("icecast://source:wrong@127.0.0.1:{port}/live");
-        let out = output("ffmpeg", &[&copy, push, &[&wrong]].concat()).await;
+    });
+}
+
+#[test]
+fn ffmpeg_is_told_that_its_password_is_wrong() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    serve(async |_, port| {
+        let url = format!("icecast://source:wrong@127.0.0.1:{port}/live");
+        let out = output(
+            "ffmpeg",
+            &[
+                "-v",
+                "error",
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=duration=1",
+                "-f",
+                "mp3",
+                &url,
+            ],
+        )
+        .await;
         let said = String::from_utf8_lossy(&out.stderr);
         assert!(!out.status.success() && said.contains("401"), "{said}");
     });

@@ -131,13 +131,29 @@ impl Recorder {
     }
 }
 
+/// Options for a test of what happens when nothing comes.
+pub fn impatient() -> InputOptions {
+    InputOptions {
+        stall: Duration::from_millis(700),
+        ..InputOptions::default()
+    }
+}
+
 /// Runs the input until the script has seen what it wants.
 pub fn play<T>(input: &str, script: impl AsyncFnOnce(&Recorder) -> T) -> T {
+    play_with(input, &InputOptions::default(), script)
+}
+
+pub fn play_with<T>(
+    input: &str,
+    options: &InputOptions,
+    script: impl AsyncFnOnce(&Recorder) -> T,
+) -> T {
     let input: Input = input.parse().unwrap_or_else(|e| panic!("{e}"));
     let recorder = Recorder::default();
     let outcome = smol::block_on(async {
         let running = async {
-            let ended = run(&input, &InputOptions::default(), &recorder).await;
+            let ended = run(&input, options, &recorder).await;
             panic!("the input ended: {ended:?}")
         };
         script(&recorder).or(running).await
@@ -174,19 +190,10 @@ fn check(recorder: &Recorder) {
 }
 
 /// Waits until something holds; fails with what was seen if it does not in time.
-pub async fn until(recorder: &Recorder, what: &str, holds: impl FnMut() -> bool) {
-    until_within(Duration::from_secs(12), recorder, what, holds).await;
-}
-
-pub async fn until_within(
-    limit: Duration,
-    recorder: &Recorder,
-    what: &str,
-    mut holds: impl FnMut() -> bool,
-) {
+pub async fn until(recorder: &Recorder, what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
-        if begin.elapsed() > limit {
+        if begin.elapsed() > Duration::from_secs(12) {
             let shown = recorder.events().into_iter().map(|event| match event {
                 Event::Media(bytes) => format!("{} bytes", bytes.len()),
                 other => format!("{other:?}"),

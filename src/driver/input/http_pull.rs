@@ -3,7 +3,7 @@
 use super::feed::Feed;
 use super::net::{pour, resolve, within};
 use super::url::{PullUrl, REDIRECT_TO_TLS};
-use super::{InputError, MAX_READ_BYTES, STALL, Sink, StreamInfo};
+use super::{InputError, InputOptions, MAX_READ_BYTES, Sink, StreamInfo};
 use crate::http::body::Body;
 use crate::http::client::{ParsedResponse, ResponseHead, write_get};
 use crate::http::icy::IcyRemover;
@@ -52,14 +52,18 @@ impl From<io::Error> for Broken {
 }
 
 /// Fetches `url` for ever. An error only if the server's first answer shows that this can never work.
-pub async fn run<S: Sink>(url: &PullUrl, sink: &S) -> Result<(), InputError> {
+pub async fn run<S: Sink>(
+    url: &PullUrl,
+    options: &InputOptions,
+    sink: &S,
+) -> Result<(), InputError> {
     let feed = Feed::new(sink);
     let mut backoff = Backoff::new(getrandom::u64().unwrap_or_default());
     let mut buf = vec![0; MAX_READ_BYTES];
     let mut answered = false;
     loop {
         let begin = Instant::now();
-        let why = match fetch(url, &feed, &mut buf).await {
+        let why = match fetch(url, options.stall, &feed, &mut buf).await {
             Err(Broken::Unusable(why)) if !answered => {
                 return Err(InputError::Unusable {
                     input: url.to_string(),
@@ -82,13 +86,14 @@ pub async fn run<S: Sink>(url: &PullUrl, sink: &S) -> Result<(), InputError> {
 /// One attempt, through its redirects.
 async fn fetch<S: Sink>(
     url: &PullUrl,
+    stall: Duration,
     feed: &Feed<'_, S>,
     buf: &mut [u8],
 ) -> Result<Infallible, Broken> {
     let mut url = url.clone();
     for _ in 0..=MAX_REDIRECTS {
         let mut stream = ask(&url, buf).await?;
-        let filled = within(STALL, read_head(&mut stream, buf)).await?;
+        let filled = within(stall, read_head(&mut stream, buf)).await?;
         let received = buf.get(..filled).unwrap_or_default();
         let ParsedResponse::Complete { head, head_bytes } = ResponseHead::parse(received) else {
             return Err(Broken::Lost("the server does not answer in HTTP".into()));
@@ -100,7 +105,7 @@ async fn fetch<S: Sink>(
                     body: Body::new(head.body),
                     icy: IcyRemover::new(head.icy_metaint),
                 };
-                return flow(media, stream, buf, head_bytes..filled, feed).await;
+                return flow(media, (stream, stall), buf, head_bytes..filled, feed).await;
             }
             (301 | 302 | 303 | 307 | 308, Some(location)) => {
                 url = url.redirected(location).map_err(unusable)?
@@ -213,20 +218,20 @@ impl Media {
 /// Reads the body until it ends; `have` is what of it came along with the head.
 async fn flow<S: Sink>(
     mut media: Media,
-    mut stream: Async<TcpStream>,
+    (mut stream, stall): (Async<TcpStream>, Duration),
     buf: &mut [u8],
     have: core::ops::Range<usize>,
     feed: &Feed<'_, S>,
 ) -> Result<Infallible, Broken> {
     media.pour(buf.get(have).unwrap_or_default(), feed)?;
     while !media.body.is_done() {
-        let bytes = match within(STALL, stream.read(buf)).await {
+        let bytes = match within(stall, stream.read(buf)).await {
             Ok(0) => break,
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::TimedOut => {
                 return Err(Broken::Lost(format!(
                     "the server sent nothing for {} s",
-                    STALL.as_secs()
+                    stall.as_secs_f32()
                 )));
             }
             Err(e) => return Err(e.into()),

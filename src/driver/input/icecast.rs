@@ -4,7 +4,7 @@
 use super::feed::Feed;
 use super::net::{pour, resolve, within};
 use super::url::percent_decoded;
-use super::{InputError, Mount, STALL, Sink, StreamInfo, metadata};
+use super::{InputError, InputOptions, Mount, Sink, StreamInfo, metadata};
 use crate::http::body::Body;
 use crate::http::request::{Framing, MAX_HEAD_BYTES, Method, Parsed, Request, Version};
 use crate::http::response::{CONTINUE, reason, short};
@@ -37,12 +37,17 @@ const LINGER_BYTES: usize = 1024 * 1024;
 const MAX_CREDENTIALS_BYTES: usize = 512;
 
 /// Takes pushes for ever. The address is bound at once: one that is taken is an error that names it.
-pub async fn run<S: Sink>(mount: &Mount, sink: &S) -> Result<(), InputError> {
+pub async fn run<S: Sink>(
+    mount: &Mount,
+    options: &InputOptions,
+    sink: &S,
+) -> Result<(), InputError> {
     let listener = bind(mount)
         .await
         .map_err(InputError::io("cannot listen at", mount))?;
     let server = Server {
         mount,
+        stall: options.stall,
         feed: Feed::new(sink),
         taken: Cell::new(false),
     };
@@ -67,6 +72,7 @@ async fn bind(mount: &Mount) -> io::Result<Async<TcpListener>> {
 
 struct Server<'a, S: Sink> {
     mount: &'a Mount,
+    stall: Duration,
     feed: Feed<'a, S>,
     /// Whether an encoder is pushing.
     taken: Cell<bool>,
@@ -130,7 +136,10 @@ impl<S: Sink> Server<'_, S> {
                     .await;
                 self.feed.waiting(match &ended {
                     Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                        format!("the encoder sent nothing for {} s", STALL.as_secs())
+                        format!(
+                            "the encoder sent nothing for {} s",
+                            self.stall.as_secs_f32()
+                        )
                     }
                     Err(e) => format!("the encoder's connection broke: {e}"),
                     Ok(()) => "the encoder went away".into(),
@@ -232,7 +241,7 @@ impl<S: Sink> Server<'_, S> {
         })
         .map_err(odd)?;
         while !body.is_done() {
-            match within(STALL, stream.read(buf)).await? {
+            match within(self.stall, stream.read(buf)).await? {
                 0 => break,
                 bytes => pour(body, buf.get(..bytes).unwrap_or_default(), |bytes| {
                     self.feed.media(bytes)

@@ -27,16 +27,25 @@ use std::string::ToString;
 /// Most bytes given to [`Sink::media`] at once.
 pub const MAX_READ_BYTES: usize = 16 * 1024;
 
-/// A live input that sends nothing for so long is taken for lost (an encoder, a server).
-pub const STALL: Duration = Duration::from_secs(15);
-
 /// How an input is to be read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct InputOptions {
     /// `--bitrate`: the pace of a file whose container tells no time.
     pub bitrate_bps: Option<u32>,
     /// Begin a file again when its end is reached.
     pub repeat: bool,
+    /// An encoder or a server that sends nothing for so long is taken for lost; 15 s unless changed.
+    pub stall: Duration,
+}
+
+impl Default for InputOptions {
+    fn default() -> Self {
+        Self {
+            bitrate_bps: None,
+            repeat: false,
+            stall: Duration::from_secs(15),
+        }
+    }
 }
 
 /// What takes the stream. Everything happens on one thread and nothing waits, so `&self` will do.
@@ -183,8 +192,8 @@ pub async fn run<S: Sink>(
     match input {
         Input::Stdin => stdin::run(options, sink).await,
         Input::File(path) => file::run(path, options, sink).await,
-        Input::HttpPull(url) => http_pull::run(url, sink).await,
-        Input::Icecast(mount) => icecast::run(mount, sink).await,
+        Input::HttpPull(url) => http_pull::run(url, options, sink).await,
+        Input::Icecast(mount) => icecast::run(mount, options, sink).await,
         Input::Udp(address) => udp::run(address, sink).await,
     }
 }
