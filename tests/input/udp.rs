@@ -122,7 +122,6 @@ async fn remuxed(file: &str) -> Vec<u8> {
         &[
             "-v",
             "error",
-            "-re",
             "-i",
             file,
             "-c",
