@@ -1,18 +1,98 @@
-//! `/healthz`: one word for a supervisor.
+//! How the node does, in one word for a supervisor and one sentence for a person.
 
 use crate::http::status::{StatusSource, StreamState};
+use core::fmt;
 
-/// Status and reason: 200 when data flows or nothing is expected, else 503. One silent broadcaster among several does not
-/// make the box ill; all of them silent does.
-pub fn healthz(source: &dyn StatusSource) -> (u16, &'static str) {
-    let mut worst = (200, "ok: nothing is expected");
-    for stream in (0..source.stream_slots()).filter_map(|i| source.stream(i)) {
-        match stream.state {
-            StreamState::Live => return (200, "ok: data flows"),
-            StreamState::Stalled => worst = (503, "stalled: the stream stopped arriving"),
-            StreamState::Joining if worst.0 == 200 => worst = (503, "joining: no data yet"),
-            StreamState::Joining | StreamState::Idle | StreamState::Ended => {}
+/// Streams counted by how they do.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Health {
+    /// Streams in the table.
+    pub streams: u32,
+    /// Of these, streams whose data flows.
+    pub live: u32,
+    /// Streams whose data stopped.
+    pub stalled: u32,
+    /// Streams that wait for their first data.
+    pub joining: u32,
+}
+
+impl Health {
+    /// Counts.
+    pub fn of(source: &dyn StatusSource) -> Self {
+        let mut health = Self::default();
+        for stream in (0..source.stream_slots()).filter_map(|i| source.stream(i)) {
+            health.streams += 1;
+            match stream.state {
+                StreamState::Live => health.live += 1,
+                StreamState::Stalled => health.stalled += 1,
+                StreamState::Joining => health.joining += 1,
+                StreamState::Idle | StreamState::Ended => {}
+            }
+        }
+        health
+    }
+
+    /// The best that any stream does. One silent broadcaster among several does not make the box ill.
+    pub const fn state(self) -> StreamState {
+        match self {
+            Self { live: 1.., .. } => StreamState::Live,
+            Self { stalled: 1.., .. } => StreamState::Stalled,
+            Self { joining: 1.., .. } => StreamState::Joining,
+            _ => StreamState::Idle,
         }
     }
-    worst
+}
+
+/// One sentence. Words of ours only: nothing in it needs escaping.
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.state(), self.streams) {
+            (StreamState::Live, 1) => f.write_str("All is well: the stream flows."),
+            (StreamState::Live, all) if all == self.live => {
+                write!(f, "All is well: {all} streams flow.")
+            }
+            (StreamState::Live, all) => write!(f, "{} of {all} streams flow.", self.live),
+            (StreamState::Stalled, _) => f.write_str("Stalled: data stopped arriving."),
+            (StreamState::Joining, _) => f.write_str("Joining: no data has arrived yet."),
+            (_, 0) => f.write_str("No stream is carried."),
+            _ => f.write_str("Idle: nothing is on the air, or nobody listens."),
+        }
+    }
+}
+
+/// `/healthz`: status and reason. 200 when data flows or nothing is expected, else 503.
+pub fn healthz(source: &dyn StatusSource) -> (u16, &'static str) {
+    match Health::of(source).state() {
+        StreamState::Live => (200, "ok: data flows"),
+        StreamState::Stalled => (503, "stalled: data stopped arriving"),
+        StreamState::Joining => (503, "joining: no data has arrived yet"),
+        StreamState::Idle | StreamState::Ended => (200, "ok: nothing is expected"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::fake::Fake;
+    use std::string::ToString;
+
+    #[test]
+    fn well_while_anything_flows_or_nothing_is_expected() {
+        use StreamState::{Ended, Idle, Joining, Live, Stalled};
+        for (states, status) in [
+            ([].as_slice(), 200),
+            (&[Live], 200),
+            (&[Stalled, Live, Joining], 200),
+            (&[Idle, Ended], 200),
+            (&[Idle, Joining], 503),
+            (&[Stalled, Joining], 503),
+        ] {
+            let fake = Fake::with_states(states);
+            assert_eq!(healthz(&fake).0, status, "{states:?}");
+        }
+        assert_eq!(
+            Health::of(&Fake::with_states(&[Live, Idle])).to_string(),
+            "1 of 2 streams flow."
+        );
+    }
 }

@@ -20,3 +20,8 @@ pub mod response;
 pub mod route;
 pub mod status;
 pub mod text;
+pub(crate) mod units;
+pub(crate) mod walk;
+
+#[cfg(test)]
+pub(crate) mod fake;

@@ -161,6 +161,30 @@ pub struct StreamStatus<'a> {
 }
 
 impl StreamStatus<'_> {
+    /// What stands in for a stream that went while it was being shown.
+    pub const GONE: StreamStatus<'static> = StreamStatus {
+        key: "",
+        uri: "",
+        title: "",
+        content_type: "",
+        disclosure: "",
+        now_playing: "",
+        state: StreamState::Ended,
+        bitrate_bps: 0,
+        k: 0,
+        m: 0,
+        head_block: 0,
+        playout_block: 0,
+        lag_ms: 0,
+        hops: 0,
+        gaps_total: 0,
+        missing_bytes_total: 0,
+        repaired_chunks_total: 0,
+        invalid_chunks_total: 0,
+        discarded_chunks_total: 0,
+        audience: 0,
+    };
+
     /// Stripes of this stream, K + M.
     pub fn stripes(&self) -> usize {
         usize::from(self.k) + usize::from(self.m)

@@ -1,19 +1,268 @@
-//! The status as plain text, for a terminal.
+//! The status as plain text, `/status.txt`: what `weir status` prints.
 
-use crate::http::status::StatusSource;
+use crate::http::healthz::Health;
+use crate::http::out::{For, Out, ShortId, escaped, pack};
+use crate::http::status::{PeerStatus, PlayerStatus, StatusSource, StreamStatus, StripeStatus};
+use crate::http::units::{Data, Duration, Limit, Memory, Rate};
+use crate::http::walk::{Part, Place, step};
+use core::fmt;
+use heapless::String;
 
-/// The status as plain text, for a terminal. Written in parts.
-#[derive(Clone, Default, Debug)]
-pub struct StatusText {}
+/// The status as plain text, written in parts.
+#[derive(Clone, Debug)]
+pub struct StatusText {
+    place: Option<Place>,
+}
+
+impl Default for StatusText {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl StatusText {
     /// At its beginning.
     pub fn new() -> Self {
-        Self {}
+        Self {
+            place: Some(Place::Head),
+        }
     }
 
     /// Writes the next part into `out` (at least [`PART_BYTES`](crate::http::document::PART_BYTES)); `None` after the last.
-    pub fn next(&mut self, _source: &dyn StatusSource, _out: &mut [u8]) -> Option<usize> {
-        None
+    pub fn next(&mut self, source: &dyn StatusSource, out: &mut [u8]) -> Option<usize> {
+        pack(&mut self.place, out, |place, out| {
+            step(place, source, out, render)
+        })
+    }
+}
+
+fn render(part: Part<'_>, source: &dyn StatusSource, out: &mut Out<'_>) {
+    match part {
+        Part::Head => head(source, out),
+        Part::Stream {
+            piece: 0, status, ..
+        } => stream_names(&status, out),
+        Part::Stream {
+            piece: 1, status, ..
+        } => stream_numbers(&status, out),
+        Part::Stream { status, .. } => line(out, "disclosure", status.disclosure, 1_024),
+        Part::Stripe {
+            index,
+            first,
+            status,
+        } => stripe(index, first, &status, out),
+        Part::StreamEnd | Part::End => {}
+        Part::Peers => out.str("\nneighbours\n"),
+        Part::Peer { first, status } => peer(first, &status, out),
+        Part::Players => out.str("\nplayers\n"),
+        Part::Player { first, status } => player(first, &status, out),
+    }
+}
+
+fn head(source: &dyn StatusSource, out: &mut Out<'_>) {
+    let (node, memory, upload) = (source.node(), source.memory(), source.upload());
+    out.fmt(format_args!("{}\n\n", Health::of(source)));
+    out.fmt(format_args!(
+        "weir {} {}   node {}   up {}\n",
+        node.version,
+        node.role,
+        ShortId(&node.node),
+        Duration(node.uptime_s),
+    ));
+    out.fmt(format_args!(
+        "upload     {} {}   {} in all   month {} {}\n",
+        Rate(upload.rate_bps),
+        Limit(upload.limit_bps.map(Rate)),
+        Data(upload.bytes_total),
+        Data(upload.quota_used_bytes),
+        Limit(upload.quota_bytes.map(Data)),
+    ));
+    out.fmt(format_args!(
+        "download   {}   {} in all\n",
+        Rate(upload.download_rate_bps),
+        Data(upload.download_bytes_total),
+    ));
+    out.fmt(format_args!(
+        "memory     planned {} of {}   resident {}   heap {} in {} allocations\n",
+        Memory(memory.planned_bytes),
+        Memory(memory.budget_bytes),
+        Memory(memory.rss_bytes),
+        Memory(memory.heap_live_bytes),
+        memory.heap_allocations_total,
+    ));
+    out.fmt(format_args!(
+        "datagrams  {} in   {} out   {} malformed   {} dropped by the kernel\n",
+        node.rx_datagrams_total,
+        node.tx_datagrams_total,
+        node.malformed_datagrams_total,
+        node.kernel_drops_total,
+    ));
+}
+
+fn stream_names(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
+    out.str("\nstream ");
+    escaped(out, For::Line, stream.title, 512);
+    out.str("\n");
+    line(out, "key", stream.key, 64);
+    line(out, "uri", stream.uri, 512);
+    line(out, "type", stream.content_type, 128);
+}
+
+fn stream_numbers(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
+    line(out, "playing", stream.now_playing, 512);
+    out.fmt(format_args!(
+        "  state       {}   {}   {} behind   {} hops   audience {}\n",
+        stream.state.as_str(),
+        Rate(stream.bitrate_bps),
+        Lag(stream.lag_ms),
+        stream.hops,
+        stream.audience,
+    ));
+    out.fmt(format_args!(
+        "  blocks      head {}   playout {}   K {} M {}\n",
+        stream.head_block, stream.playout_block, stream.k, stream.m,
+    ));
+    out.fmt(format_args!(
+        "  loss        {} gaps   {} missing   chunks: {} repaired   {} invalid   {} twice\n",
+        stream.gaps_total,
+        Data(stream.missing_bytes_total),
+        stream.repaired_chunks_total,
+        stream.invalid_chunks_total,
+        stream.discarded_chunks_total,
+    ));
+}
+
+fn stripe(index: usize, first: bool, stripe: &StripeStatus, out: &mut Out<'_>) {
+    if first {
+        out.fmt(format_args!(
+            "  {:<6}  {:<21} {:>12} {:>5} {:>9}\n",
+            "stripe", "parent", "head", "hops", "children"
+        ));
+    }
+    let parent = stripe.parent.map(|parent| short_text(&parent));
+    out.fmt(format_args!(
+        "  {index:<6}  {:<21} {:>12} {:>5} {:>9}\n",
+        parent.as_deref().unwrap_or("-"),
+        stripe.head_block,
+        stripe.hops,
+        stripe.children,
+    ));
+}
+
+fn peer(first: bool, peer: &PeerStatus, out: &mut Out<'_>) {
+    if first {
+        out.fmt(format_args!(
+            "  {:<21} {:<13} {:<12} {:>8} {:>10} {:>10} {:>5} {:>4}\n",
+            "address", "node", "state", "rtt", "in", "out", "from", "to",
+        ));
+    }
+    let rtt = peer
+        .rtt_ms
+        .map(|rtt_ms| short_text(&format_args!("{rtt_ms} ms")));
+    out.fmt(format_args!(
+        "  {:<21} {} {:<12} {:>8} {:>10} {:>10} {:>5} {:>4}\n",
+        short_text(&peer.address),
+        ShortId(&peer.node),
+        peer.state,
+        rtt.as_deref().unwrap_or("-"),
+        short_text(&Data(peer.rx_bytes_total)),
+        short_text(&Data(peer.tx_bytes_total)),
+        peer.stripes_from,
+        peer.stripes_to,
+    ));
+}
+
+fn player(first: bool, player: &PlayerStatus<'_>, out: &mut Out<'_>) {
+    if first {
+        out.fmt(format_args!(
+            "  {:<21} {:>10} {:>10}  {:<8}  program\n",
+            "address", "sent", "skipped", "stream"
+        ));
+    }
+    out.fmt(format_args!(
+        "  {:<21} {:>10} {:>10}  ",
+        short_text(&player.address),
+        short_text(&Data(player.tx_bytes_total)),
+        short_text(&Data(player.skipped_bytes_total)),
+    ));
+    escaped(out, For::Line, player.stream, 8);
+    out.str("  ");
+    escaped(out, For::Line, player.user_agent, 128);
+    out.str("\n");
+}
+
+/// A named text from outside; nothing if it is empty.
+fn line(out: &mut Out<'_>, name: &str, text: &str, max_bytes: usize) {
+    if !text.is_empty() {
+        out.fmt(format_args!("  {name:<11} "));
+        escaped(out, For::Line, text, max_bytes);
+        out.str("\n");
+    }
+}
+
+/// Longest address: `[` IPv6 in full `%` scope `]:` port.
+const MAX_SHORT_TEXT_BYTES: usize = 64;
+
+/// A value as text, so that it can be aligned.
+fn short_text(value: &dyn fmt::Display) -> String<MAX_SHORT_TEXT_BYTES> {
+    let mut text = String::new();
+    // The values shown so are shorter; one that is not is left out.
+    let _ = fmt::write(&mut text, format_args!("{value}"));
+    text
+}
+
+/// Milliseconds as seconds.
+pub(crate) struct Lag(pub u64);
+
+impl fmt::Display for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{} s", self.0 / 1_000, self.0 % 1_000 / 100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::document::Document;
+    use crate::http::fake::{Fake, HOSTILE, KEY, whole};
+
+    fn text() -> Document {
+        Document::StatusText(StatusText::new())
+    }
+
+    #[test]
+    fn everything_is_there_and_aligned() {
+        let text = whole(text(), &Fake::full());
+        for part in [
+            "1 of 2 streams flow.",
+            "weir 0.1.0 relay",
+            "1.5 Mbit/s of 2.0 Mbit/s",
+            KEY,
+            "1.2 s behind",
+            "192.0.2.7:8479",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        // Every column of the neighbours' table that is right-aligned ends where its head ends.
+        let begin = text.find("neighbours\n").unwrap() + "neighbours\n".len();
+        let mut rows = text[begin..].lines().take_while(|line| !line.is_empty());
+        let width = rows.next().unwrap().len();
+        assert_eq!(
+            rows.map(|row| assert_eq!(row.len(), width, "{row}"))
+                .count(),
+            3
+        );
+    }
+
+    #[test]
+    fn nothing_from_outside_controls_the_terminal() {
+        let mut fake = Fake::full();
+        fake.title = HOSTILE.into();
+        fake.disclosure = HOSTILE.into();
+        for fake in [fake, Fake::extreme(), Fake::empty()] {
+            let text = whole(text(), &fake);
+            assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
+            assert!(!text.contains('\u{202e}'));
+        }
     }
 }

@@ -1,0 +1,223 @@
+//! A node that is not there, for the tests of the documents.
+
+use crate::http::document::{Document, PART_BYTES};
+use crate::http::status::*;
+use crate::rng::Rng;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::string::String;
+use std::vec::Vec;
+
+/// What a broadcaster with bad manners calls its stream.
+pub(crate) const HOSTILE: &str = "\"}],\\\"</script><img src=x onerror=alert(1)>'&amp;\r\n\t\0\u{1b}[2J\u{7f}\u{85}\u{2028}\u{202e}\u{1f4fb}";
+
+pub(crate) const KEY: &str = "mfrggzdfmztwq2lkmfrggzdfmztwq2lkmfrggzdfmztwq2lkmfrg";
+
+pub(crate) struct Fake {
+    pub(crate) states: Vec<Option<StreamState>>,
+    pub(crate) stripes: usize,
+    pub(crate) peers: Vec<bool>,
+    pub(crate) players: Vec<bool>,
+    pub(crate) title: String,
+    pub(crate) disclosure: String,
+    pub(crate) content_type: String,
+    /// Added to every number, saturating.
+    pub(crate) plus: u64,
+    pub(crate) limit: Option<u64>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Fake {
+    pub(crate) fn with_states(states: &[StreamState]) -> Self {
+        Self {
+            states: states.iter().copied().map(Some).collect(),
+            stripes: 4,
+            peers: Vec::new(),
+            players: Vec::new(),
+            title: String::from("Radio \u{266b} Caf\u{e9}"),
+            disclosure: String::from("Run by volunteers."),
+            content_type: String::from("audio/ogg"),
+            plus: 0,
+            limit: None,
+            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 8_479),
+        }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self::with_states(&[])
+    }
+
+    /// Two streams, neighbours and players, with holes.
+    pub(crate) fn full() -> Self {
+        Self {
+            states: Vec::from([
+                None,
+                Some(StreamState::Live),
+                None,
+                Some(StreamState::Stalled),
+            ]),
+            peers: Vec::from([false, true, false, true, true]),
+            players: Vec::from([true, false]),
+            limit: Some(2_000_000),
+            ..Self::empty()
+        }
+    }
+
+    /// The longest of everything: more tables than a part holds, texts that grow most when escaped, largest numbers.
+    pub(crate) fn extreme() -> Self {
+        let scoped =
+            core::net::SocketAddrV6::new(Ipv6Addr::from([0xff; 16]), u16::MAX, 0, u32::MAX);
+        Self {
+            states: Vec::from([Some(StreamState::Live); 5]),
+            stripes: 32,
+            peers: Vec::from([true; 40]),
+            players: Vec::from([true; 20]),
+            title: "\u{1}".repeat(2_000),
+            disclosure: "\"'".repeat(2_000),
+            content_type: "&".repeat(300),
+            plus: u64::MAX,
+            limit: Some(u64::MAX),
+            address: SocketAddr::V6(scoped),
+        }
+    }
+
+    /// Puts other things into the tables.
+    pub(crate) fn shuffle(&mut self, seed: u64) {
+        let mut rng = Rng::new(seed);
+        self.states = (0..rng.below(6))
+            .map(|_| (rng.below(2) == 0).then_some(StreamState::Live))
+            .collect();
+        self.stripes = rng.below(33) as usize;
+        self.peers = (0..rng.below(30)).map(|_| rng.below(2) == 0).collect();
+        self.players = (0..rng.below(30)).map(|_| rng.below(2) == 0).collect();
+        self.title = HOSTILE.repeat(rng.below(20) as usize);
+        self.disclosure = HOSTILE.repeat(rng.below(40) as usize);
+    }
+
+    fn n(&self, n: u64) -> u64 {
+        n.saturating_add(self.plus)
+    }
+
+    fn n32(&self, n: u32) -> u32 {
+        n.saturating_add(self.plus as u32)
+    }
+}
+
+impl StatusSource for Fake {
+    fn node(&self) -> NodeStatus<'_> {
+        NodeStatus {
+            version: "0.1.0",
+            role: "relay",
+            uptime_s: self.n(4_000),
+            node: [7; 32],
+            rx_datagrams_total: self.n(1),
+            tx_datagrams_total: self.n(2),
+            malformed_datagrams_total: self.n(3),
+            kernel_drops_total: self.n(4),
+        }
+    }
+
+    fn memory(&self) -> MemoryStatus {
+        MemoryStatus {
+            budget_bytes: self.n(8 << 20),
+            planned_bytes: self.n(7 << 20),
+            heap_live_bytes: self.n(1 << 20),
+            heap_allocations_total: self.n(100),
+            rss_bytes: self.n(3 << 20),
+        }
+    }
+
+    fn upload(&self) -> UploadStatus {
+        UploadStatus {
+            limit_bps: self.limit,
+            rate_bps: self.n(1_500_000),
+            bytes_total: self.n(9_999),
+            quota_bytes: self.limit,
+            quota_used_bytes: self.n(5),
+            download_rate_bps: self.n(300_000),
+            download_bytes_total: self.n(8_888),
+        }
+    }
+
+    fn stream_slots(&self) -> usize {
+        self.states.len()
+    }
+
+    fn stream(&self, i: usize) -> Option<StreamStatus<'_>> {
+        let state = (*self.states.get(i)?)?;
+        Some(StreamStatus {
+            key: KEY,
+            uri: "weir://192.0.2.1:8479/KEY",
+            title: &self.title,
+            content_type: &self.content_type,
+            disclosure: &self.disclosure,
+            now_playing: &self.title,
+            state,
+            bitrate_bps: self.n(128_000),
+            k: (self.stripes / 2) as u8,
+            m: (self.stripes - self.stripes / 2) as u8,
+            head_block: self.n(1_000),
+            playout_block: self.n(990),
+            lag_ms: self.n(1_234),
+            hops: self.n32(2),
+            gaps_total: self.n(1),
+            missing_bytes_total: self.n(2),
+            repaired_chunks_total: self.n(3),
+            invalid_chunks_total: self.n(4),
+            discarded_chunks_total: self.n(5),
+            audience: self.n(17),
+        })
+    }
+
+    fn stripe(&self, _: usize, j: usize) -> Option<StripeStatus> {
+        let parent = (j != 2).then_some(self.address);
+        // Stripe 1 is a hole.
+        (j != 1).then_some(StripeStatus {
+            parent,
+            head_block: self.n(999),
+            hops: self.n32(2),
+            children: self.n32(1),
+        })
+    }
+
+    fn peer_slots(&self) -> usize {
+        self.peers.len()
+    }
+
+    fn peer(&self, i: usize) -> Option<PeerStatus> {
+        self.peers.get(i)?.then_some(PeerStatus {
+            address: self.address,
+            node: [i as u8; 32],
+            state: "established",
+            rtt_ms: Some(self.n32(20)),
+            rx_bytes_total: self.n(1),
+            tx_bytes_total: self.n(2),
+            stripes_from: self.n32(3),
+            stripes_to: self.n32(4),
+        })
+    }
+
+    fn player_slots(&self) -> usize {
+        self.players.len()
+    }
+
+    fn player(&self, i: usize) -> Option<PlayerStatus<'_>> {
+        self.players.get(i)?.then_some(PlayerStatus {
+            address: self.address,
+            stream: KEY,
+            user_agent: &self.title,
+            tx_bytes_total: self.n(1),
+            skipped_bytes_total: self.n(2),
+        })
+    }
+}
+
+/// All parts of a document together.
+pub(crate) fn whole(mut document: Document, source: &Fake) -> String {
+    let mut text = Vec::new();
+    let mut part = [0; PART_BYTES];
+    while let Some(len) = document.next(source, &mut part) {
+        assert!(len > 0);
+        text.extend_from_slice(&part[..len]);
+    }
+    String::from_utf8(text).unwrap()
+}
