@@ -21,13 +21,11 @@ pub(super) fn u32_be(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// The big-endian 64-bit number at `at`.
-#[allow(dead_code)]
 pub(super) fn u64_be(bytes: &[u8], at: usize) -> Option<u64> {
     array(bytes, at).map(u64::from_be_bytes)
 }
 
 /// The little-endian 16-bit number at `at`.
-#[allow(dead_code)]
 pub(super) fn u16_le(bytes: &[u8], at: usize) -> Option<u16> {
     array(bytes, at).map(u16::from_le_bytes)
 }

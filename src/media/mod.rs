@@ -6,6 +6,7 @@
 //! of it (see `step.rs`). `docs/MEDIA.md` says, per container, what is preamble, sync point and frame boundary.
 
 mod fields;
+mod frames;
 mod metadata;
 mod preamble;
 mod recognise;
@@ -13,9 +14,15 @@ mod scanner;
 mod step;
 mod timeline;
 
+mod aac;
+mod asf;
+mod flac;
+mod matroska;
 mod mp3;
+mod mp4;
 mod mpegts;
 mod ogg;
 mod raw;
+mod wav;
 
 pub use scanner::{Container, MAX_HELD_BYTES, MAX_JUNK_BYTES, Scanner, Segment, Start};

@@ -3,21 +3,14 @@
 //! A layer 3 frame may take main data from the frames before it (the bit reservoir), so a player that begins there
 //! mutes the first frame or two. Frames that take nothing are sync points; where those are rare, every frame is.
 
-use super::fields::{self, array, u32_le};
-use super::metadata::{id3v2_len, may_be_id3v2};
+use super::fields::{self, array};
+use super::frames::{self, Front, average_bps};
 use super::scanner::Start;
 use super::step::{Findings, Step};
 use super::timeline::SampleClock;
 
 /// With frames that stand alone at least this often, only those are sync points.
 const SELF_CONTAINED_WITHIN_US: u64 = 200_000;
-
-/// Frames in a row that make a beginning believable when it is not at the first byte.
-const RHYTHM_FRAMES: usize = 3;
-
-/// Bytes of an ID3v1 tag, and of an APEv2 tag's header or footer.
-const ID3V1_BYTES: usize = 128;
-const APE_HEADER_BYTES: usize = 32;
 
 /// Bit rates in kbit/s by row (MPEG-1 layers 1, 2, 3; MPEG-2 layer 1, layers 2 and 3) and index (13818-3, 2.4.2.3).
 const BITRATE_KBPS: [[u16; 15]; 5] = [
@@ -45,7 +38,7 @@ enum Version {
 
 /// What the four header bytes say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Header {
+pub(super) struct Header {
     version: Version,
     layer: u8,
     rate_hz: u32,
@@ -56,8 +49,8 @@ struct Header {
     mono: bool,
 }
 
-impl Header {
-    /// Reads a frame header; free format (bit rate index 0) is not followed.
+impl frames::Header for Header {
+    // Free format (bit rate index 0) is not followed.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [sync, b1, b2, b3] = array::<4>(bytes, 0)?;
         if sync != 0xff || b1 & 0xe0 != 0xe0 || b3 & 3 == 2 {
@@ -109,11 +102,16 @@ impl Header {
         })
     }
 
-    /// Whether another frame can belong to the same stream.
+    fn len(&self) -> usize {
+        self.len
+    }
+
     fn goes_with(&self, other: &Self) -> bool {
         (self.version, self.layer, self.rate_hz) == (other.version, other.layer, other.rate_hz)
     }
+}
 
+impl Header {
     /// Where layer 3 side information begins in the frame.
     fn side_info_at(&self) -> usize {
         if self.has_crc { 6 } else { 4 }
@@ -144,42 +142,6 @@ impl Header {
     }
 }
 
-/// The first position at which frames follow one another.
-pub(super) fn find_rhythm(bytes: &[u8], ended: bool) -> Option<usize> {
-    (0..bytes.len()).find(|&at| {
-        let wanted = if at == 0 { 2 } else { RHYTHM_FRAMES };
-        frames_in_a_row(bytes, at, wanted, ended)
-    })
-}
-
-fn frames_in_a_row(bytes: &[u8], at: usize, wanted: usize, ended: bool) -> bool {
-    let Some(first) = Header::read(fields::tail(bytes, at)) else {
-        return false;
-    };
-    let mut next = at + first.len;
-    for _ in 1..wanted {
-        match Header::read(fields::tail(bytes, next)) {
-            Some(header) if header.goes_with(&first) => next += header.len,
-            // The very last frame has nothing behind it.
-            _ => return ended && next == bytes.len(),
-        }
-    }
-    true
-}
-
-/// Bytes of a tag that is no audio (ID3v2, ID3v1, APEv2) at the front; `None` when there is none.
-fn tag_len(window: &[u8]) -> Option<u64> {
-    if window.starts_with(b"TAG") {
-        return Some(ID3V1_BYTES as u64);
-    }
-    if window.starts_with(b"APETAGEX") {
-        let is_header = u32_le(window, 20)? & 1 << 29 != 0;
-        let body = if is_header { u32_le(window, 12)? } else { 0 };
-        return Some(APE_HEADER_BYTES as u64 + u64::from(body));
-    }
-    id3v2_len(window)
-}
-
 /// Follows MPEG audio frames.
 pub(super) struct Mp3 {
     /// The header of the last frame; the next one is believed without proof when it goes with it.
@@ -202,44 +164,18 @@ impl Mp3 {
     }
 
     pub(super) fn step(&mut self, window: &[u8], ended: bool, found: &mut Findings) -> Step {
-        if may_be_id3v2(window) || window.len() < 4 {
-            return Step::Need;
-        }
-        if let Some(len) = tag_len(window) {
-            if window.len() < 4_096.min(len as usize) && !ended {
-                return Step::Need;
+        match frames::front(self.last, window, ended) {
+            Front::Unclear => Step::Need,
+            Front::Tag(len) => {
+                found.now_playing.read_id3v2(window);
+                Step::pass(len)
             }
-            found.now_playing.read_id3v2(window);
-            return Step::pass(len);
-        }
-        if window.len() < APE_HEADER_BYTES && window.starts_with(b"APE") {
-            return Step::Need;
-        }
-        match self.believable(window, ended) {
-            Some(Some(header)) => self.frame(header, window, found),
-            Some(None) => Step::Need,
-            None => {
+            Front::Frame(header) => self.frame(header, window, found),
+            Front::Junk(len) => {
                 self.last = None;
                 self.self_contained_us = None;
-                resynchronise(window)
+                Step::Junk(len)
             }
-        }
-    }
-
-    /// The frame at the front: `None` when there is none, `Some(None)` when it takes more bytes to tell.
-    fn believable(&self, window: &[u8], ended: bool) -> Option<Option<Header>> {
-        let header = Header::read(window)?;
-        let whole = window.len() >= header.len;
-        if self.last.is_some_and(|last| last.goes_with(&header)) {
-            return Some(whole.then_some(header));
-        }
-        match fields::tail(window, header.len) {
-            next if next.len() >= 4 => {
-                let follows = Header::read(next).is_some_and(|next| next.goes_with(&header));
-                (follows || tag_len(next).is_some()).then_some(Some(header))
-            }
-            _ if ended && whole => Some(Some(header)),
-            _ => Some(None),
         }
     }
 
@@ -282,29 +218,9 @@ impl Mp3 {
     }
 }
 
-/// Bits per second of so many bytes in such a time.
-pub(super) fn average_bps(bytes: u64, time_us: u64) -> Option<u32> {
-    u32::try_from(bytes.checked_mul(8_000_000)?.checked_div(time_us)?).ok()
-}
-
-/// Junk up to the next place that looks like a frame with another behind it.
-fn resynchronise(window: &[u8]) -> Step {
-    let place = (1..window.len()).find(|&at| {
-        let rest = fields::tail(window, at);
-        if rest.len() < 4 {
-            return true;
-        }
-        tag_len(rest).is_some()
-            || Header::read(rest).is_some_and(|first| {
-                let next = fields::tail(rest, first.len);
-                next.len() < 4 || Header::read(next).is_some_and(|next| next.goes_with(&first))
-            })
-    });
-    Step::Junk(place.unwrap_or(window.len()))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::frames::Header as _;
     use super::*;
 
     #[test]

@@ -48,7 +48,6 @@ impl Preamble {
     }
 
     /// Writes over what was gathered; what does not lie within it is left out.
-    #[allow(dead_code)]
     pub(super) fn patch(&mut self, at: usize, with: &[u8]) {
         if let Some(place) = self
             .bytes

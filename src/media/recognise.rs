@@ -3,7 +3,7 @@
 use super::metadata::{id3v2_len, may_be_id3v2};
 use super::scanner::Container;
 use super::step::{Findings, Step};
-use super::{mp3, mpegts};
+use super::{aac, frames, mp3, mpegts};
 
 /// After so many bytes without a known beginning the input is taken as raw.
 const MAX_LOOK_BYTES: usize = 12 * 1024;
@@ -76,8 +76,9 @@ fn by_rhythm(window: &[u8], ended: bool) -> Option<Container> {
     let look = window.get(..MAX_LOOK_BYTES).unwrap_or(window);
     let page = super::fields::find(look, 0, b"OggS").map(|at| (at, Container::Ogg));
     let packet = mpegts::find_rhythm(look).map(|at| (at, Container::MpegTs));
-    let frame = mp3::find_rhythm(look, ended).map(|at| (at, Container::Mp3));
-    [page, packet, frame]
+    let mpeg = frames::find_rhythm::<mp3::Header>(look, ended).map(|at| (at, Container::Mp3));
+    let adts = frames::find_rhythm::<aac::Header>(look, ended).map(|at| (at, Container::Aac));
+    [page, packet, mpeg, adts]
         .into_iter()
         .flatten()
         .min_by_key(|&(at, _)| at)

@@ -4,7 +4,7 @@ use heapless::String;
 
 use super::step::{Findings, Step, Unit};
 use super::timeline::Timeline;
-use super::{mp3, mpegts, ogg, raw, recognise};
+use super::{aac, asf, flac, matroska, mp3, mp4, mpegts, ogg, raw, recognise, wav};
 
 /// Most bytes held back: the longest Ogg page is 65,307 (RFC 3533 section 6), and what precedes a box fits beside it.
 pub const MAX_HELD_BYTES: usize = 72 * 1024;
@@ -76,7 +76,13 @@ enum Parser {
     Recognising,
     Ogg(ogg::Ogg),
     Mp3(mp3::Mp3),
+    Aac(aac::Aac),
+    Flac(flac::Flac),
+    Wav(wav::Wav),
     MpegTs(mpegts::MpegTs),
+    Mp4(mp4::Mp4),
+    Matroska(matroska::Matroska),
+    Asf(asf::Asf),
     Raw,
 }
 
@@ -86,7 +92,13 @@ impl Parser {
             Self::Recognising => recognise::step(window, ended, found),
             Self::Ogg(ogg) => ogg.step(window, found),
             Self::Mp3(mp3) => mp3.step(window, ended, found),
+            Self::Aac(aac) => aac.step(window, ended, found),
+            Self::Flac(flac) => flac.step(window, ended, found),
+            Self::Wav(wav) => wav.step(window, found),
             Self::MpegTs(ts) => ts.step(window, ended, found),
+            Self::Mp4(mp4) => mp4.step(window, ended, found),
+            Self::Matroska(matroska) => matroska.step(window, ended, found),
+            Self::Asf(asf) => asf.step(window, found),
             Self::Raw => raw::step(window),
         }
     }
@@ -327,8 +339,14 @@ impl Scanner {
         self.parser = match container {
             Container::Ogg => Parser::Ogg(ogg::Ogg::new()),
             Container::Mp3 => Parser::Mp3(mp3::Mp3::new()),
+            Container::Aac => Parser::Aac(aac::Aac::new()),
+            Container::Flac => Parser::Flac(flac::Flac::new()),
+            Container::Wav => Parser::Wav(wav::Wav::new()),
             Container::MpegTs => Parser::MpegTs(mpegts::MpegTs::new()),
-            _ => Parser::Raw,
+            Container::Mp4 => Parser::Mp4(mp4::Mp4::new()),
+            Container::Matroska => Parser::Matroska(matroska::Matroska::new()),
+            Container::Asf => Parser::Asf(asf::Asf::new()),
+            Container::Raw | Container::Unknown => Parser::Raw,
         };
     }
 
