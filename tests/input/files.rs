@@ -1,13 +1,15 @@
 //! Files, named pipes and standard input.
 
-use crate::programs::Folder;
+use crate::programs::{Folder, have, tone};
 use crate::recorder::{Event, Recorder, noise, play, play_out, until};
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use weir::driver::input::{InputOptions, InputState};
+use weir::driver::input::{InputOptions, InputState, MediaTime, Sink, StreamInfo};
+use weir::media::Scanner;
 
 #[test]
 fn a_file_goes_out_at_the_rate_that_is_given() {
@@ -271,4 +273,104 @@ fn standard_input_leaves_the_pipe_blocking_for_others() {
     assert!(child.wait().unwrap().success());
     let flags = rustix::fs::fcntl_getfl(&ours).unwrap();
     assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
+}
+
+/// A sink that asks weir's own scanner for the time, as a source does.
+struct Scanned {
+    scanner: RefCell<Box<Scanner>>,
+    bytes: Cell<u64>,
+    told: Cell<Option<MediaTime>>,
+}
+
+impl Sink for Scanned {
+    fn media(&self, mut bytes: &[u8]) {
+        let mut scanner = self.scanner.borrow_mut();
+        while !bytes.is_empty() {
+            let pushed = scanner.push(bytes);
+            bytes = &bytes[pushed..];
+            self.bytes.set(self.bytes.get() + pushed as u64);
+            loop {
+                let bytes = self.bytes.get() - scanner.held_bytes() as u64;
+                let Some(segment) = scanner.next_segment() else {
+                    break;
+                };
+                if let Some(time_us) = segment.time_us {
+                    self.told.set(Some(MediaTime { time_us, bytes }));
+                }
+            }
+        }
+    }
+
+    fn media_time(&self) -> Option<MediaTime> {
+        self.told.get()
+    }
+
+    fn content_type_hint(&self, _: &str) {}
+    fn restarted(&self) {}
+    fn now_playing(&self, _: &str) {}
+    fn stream_info(&self, _: &StreamInfo<'_>) {}
+    fn state(&self, _: &InputState) {}
+}
+
+/// Plays a tone of five seconds without a flag.
+async fn play_tone(name: &str, path: String, bytes: usize) {
+    let input = path.parse().unwrap();
+    let sink = Scanned {
+        scanner: RefCell::new(Box::new(Scanner::new())),
+        bytes: Cell::new(0),
+        told: Cell::new(None),
+    };
+    let begin = Instant::now();
+    weir::driver::input::run(&input, &InputOptions::default(), &sink)
+        .await
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
+    let took = begin.elapsed();
+    println!("{name}: {bytes} bytes took {took:?}");
+    assert_eq!(sink.bytes.get(), bytes as u64);
+    assert!(
+        took > Duration::from_millis(4_900) && took < Duration::from_millis(5_600),
+        "{name} took {took:?}"
+    );
+}
+
+#[test]
+fn containers_pace_themselves() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let folder = Folder::new();
+    let executor = smol::LocalExecutor::new();
+    let coded: [(&str, &[&str]); 9] = [
+        ("mp3", &["-c:a", "libmp3lame", "-b:a", "128k", "-f", "mp3"]),
+        ("opus", &["-c:a", "libopus", "-b:a", "48k", "-f", "ogg"]),
+        ("ogg", &["-c:a", "flac", "-f", "ogg"]),
+        ("aac", &["-c:a", "aac", "-b:a", "96k", "-f", "adts"]),
+        ("ts", &["-c:a", "mp2", "-b:a", "192k", "-f", "mpegts"]),
+        ("wav", &["-f", "wav"]),
+        ("flac", &["-f", "flac"]),
+        ("mka", &["-c:a", "libopus", "-f", "matroska"]),
+        (
+            "mp4",
+            &[
+                "-c:a",
+                "aac",
+                "-movflags",
+                "empty_moov+default_base_moof",
+                "-frag_duration",
+                "1000000",
+                "-f",
+                "mp4",
+            ],
+        ),
+    ];
+    // All are made before any is played, since that keeps the thread busy.
+    let tones = coded.map(|(name, args)| (name, tone(5, args)));
+    let playing = tones.map(|(name, bytes)| {
+        executor.spawn(play_tone(name, folder.write(name, &bytes), bytes.len()))
+    });
+    smol::block_on(executor.run(async {
+        for one in playing {
+            one.await;
+        }
+    }));
 }

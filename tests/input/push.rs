@@ -429,7 +429,11 @@ fn ffmpeg_pushes(codec: &[&str], push: &[&str], content_type: &str) {
         let expected = output("ffmpeg", &[&copy[..], &["-"]].concat()).await.stdout;
         let head = ["-content_type", content_type, "-ice_name", "Weir One"];
         let url = format!("icecast://source:pw@127.0.0.1:{port}/live");
-        let out = output("ffmpeg", &[&["-re"], &copy[..], &head, push, &[&url]].concat()).await;
+        let out = output(
+            "ffmpeg",
+            &[&["-re"], &copy[..], &head, push, &[&url]].concat(),
+        )
+        .await;
         assert!(
             out.status.success(),
             "{}",

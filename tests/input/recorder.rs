@@ -4,7 +4,9 @@ use smol::Timer;
 use smol::future::FutureExt;
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
-use weir::driver::input::{Input, InputError, InputOptions, InputState, Sink, StreamInfo, run};
+use weir::driver::input::{
+    Input, InputError, InputOptions, InputState, MediaTime, Sink, StreamInfo, run,
+};
 
 /// Everything an input said, in order. Media between two other events is one entry.
 #[derive(Default)]
@@ -57,8 +59,10 @@ impl Sink for Recorder {
         self.push(Event::State(state.clone()));
     }
 
-    fn media_time_us(&self) -> Option<u64> {
-        self.clock?(self.latest().len() as u64)
+    fn media_time(&self) -> Option<MediaTime> {
+        let bytes = self.latest().len() as u64;
+        let time_us = self.clock?(bytes)?;
+        Some(MediaTime { time_us, bytes })
     }
 }
 

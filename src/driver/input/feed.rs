@@ -1,6 +1,6 @@
 //! The way from a live input to the sink: says what changed once, and marks every new beginning.
 
-use super::{InputState, Sink, StreamInfo};
+use super::{InputState, MediaTime, Sink, StreamInfo};
 use core::cell::{Cell, RefCell};
 use std::prelude::rust_2024::*;
 
@@ -66,8 +66,8 @@ impl<'a, S: Sink> Feed<'a, S> {
         self.enter(InputState::Ended);
     }
 
-    pub fn media_time_us(&self) -> Option<u64> {
-        self.sink.media_time_us()
+    pub fn media_time(&self) -> Option<MediaTime> {
+        self.sink.media_time()
     }
 
     fn enter(&self, state: InputState) {

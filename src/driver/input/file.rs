@@ -75,7 +75,7 @@ pub(super) async fn paced<S: Sink>(
             return Ok(());
         }
         feed.media(buf.get(..bytes).unwrap_or_default());
-        match pacer.taken(begin.elapsed(), bytes, feed.media_time_us()) {
+        match pacer.taken(begin.elapsed(), bytes, feed.media_time()) {
             Some(pause) => wait(pause).await,
             None if pacer.bytes() >= unpaced_bytes => {
                 return Err(InputError::RateUnknown { input: name.into() });

@@ -68,9 +68,17 @@ pub trait Sink {
     /// The input's state changed.
     fn state(&self, state: &InputState);
 
-    /// The time in the stream, in microseconds from any origin, that the media taken in so far reaches, if its container
-    /// tells one. A file is paced by it.
-    fn media_time_us(&self) -> Option<u64>;
+    /// The newest point of the media taken in of which its container tells the time, if it tells any. A file is paced by it.
+    fn media_time(&self) -> Option<MediaTime>;
+}
+
+/// A point in the media of which the time is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MediaTime {
+    /// In microseconds, from any origin.
+    pub time_us: u64,
+    /// The point: bytes of media before it, since the first or since [`Sink::restarted`].
+    pub bytes: u64,
 }
 
 /// What an encoder or a server says about a stream (`ice-name`, `icy-name` and their like); nothing of it is proved.

@@ -1,8 +1,9 @@
 //! The pace of a file: how long to wait after each piece so that it goes out as fast as it plays.
 //!
-//! The container's time is trusted where there is one. It may move in leaps (an Ogg page, a fragment of MP4, of seconds),
-//! so between two leaps the position is carried on by bytes, at the rate measured so far.
+//! The container's time is trusted where there is one. It is known at a few positions only (the Ogg pages, the fragments
+//! of MP4, seconds apart), so from the last of them on it is carried by bytes, at the rate measured so far.
 
+use super::MediaTime;
 use core::time::Duration;
 
 /// How far the file may be ahead of its own time.
@@ -11,8 +12,8 @@ pub(super) const LEAD: Duration = Duration::from_millis(100);
 /// A piece is about so long, if the rate is known.
 const PIECE_US: u64 = 40_000;
 
-/// The position is not carried further than this without word from the container.
-const CARRY_US: u64 = 2_000_000;
+/// Until the container has spoken twice, its time is not carried further than this.
+const FIRST_STEP_US: u64 = 1_000_000;
 
 /// A leap longer than this, or one back, is another timeline and not a long wait.
 const LEAP_US: u64 = 10_000_000;
@@ -26,9 +27,12 @@ pub(super) struct Pacer {
     bytes: u64,
     /// Where time was last set: this position of the stream was due at that moment.
     anchor: Option<Anchor>,
-    /// The container's time, at its first word on this timeline and at its last change.
-    first: Option<Mark>,
-    last: Option<Mark>,
+    /// The container's first and last word on this timeline.
+    first: Option<MediaTime>,
+    last: Option<MediaTime>,
+    /// How far its time went from word to word, last; it is carried no further than that, for the next big frame is not
+    /// a long one.
+    step_us: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -37,10 +41,11 @@ struct Anchor {
     position_us: u64,
 }
 
-#[derive(Clone, Copy)]
-struct Mark {
-    media_us: u64,
-    bytes: u64,
+impl Anchor {
+    fn due_us(&self, position_us: u64) -> u64 {
+        self.now_us
+            .saturating_add(position_us.saturating_sub(self.position_us))
+    }
 }
 
 impl Pacer {
@@ -53,6 +58,7 @@ impl Pacer {
             anchor: None,
             first: None,
             last: None,
+            step_us: FIRST_STEP_US,
         }
     }
 
@@ -71,27 +77,25 @@ impl Pacer {
         }
     }
 
-    /// `bytes` more were taken in at `now` (since the file began), and reach as far as `media_us`. Says how long to wait
-    /// before the next; `None` if nothing tells the pace yet.
+    /// `bytes` more were taken in at `now` (since the file began), and the container's last word is `told`. Says how long to
+    /// wait before the next; `None` if nothing tells the pace yet.
     pub fn taken(
         &mut self,
         now: Duration,
         bytes: usize,
-        media_us: Option<u64>,
+        told: Option<MediaTime>,
     ) -> Option<Duration> {
         let now_us = micros(now);
         self.bytes = self.bytes.saturating_add(bytes as u64);
-        if let Some(media_us) = media_us {
-            self.mark(media_us);
+        if let Some(told) = told {
+            self.hear(now_us, told);
         }
         let position_us = self.position_us()?;
         let anchor = *self.anchor.get_or_insert(Anchor {
             now_us,
-            position_us,
+            position_us: 0,
         });
-        let due_us = anchor
-            .now_us
-            .saturating_add(position_us.saturating_sub(anchor.position_us));
+        let due_us = anchor.due_us(position_us);
         if now_us > due_us.saturating_add(LATE_US) {
             self.anchor = Some(Anchor {
                 now_us,
@@ -103,40 +107,47 @@ impl Pacer {
 
     /// At the file's end: how long it still plays, so that a repetition does not begin too early. `now` since it began.
     pub fn finish(&self, now: Duration) -> Duration {
-        let Some((bytes, us)) = self.byte_us() else {
-            return Duration::ZERO;
-        };
-        let whole_us = u128::from(self.bytes) * u128::from(us) / u128::from(bytes.max(1));
-        let rest = Duration::from_micros(u64::try_from(whole_us).unwrap_or(0)).saturating_sub(now);
-        rest.min(Duration::from_micros(CARRY_US))
+        let due_us = self
+            .anchor
+            .zip(self.position_us())
+            .map_or(0, |(anchor, position_us)| anchor.due_us(position_us));
+        Duration::from_micros(due_us.saturating_sub(micros(now)))
     }
 
-    fn mark(&mut self, media_us: u64) {
-        let mark = Mark {
-            media_us,
-            bytes: self.bytes,
+    /// Takes the container's word. On a new timeline the position it speaks of is due now.
+    fn hear(&mut self, now_us: u64, told: MediaTime) {
+        let goes_on = |last: &MediaTime| {
+            let times = last.time_us..=last.time_us.saturating_add(LEAP_US);
+            times.contains(&told.time_us) && told.bytes >= last.bytes
         };
-        match self.last {
-            Some(last) if last.media_us == media_us => return,
-            Some(last)
-                if (last.media_us..=last.media_us.saturating_add(LEAP_US)).contains(&media_us) => {}
-            _ => {
-                self.first = Some(mark);
-                self.anchor = None;
+        match self.last.filter(goes_on) {
+            Some(last) if told.time_us == last.time_us => return,
+            Some(last) => self.step_us = told.time_us - last.time_us,
+            None => {
+                self.first = Some(told);
+                self.anchor = Some(Anchor {
+                    now_us,
+                    position_us: told.time_us,
+                });
             }
         }
-        self.last = Some(mark);
+        self.last = Some(told);
     }
 
+    /// The time that the bytes taken in reach to, as far as can be told.
     fn position_us(&self) -> Option<u64> {
         let rate = self.byte_us();
-        let carried = |since: u64| rate.map(|(bytes, us)| since.saturating_mul(us) / bytes.max(1));
+        let lasting_us =
+            |bytes: u64| rate.map(|(per_bytes, us)| bytes.saturating_mul(us) / per_bytes.max(1));
         match self.last {
             Some(last) => {
-                let carried_us = carried(self.bytes.saturating_sub(last.bytes)).unwrap_or(0);
-                Some(last.media_us.saturating_add(carried_us.min(CARRY_US)))
+                let carried_us = lasting_us(self.bytes.saturating_sub(last.bytes)).unwrap_or(0);
+                Some(
+                    last.time_us
+                        .saturating_add(carried_us.min(2 * self.step_us)),
+                )
             }
-            None => carried(self.bytes),
+            None => lasting_us(self.bytes),
         }
     }
 
@@ -145,7 +156,7 @@ impl Pacer {
         let measured = self
             .first
             .zip(self.last)
-            .map(|(a, b)| (b.bytes - a.bytes, b.media_us - a.media_us));
+            .map(|(a, b)| (b.bytes - a.bytes, b.time_us - a.time_us));
         let given = self.bitrate_bps.map(|bps| (u64::from(bps), 8_000_000));
         measured
             .filter(|&(bytes, us)| bytes > 0 && us > 0)
@@ -162,25 +173,26 @@ mod tests {
     use super::*;
     use std::prelude::rust_2024::*;
 
-    /// Plays `total` bytes on a clock that only waits move; returns the most it was ever ahead of `time_of(bytes)`, the
-    /// most it was behind, and the time it took, all in µs. `told` is what the container says.
+    /// Plays `total` bytes on a clock that only waits move; returns the most it was ever ahead of and behind `time_of(bytes)`
+    /// after the first second, and the time it took, all in µs. `told` is the container's word when so many bytes are in.
     fn play(
         bitrate: Option<u32>,
         total: u64,
         time_of: impl Fn(u64) -> u64,
-        told: impl Fn(u64) -> Option<u64>,
+        told: impl Fn(u64) -> Option<MediaTime>,
     ) -> (u64, u64, u64) {
         let mut pacer = Pacer::new(bitrate);
         let (mut now, mut ahead, mut behind) = (Duration::ZERO, 0, 0);
         while pacer.bytes() < total {
             let piece = pacer.piece_bytes().min((total - pacer.bytes()) as usize);
-            let pause = pacer
+            let (media_us, now_us) = (time_of(pacer.bytes()), micros(now));
+            if now_us > 1_000_000 {
+                ahead = ahead.max(media_us.saturating_sub(now_us));
+                behind = behind.max(now_us.saturating_sub(media_us));
+            }
+            now += pacer
                 .taken(now, piece, told(pacer.bytes() + piece as u64))
                 .unwrap_or_default();
-            let media = time_of(pacer.bytes());
-            ahead = ahead.max(media.saturating_sub(micros(now)));
-            behind = behind.max(micros(now).saturating_sub(media));
-            now += pause;
         }
         now += pacer.finish(now);
         (ahead, behind, micros(now))
@@ -191,48 +203,81 @@ mod tests {
         bytes * 1_000 / 16
     }
 
+    /// The word of a container that tells the time at the start of each unit of `unit` bytes, `late` bytes after it.
+    fn units(unit: u64, late: u64) -> impl Fn(u64) -> Option<MediaTime> {
+        move |bytes| {
+            let begin = bytes.checked_sub(late)? / unit * unit;
+            Some(MediaTime {
+                time_us: cbr(begin),
+                bytes: begin,
+            })
+        }
+    }
+
+    const TEN_SECONDS: u64 = 160_000;
+
     #[test]
     fn a_given_rate_is_kept() {
-        let (ahead, behind, took) = play(Some(128_000), 160_000, cbr, |_| None);
-        assert!(ahead <= 180_000 && behind == 0, "{ahead} {behind}");
-        assert!(took.abs_diff(10_000_000) < 1_000, "{took}");
+        let (ahead, behind, took) = play(Some(128_000), TEN_SECONDS, cbr, |_| None);
+        assert!(ahead <= 100_000 && behind == 0, "{ahead} {behind}");
+        assert_eq!(took, 10_000_000);
     }
 
     #[test]
     fn frames_pace_a_file_at_their_own_time() {
-        // MP3 at 128 kbit/s: a frame of 417 bytes is 26 ms.
-        let (ahead, behind, took) = play(None, 160_000, cbr, |bytes| Some(bytes / 417 * 26_062));
-        assert!(ahead <= 250_000 && behind == 0, "{ahead} {behind}");
+        let (ahead, behind, took) = play(None, TEN_SECONDS, cbr, units(417, 417));
+        assert!(ahead <= 100_000 && behind == 0, "{ahead} {behind}");
         assert!(took.abs_diff(10_000_000) < 30_000, "{took}");
     }
 
     #[test]
-    fn leaps_of_a_page_are_smoothed() {
-        // Ogg pages of one second: without carrying on by bytes, a page would leave in one burst.
-        let page = |bytes: u64| Some(bytes / 16_000 * 1_000_000);
-        let (ahead, behind, took) = play(None, 320_000, cbr, page);
-        assert!(took.abs_diff(20_000_000) < 200_000, "{took}");
-        // The first page is not paced: nothing is known then. After it the lead is what it was, not more.
-        assert!(ahead <= 2_200_000 && behind == 0, "{ahead} {behind}");
+    fn steps_of_a_second_are_smoothed() {
+        // A page is known when it is complete; a fragment of MP4 when it begins. Neither may leave in one burst.
+        for late in [16_000, 100] {
+            let (ahead, behind, took) = play(None, TEN_SECONDS, cbr, units(16_000, late));
+            assert!(took.abs_diff(10_000_000) < 2_000, "{late}: {took}");
+            assert!(ahead <= 101_000 && behind == 0, "{late}: {ahead} {behind}");
+        }
     }
 
     #[test]
-    fn a_container_that_is_faster_than_the_flag_wins() {
-        let (_, _, took) = play(Some(1_000), 160_000, cbr, |bytes| Some(cbr(bytes)));
-        assert!(took < 12_500_000, "{took}");
+    fn a_big_frame_is_not_a_long_one() {
+        // Frames of 40 ms, 100 bytes each, and one of 50,000: 20 seconds at the rate measured before it.
+        let mut pacer = Pacer::new(None);
+        let mut now = Duration::ZERO;
+        for frame in 0..100_u64 {
+            let told = MediaTime {
+                time_us: frame * 40_000,
+                bytes: frame * 100,
+            };
+            now += pacer.taken(now, 100, Some(told)).unwrap();
+        }
+        let big = MediaTime {
+            time_us: 4_000_000,
+            bytes: 10_000,
+        };
+        let pause = pacer.taken(now, 50_000, Some(big)).unwrap();
+        assert!(pause <= Duration::from_millis(80), "{pause:?}");
+    }
+
+    #[test]
+    fn the_container_goes_before_the_flag() {
+        let (_, _, took) = play(Some(1_000), TEN_SECONDS, cbr, units(417, 417));
+        assert!(took < 12_000_000, "{took}");
     }
 
     #[test]
     fn a_new_timeline_neither_stops_nor_rushes() {
         // A recording whose clock starts at an hour, wraps to zero in the middle, and leaps by a day later.
         let told = |bytes: u64| {
-            Some(match cbr(bytes) {
+            let time_us = match cbr(bytes) {
                 us @ ..4_000_000 => us + 3_600_000_000,
                 us @ ..8_000_000 => us - 4_000_000,
                 us => us + 86_400_000_000,
-            })
+            };
+            Some(MediaTime { time_us, bytes })
         };
-        let (_, _, took) = play(None, 160_000, cbr, told);
+        let (_, _, took) = play(None, TEN_SECONDS, cbr, told);
         assert!(took.abs_diff(10_000_000) < 500_000, "{took}");
     }
 
@@ -251,7 +296,14 @@ mod tests {
         assert_eq!(pacer.taken(Duration::ZERO, 1_024, None), None);
         assert_eq!(pacer.finish(Duration::ZERO), Duration::ZERO);
         assert_eq!(
-            pacer.taken(Duration::ZERO, 1_024, Some(0)),
+            pacer.taken(
+                Duration::ZERO,
+                1_024,
+                Some(MediaTime {
+                    time_us: 0,
+                    bytes: 0
+                })
+            ),
             Some(Duration::ZERO)
         );
     }
