@@ -56,7 +56,7 @@ fn the_time_of_the_container_goes_before_the_flag() {
     let begin = Instant::now();
     play_out(&path, &options, &recorder).unwrap();
     assert!(
-        begin.elapsed() >= Duration::from_millis(850),
+        begin.elapsed() >= Duration::from_millis(700),
         "{:?}",
         begin.elapsed()
     );

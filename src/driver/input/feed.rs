@@ -2,7 +2,7 @@
 
 use super::{InputState, MediaTime, Sink, StreamInfo};
 use core::cell::{Cell, RefCell};
-use std::prelude::rust_2024::*;
+use std::string::String;
 
 /// A sink, and what it was told last.
 pub(super) struct Feed<'a, S: Sink> {

@@ -11,7 +11,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::prelude::rust_2024::*;
 use std::string::ToString;
 use std::time::Instant;
 use std::vec;

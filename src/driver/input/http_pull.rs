@@ -16,7 +16,7 @@ use smol::{Async, Timer};
 use std::format;
 use std::io;
 use std::net::TcpStream;
-use std::prelude::rust_2024::*;
+use std::string::String;
 use std::string::ToString;
 use std::time::Instant;
 use std::vec;
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_limit_and_start_over() {
         let mut backoff = Backoff::new(7);
-        let pauses: Vec<_> = (0..12).map(|_| backoff.next()).collect();
+        let pauses: std::vec::Vec<_> = (0..12).map(|_| backoff.next()).collect();
         assert!(pauses[0] >= SHORTEST_PAUSE / 2 && pauses[0] < SHORTEST_PAUSE);
         assert!(pauses.iter().all(|&pause| pause < LONGEST_PAUSE));
         assert!(pauses[8..].iter().all(|&pause| pause >= LONGEST_PAUSE / 2));

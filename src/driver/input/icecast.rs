@@ -16,7 +16,6 @@ use smol::{Async, LocalExecutor, Timer};
 use std::format;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::prelude::rust_2024::*;
 use std::vec;
 
 /// Connections at a time; more wait in the system's queue. Each costs one head's buffer.

@@ -21,7 +21,7 @@ pub use url::{Credentials, Input, Mount, NotAnInput, PullUrl, UdpAddress};
 use core::fmt;
 use core::time::Duration;
 use std::io;
-use std::prelude::rust_2024::*;
+use std::string::String;
 use std::string::ToString;
 
 /// Most bytes given to [`Sink::media`] at once.

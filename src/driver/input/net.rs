@@ -8,8 +8,8 @@ use core::time::Duration;
 use smol::Timer;
 use smol::future::FutureExt;
 use std::io;
-use std::prelude::rust_2024::*;
 use std::string::ToString;
+use std::vec::Vec;
 
 /// What `work` comes to, if it comes to anything in time; else [`io::ErrorKind::TimedOut`].
 pub(super) async fn within<T>(

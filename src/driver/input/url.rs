@@ -5,7 +5,8 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::str::FromStr;
 use std::format;
 use std::path::PathBuf;
-use std::prelude::rust_2024::*;
+use std::string::String;
+use std::vec::Vec;
 
 use crate::error::Malformed;
 use crate::http::client::{HttpUrl, write_get};
