@@ -18,6 +18,9 @@ const FIRST_STEP_US: u64 = 1_000_000;
 /// A leap longer than this, or one back, is another timeline and not a long wait.
 const LEAP_US: u64 = 10_000_000;
 
+/// More than this without word from the container, and more than [`LEAP_US`] at its rate, is neither a picture nor a frame.
+const SILENT_BYTES: u64 = 1024 * 1024;
+
 /// Once so far behind (the machine slept), what was missed is not made up for in a burst.
 const LATE_US: u64 = 2_000_000;
 
@@ -33,6 +36,8 @@ pub(super) struct Pacer {
     /// How far its time went from word to word, last; it is carried no further than that, for the next big frame is not
     /// a long one.
     step_us: u64,
+    /// The container has fallen silent (its bytes are damaged): the rate measured until then goes on.
+    silent: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -59,6 +64,7 @@ impl Pacer {
             first: None,
             last: None,
             step_us: FIRST_STEP_US,
+            silent: false,
         }
     }
 
@@ -90,6 +96,7 @@ impl Pacer {
         if let Some(told) = told {
             self.hear(now_us, told);
         }
+        self.notice_silence(now_us);
         let position_us = self.position_us()?;
         let anchor = *self.anchor.get_or_insert(Anchor {
             now_us,
@@ -122,33 +129,56 @@ impl Pacer {
         };
         match self.last.filter(goes_on) {
             Some(last) if told.time_us == last.time_us => return,
+            Some(_) if self.silent => self.begin_at(now_us, told),
             Some(last) => self.step_us = told.time_us - last.time_us,
-            None => {
-                self.first = Some(told);
-                self.anchor = Some(Anchor {
-                    now_us,
-                    position_us: told.time_us,
-                });
-            }
+            None => self.begin_at(now_us, told),
         }
         self.last = Some(told);
     }
 
+    fn begin_at(&mut self, now_us: u64, told: MediaTime) {
+        self.silent = false;
+        self.first = Some(told);
+        self.anchor = Some(Anchor {
+            now_us,
+            position_us: told.time_us,
+        });
+    }
+
+    fn notice_silence(&mut self, now_us: u64) {
+        let Some(last) = self.last.filter(|_| !self.silent) else {
+            return;
+        };
+        let bytes = self.bytes.saturating_sub(last.bytes);
+        if bytes > SILENT_BYTES && self.lasting_us(bytes).is_some_and(|us| us > LEAP_US) {
+            self.silent = true;
+            self.anchor = self.position_us().map(|position_us| Anchor {
+                now_us,
+                position_us,
+            });
+        }
+    }
+
     /// The time that the bytes taken in reach to, as far as can be told.
     fn position_us(&self) -> Option<u64> {
-        let rate = self.byte_us();
-        let lasting_us =
-            |bytes: u64| rate.map(|(per_bytes, us)| bytes.saturating_mul(us) / per_bytes.max(1));
-        match self.last {
+        match self.last.filter(|_| !self.silent) {
             Some(last) => {
-                let carried_us = lasting_us(self.bytes.saturating_sub(last.bytes)).unwrap_or(0);
+                let carried_us = self
+                    .lasting_us(self.bytes.saturating_sub(last.bytes))
+                    .unwrap_or(0);
                 Some(
                     last.time_us
                         .saturating_add(carried_us.min(2 * self.step_us)),
                 )
             }
-            None => lasting_us(self.bytes),
+            None => self.lasting_us(self.bytes),
         }
+    }
+
+    /// How long so many bytes last at the rate known.
+    fn lasting_us(&self, bytes: u64) -> Option<u64> {
+        let (rate_bytes, rate_us) = self.byte_us()?;
+        Some(bytes.saturating_mul(rate_us) / rate_bytes.max(1))
     }
 
     /// The rate as so many bytes in so many microseconds, both above 0: measured, else given.
@@ -258,6 +288,27 @@ mod tests {
         };
         let pause = pacer.taken(now, 50_000, Some(big)).unwrap();
         assert!(pause <= Duration::from_millis(80), "{pause:?}");
+    }
+
+    #[test]
+    fn a_damaged_container_does_not_set_the_rest_free() {
+        // Two seconds in order, then 200 without a word. The first MiB is given away as if it were a picture.
+        let told = |bytes: u64| units(417, 417)(bytes.min(32_000));
+        let (_, _, took) = play(None, 20 * TEN_SECONDS, cbr, told);
+        assert!(
+            took.abs_diff(200_000_000 - cbr(SILENT_BYTES)) < 1_000_000,
+            "{took}"
+        );
+        // When it speaks again, its word counts again.
+        let told = |bytes: u64| {
+            units(417, 417)(if bytes < 15 * TEN_SECONDS {
+                bytes.min(32_000)
+            } else {
+                bytes
+            })
+        };
+        let (_, _, again) = play(None, 20 * TEN_SECONDS, cbr, told);
+        assert!(again.abs_diff(took) < 1_000_000, "{again} {took}");
     }
 
     #[test]
