@@ -52,6 +52,8 @@ impl Ending {
 /// Runs a node until it is stopped or its work is done.
 pub fn run(config: &Config) -> Result<(), Failure> {
     let clock = Clock::start();
+    #[cfg(feature = "demo")]
+    super::orphan::end_with_parent();
     let signals = signals::Signals::new()?;
     #[cfg(feature = "source")]
     let mut origin = source::Origin::prepare(config)?;
