@@ -51,19 +51,22 @@ impl Node<'_> {
     }
 
     fn ask_for_late(&mut self, now: Instant, at: StreamId, demanded: u32) {
+        let stream = &self.streams[at];
+        let starting = stream.plays && !stream.playout.started;
         let Some(first) = self.first_open(now, at) else {
             return;
         };
-        let end = self.streams[at].ring.end().min(first + MAX_LOOK);
-        for block in first..end {
+        let end = stream.ring.end().min(first + MAX_LOOK);
+        for i in 0..end.saturating_sub(first) {
+            // Before the start the newest come first: what is played must join on to what is live.
+            let block = if starting { end - 1 - i } else { first + i };
             let Some(row) = self.streams[at].ring.row(block).copied() else {
                 continue;
             };
             let missing = self.missing(now, at, &row, demanded);
-            if missing == 0 {
-                continue;
+            if missing != 0 {
+                self.ask_chunks(now, at, block, missing);
             }
-            self.ask_chunks(now, at, block, missing);
             if self.asked_enough(at) {
                 return;
             }
@@ -77,8 +80,11 @@ impl Node<'_> {
     /// The first block that may lack something that still matters.
     fn first_open(&self, now: Instant, at: StreamId) -> Option<u64> {
         let stream = &self.streams[at];
+        if stream.plays && stream.playout.started {
+            return Some(stream.playout.next);
+        }
         if stream.plays {
-            return stream.playout.started.then_some(stream.playout.next);
+            return stream.start_wanted(now, self.config.burst);
         }
         // For children: what is younger than their patience.
         let mut block = stream.ring.end();
@@ -286,20 +292,14 @@ impl Node<'_> {
             .as_ref()
             .map_or(0, |card| card.descriptor.first_block);
         if next < run && stream.ring.row(run).is_some() {
-            stream.playout.skip_to(run);
-            stream.play();
+            stream.playout.skip_to(&mut stream.ring, run);
+            stream.play(now, self.config.burst);
             return;
         }
         let newest_known = (next..end.min(next + MAX_LOOK)).find_map(|b| stream.ring.row(b));
         let Some(known) = newest_known else { return };
-        // Before anything has been played nobody waits for the old blocks: begin with what can be had.
-        let patience = if stream.stats.played_bytes == 0 {
-            Span::from_ms(1_500).min(window)
-        } else {
-            window
-        };
         let waited = now.since(known.sealed_at.max(known.born_at));
-        let lost = next < stream.ring.tail() || waited > patience;
+        let lost = next < stream.ring.tail() || waited > window;
         if !lost {
             return;
         }
@@ -308,7 +308,7 @@ impl Node<'_> {
             let row = stream.ring.row(b);
             row.is_some_and(|row| {
                 row.mark.sync != crate::wire::seal::NOWHERE
-                    && (row.have.count_ones() as usize >= k || now.since(row.sealed_at) <= patience)
+                    && (row.have.count_ones() as usize >= k || now.since(row.sealed_at) <= window)
             })
         });
         let Some(begins) = begins else { return };
@@ -320,8 +320,8 @@ impl Node<'_> {
             stream.stats.gaps += 1;
             stream.stats.missing_bytes += missing;
         }
-        stream.playout.skip_to(begins);
-        stream.play();
+        stream.playout.skip_to(&mut stream.ring, begins);
+        stream.play(now, self.config.burst);
         if stream.stats.gaps > 0 {
             self.tell(Event::Gap(at, begins - next));
         }

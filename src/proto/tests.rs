@@ -170,6 +170,48 @@ impl World {
                     }
                 }
             }
+            let mut gap = false;
+            while let Some(event) = member.node.poll_event() {
+                if std::env::var("SHOW").is_ok() {
+                    gap |= matches!(event, super::node::Event::Gap(..));
+                    std::println!(
+                        "{} #{at} {event:?} {:?}",
+                        self.now.as_ms(),
+                        member.node.streams()[0].playout
+                    );
+                }
+            }
+            if gap && self.now.as_ms() > 30_100 {
+                let s = &self.members[at].node.streams()[0];
+                let b = (s.ring.tail()..s.playout.next)
+                    .rev()
+                    .find(|&b| {
+                        s.ring
+                            .row(b)
+                            .is_none_or(|r| (r.have.count_ones() as usize) < 16)
+                    })
+                    .unwrap_or(0);
+                std::println!("GAP at block {b}");
+                for (i, m) in self.members.iter().enumerate() {
+                    let s = &m.node.streams()[0];
+                    std::println!(
+                        "  #{i} {} {:?} asked {:?}",
+                        m.alive,
+                        s.ring.row(b).map(|r| (
+                            r.have.count_ones(),
+                            std::format!("{:020b}", r.have),
+                            r.born_at.as_ms(),
+                            r.sealed_at.as_ms()
+                        )),
+                        s.asked
+                            .iter()
+                            .map(|a| (a.id.block, a.id.index, a.peer))
+                            .collect::<Vec<_>>()
+                    );
+                }
+                panic!();
+            }
+            let member = &mut self.members[at];
             if let Some(player) = member.player {
                 let mut buf = [0; 65_536];
                 let n = member.node.read_player(self.now, player, &mut buf);
