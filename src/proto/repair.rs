@@ -63,9 +63,9 @@ impl Node<'_> {
             let Some(row) = self.streams[at].ring.row(block).copied() else {
                 continue;
             };
-            let missing = self.missing(now, at, &row, demanded);
-            if missing != 0 {
-                self.ask_chunks(now, at, block, missing);
+            let (missing, open) = self.missing(now, at, &row, demanded);
+            if open > 0 {
+                self.ask_chunks(now, at, block, missing, open);
             }
             if self.asked_enough(at) {
                 return;
@@ -97,15 +97,15 @@ impl Node<'_> {
         Some(block)
     }
 
-    /// Chunks of a block that are late: enough to play it, and those that children wait for.
-    fn missing(&self, now: Instant, at: StreamId, row: &Row, demanded: u32) -> u32 {
+    /// Chunks of a block that are late, and how many of them are to be asked for: enough to play it, or those that children wait for.
+    fn missing(&self, now: Instant, at: StreamId, row: &Row, demanded: u32) -> (u32, usize) {
         let stream = &self.streams[at];
         let Some(card) = stream.card.as_ref() else {
-            return 0;
+            return (0, 0);
         };
         let have = row.have.count_ones() as usize;
         if have >= card.k() {
-            return 0;
+            return (0, 0);
         }
         let age = now.since(row.sealed_at);
         let group = Span::from_ms(u64::from(card.descriptor.group_ms));
@@ -127,7 +127,8 @@ impl Node<'_> {
             .filter(|a| a.id.block == row.block)
             .fold(0u32, |m, a| m | 1 << a.id.index);
         if !stream.plays {
-            return lost & demanded & !asked;
+            let waited_for = lost & demanded & !asked;
+            return (waited_for, waited_for.count_ones() as usize);
         }
         // Stripes whose parent is alive are still on their way; only what they leave open is asked for.
         let coming = if late {
@@ -140,15 +141,19 @@ impl Node<'_> {
         let open = card
             .k()
             .saturating_sub(have + coming + asked.count_ones() as usize);
-        bits(lost & !asked)
-            .take(open)
-            .fold(0, |mask, s| mask | 1 << s)
+        (lost & !asked, open)
     }
 
     /// Asks for chunks of a block; for each, somebody who says that it has it. Where nobody has these, others of the block do as well.
-    fn ask_chunks(&mut self, now: Instant, at: StreamId, block: u64, missing: u32) {
+    fn ask_chunks(
+        &mut self,
+        now: Instant,
+        at: StreamId,
+        block: u64,
+        missing: u32,
+        mut open: usize,
+    ) {
         let mut to_ask = heapless::Vec::<(PeerId, u32), 32>::new();
-        let mut open = missing.count_ones();
         let (all, have) = match self.streams[at]
             .card
             .as_ref()
@@ -162,7 +167,10 @@ impl Node<'_> {
         } else {
             0
         };
-        for index in bits(missing).chain(bits(substitutes)) {
+        // Beginning elsewhere each time, so that one that cannot be had does not stand in the way of the others.
+        let turn = self.rng.below(32) as u32;
+        let turned = |mask: u32| bits(mask.rotate_right(turn)).map(move |i| (i + turn as u8) % 32);
+        for index in turned(missing).chain(turned(substitutes)) {
             if open == 0 || self.asked_enough(at) {
                 break;
             }
@@ -203,7 +211,10 @@ impl Node<'_> {
             // What flowed when it last said so has gone on flowing; a block is allowed for the way.
             let more = (pace * age.as_ms() / 1_000).saturating_sub(1);
             let has = |stripe: usize| {
-                block >= link.have_tail && block < link.head_of(stripe).saturating_add(more)
+                let head = link.head_of(stripe);
+                let flowed = head + 2 >= link.have_head && block + 1 >= link.have_head;
+                block >= link.have_tail
+                    && block < head.saturating_add(if flowed { more } else { 0 })
             };
             // What it gets from here it does not have sooner.
             let flows = |stripe: usize| {
