@@ -36,12 +36,6 @@ pub(super) type Small = (Addr, heapless::Vec<u8, SMALL_BYTES>);
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "each variant says what its fields are")]
 pub enum Job {
-    /// A chunk that was asked for.
-    Chunk {
-        peer: PeerId,
-        stream: u8,
-        id: ChunkId,
-    },
     /// A seal.
     Seal {
         peer: PeerId,
@@ -81,13 +75,31 @@ impl Job {
 
     pub(super) fn peer(&self) -> PeerId {
         match *self {
-            Self::Chunk { peer, .. }
-            | Self::Seal { peer, .. }
+            Self::Seal { peer, .. }
             | Self::Preamble { peer, .. }
             | Self::Want { peer, .. }
             | Self::WantSeals { peer, .. } => peer,
         }
     }
+}
+
+/// A chunk that was asked for, and when: whoever asked asks somebody else soon.
+#[derive(Clone, Copy, Debug)]
+pub struct Repair {
+    pub(super) peer: PeerId,
+    pub(super) stream: u8,
+    pub(super) id: ChunkId,
+    pub(super) at: Instant,
+}
+
+impl Repair {
+    /// What storage is filled with at start.
+    pub const NONE: Self = Self {
+        peer: 0,
+        stream: 0,
+        id: ChunkId { block: 0, index: 0 },
+        at: Instant::ZERO,
+    };
 }
 
 /// All memory a node borrows. Its sizes are the node's limits.
@@ -104,6 +116,8 @@ pub struct Pools<'s> {
     pub players: &'s mut [Option<Player>],
     /// Things owed once.
     pub jobs: &'s mut [Job],
+    /// Chunks that were asked for.
+    pub repairs: &'s mut [Repair],
 }
 
 /// Place of a stream in its node.
@@ -157,6 +171,7 @@ pub struct Node<'s> {
     pub(super) streams: heapless::Vec<Stream<'s>, MAX_STREAMS>,
     pub(super) players: &'s mut [Option<Player>],
     pub(super) jobs: Queue<'s, Job>,
+    pub(super) repairs: Queue<'s, Repair>,
     pub(super) small: heapless::Deque<Small, 16>,
     pub(super) events: heapless::Deque<Event, 16>,
     pub(super) bucket: Bucket,
@@ -189,6 +204,7 @@ impl<'s> Node<'s> {
             streams: heapless::Vec::new(),
             players: pools.players,
             jobs: Queue::new(pools.jobs),
+            repairs: Queue::new(pools.repairs),
             small: heapless::Deque::new(),
             events: heapless::Deque::new(),
             bucket: Bucket::new(config.upload_limit_bps, now),
@@ -337,7 +353,7 @@ impl<'s> Node<'s> {
             }
         }
         match taken {
-            Taken::New => self.streams[at].play(),
+            Taken::New => self.streams[at].play(now, self.config.burst),
             Taken::Parked => self.want_seal(at, id, chunk.id.block),
             _ => {}
         }
@@ -424,7 +440,7 @@ impl<'s> Node<'s> {
         self.players[place] = Some(Player::new(stream, ago.unwrap_or(self.config.burst), now));
         if !self.streams[stream].plays {
             self.streams[stream].plays = true;
-            self.streams[stream].playout.started = false;
+            self.streams[stream].await_start();
             self.upkeep_at = now;
         }
         Ok(place)
@@ -504,7 +520,7 @@ impl<'s> Node<'s> {
             else {
                 break;
             };
-            if at.1 >= row.mark.length_bytes {
+            if at.1 >= row.play_bytes {
                 at = (at.0 + 1, 0);
                 continue;
             }
@@ -551,7 +567,7 @@ impl<'s> Node<'s> {
             let Some(row) = stream.ring.row(player.block) else {
                 return;
             };
-            let rest = usize::from(row.mark.length_bytes.saturating_sub(player.offset));
+            let rest = usize::from(row.play_bytes.saturating_sub(player.offset));
             if bytes >= rest {
                 (player.block, player.offset) = (player.block + 1, 0);
                 bytes -= rest;

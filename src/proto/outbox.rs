@@ -1,9 +1,9 @@
 //! What leaves: handshakes first, then what neighbours are owed in words, then what they asked for, then the stream.
 
 use super::node::{Down, Job, Node};
-use super::peer::{Due, Peer, PeerId};
+use super::peer::{Due, PeerId};
 use super::transmit::Transmit;
-use crate::limits::MAX_N;
+use crate::limits::{MAX_DATAGRAM_BYTES, MAX_N};
 use crate::time::Instant;
 use crate::wire::datagram::{CONTROL_HEADER_BYTES, MAX_CONTROL_BYTES};
 use crate::wire::message::{Message, PeerHint, Reason, Standing, Wanted};
@@ -11,6 +11,9 @@ use heapless::Vec;
 
 /// Most bytes of a preamble in one message.
 const PREAMBLE_PIECE_BYTES: usize = 1_024;
+
+/// How far back a node that is about to play asks for seals: they tell where it can begin.
+const SEALS_BACK_MS: u64 = 8_000;
 
 /// Plaintext of a control datagram under construction.
 struct Letter<'b> {
@@ -32,7 +35,10 @@ impl Letter<'_> {
     }
 }
 
-impl Node<'_> {
+/// Writes one kind of news; false when it does not fit any more.
+type Write<'n> = fn(&mut Node<'n>, Instant, PeerId, usize, &mut Letter<'_>) -> bool;
+
+impl<'n> Node<'n> {
     /// Fills `out` with the next batch to send. False when there is nothing (more) to send now.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Transmit) -> bool {
         out.clear();
@@ -43,7 +49,10 @@ impl Node<'_> {
             self.account(bytes.len(), true);
             return true;
         }
-        self.poll_words(now, out) || self.poll_jobs(now, out) || self.poll_stream(now, out)
+        self.poll_words(now, out)
+            || self.poll_jobs(now, out)
+            || self.poll_stream(now, out)
+            || self.poll_repairs(now, out)
     }
 
     /// Counts a datagram that leaves.
@@ -143,10 +152,7 @@ impl Node<'_> {
     fn write_stream_words(&mut self, now: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) {
         let mut due = self.peers.link(id, at).due;
         let mut left = Due::default();
-        let order: [(
-            Due,
-            fn(&mut Self, Instant, PeerId, usize, &mut Letter<'_>) -> bool,
-        ); 12] = [
+        let order: [(Due, Write<'n>); 12] = [
             (Due::UNKNOWN, Self::write_unknown),
             (Due::JOIN, Self::write_join),
             (Due::DESCRIPTOR, Self::write_descriptor),
@@ -253,12 +259,8 @@ impl Node<'_> {
         let stripes = self.wanted_from(id, at);
         let stream = &self.streams[at];
         // A node that plays begins a burst in the past; a relay takes what comes.
-        let fresh = stream.plays && stream.stats.chunks == 0;
-        let back = if fresh {
-            self.config.burst.as_ms() + 500
-        } else {
-            1_000
-        };
+        let fresh = stream.plays && !stream.playout.started;
+        let back = if fresh { SEALS_BACK_MS } else { 1_000 };
         let seals = self.seals_from(id, at);
         let said = letter.add(&Message::Subscribe {
             tag: stream.tag,
@@ -307,7 +309,7 @@ impl Node<'_> {
             // Room: there are at most as many stripes.
             let _ = hops.push(self.stripe_hops(at, usize::from(stripe)));
         }
-        let places = self.places(at, id);
+        let places = self.places_for(at, id);
         letter.add(&Message::Offer {
             tag: self.streams[at].tag,
             stripes,
@@ -427,13 +429,17 @@ impl Node<'_> {
 
     /// Serves the first of the things owed once.
     fn poll_jobs(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        while let Some(job) = self.jobs.front().copied() {
-            let words = !matches!(job, Job::Chunk { .. } | Job::Preamble { .. });
-            if !words && !self.may_send(now, crate::limits::MAX_DATAGRAM_BYTES) {
+        for _ in 0..self.jobs.len() {
+            let Some(job) = self.jobs.pop() else {
                 return false;
-            }
-            self.jobs.pop();
-            if self.serve(now, job, out) {
+            };
+            let bulky = matches!(job, Job::Preamble { .. });
+            if bulky && !self.may_send(now, MAX_DATAGRAM_BYTES) {
+                // It waits behind the others, unless nothing may ever be sent here.
+                if self.config.upload_limit_bps != Some(0) {
+                    self.queue(job);
+                }
+            } else if self.serve(now, job, out) {
                 return true;
             }
         }
@@ -447,7 +453,6 @@ impl Node<'_> {
             len: 0,
         };
         match job {
-            Job::Chunk { peer, stream, id } => return self.serve_chunk(now, peer, stream, id, out),
             Job::Seal {
                 peer,
                 stream,
@@ -561,9 +566,5 @@ impl Node<'_> {
         }
         self.held_until = self.bucket.ready_at(bytes);
         false
-    }
-
-    pub(super) fn peer_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
-        self.peers.get_mut(id)
     }
 }

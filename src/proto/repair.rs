@@ -1,7 +1,7 @@
 //! Repair: what is late is asked for again, or rebuilt; what cannot be had in time is skipped.
 
 use super::node::{Event, Job, Node, StreamId};
-use super::peer::PeerId;
+use super::peer::{Peer, PeerId};
 use super::stream::{Asked, bits};
 use crate::storage::ring::Row;
 use crate::time::{Instant, Span};
@@ -9,6 +9,12 @@ use crate::wire::chunk::ChunkId;
 
 /// Blocks looked at in one go.
 const MAX_LOOK: u64 = 256;
+
+/// How long the answer to a request may take beyond two round trips.
+const ANSWER: Span = Span::from_ms(200);
+
+/// How long after its group's pace a chunk counts as late: uplinks are shared, and a held-back chunk is not a lost one.
+const LATE: Span = Span::from_ms(300);
 
 /// A reordered chunk is given this long before it counts as lost.
 const REORDER: Span = Span::from_ms(40);
@@ -33,39 +39,52 @@ impl Node<'_> {
     /// Requests that were not answered in time may be made again.
     fn forget_asked(&mut self, now: Instant, at: StreamId) {
         let peers = &self.peers;
-        self.streams[at].asked.retain(|asked| {
-            let rtt = peers
-                .get(asked.peer)
-                .map_or(Span::ZERO, |peer| peer.rtt_or_guess());
-            now.since(asked.at) < rtt.times(2) + Span::from_ms(100)
+        let stream = &mut self.streams[at];
+        let before = stream.asked.len();
+        stream.asked.retain(|asked| {
+            let rtt = peers.get(asked.peer).map_or(Span::ZERO, Peer::rtt_or_guess);
+            now.since(asked.at) < rtt.times(2) + ANSWER
         });
+        if stream.asked.len() < before {
+            stream.ask_window = (stream.ask_window * 3 / 4).max(2);
+        }
     }
 
     fn ask_for_late(&mut self, now: Instant, at: StreamId, demanded: u32) {
+        let stream = &self.streams[at];
+        let starting = stream.plays && !stream.playout.started;
         let Some(first) = self.first_open(now, at) else {
             return;
         };
-        let end = self.streams[at].ring.end().min(first + MAX_LOOK);
-        for block in first..end {
+        let end = stream.ring.end().min(first + MAX_LOOK);
+        for i in 0..end.saturating_sub(first) {
+            // Before the start the newest come first: what is played must join on to what is live.
+            let block = if starting { end - 1 - i } else { first + i };
             let Some(row) = self.streams[at].ring.row(block).copied() else {
                 continue;
             };
-            let missing = self.missing(now, at, &row, demanded);
-            if missing == 0 {
-                continue;
+            let (missing, open) = self.missing(now, at, &row, demanded);
+            if open > 0 {
+                self.ask_chunks(now, at, block, missing, open);
             }
-            self.ask_chunks(now, at, block, missing);
-            if self.streams[at].asked.is_full() {
+            if self.asked_enough(at) {
                 return;
             }
         }
     }
 
+    fn asked_enough(&self, at: StreamId) -> bool {
+        self.streams[at].asked.len() >= usize::from(self.streams[at].ask_window)
+    }
+
     /// The first block that may lack something that still matters.
     fn first_open(&self, now: Instant, at: StreamId) -> Option<u64> {
         let stream = &self.streams[at];
+        if stream.plays && stream.playout.started {
+            return Some(stream.playout.next);
+        }
         if stream.plays {
-            return stream.playout.started.then_some(stream.playout.next);
+            return stream.start_wanted(now, self.config.burst);
         }
         // For children: what is younger than their patience.
         let mut block = stream.ring.end();
@@ -78,19 +97,19 @@ impl Node<'_> {
         Some(block)
     }
 
-    /// Chunks of a block that are late: enough to play it, and those that children wait for.
-    fn missing(&self, now: Instant, at: StreamId, row: &Row, demanded: u32) -> u32 {
+    /// Chunks of a block that are late, and how many of them are to be asked for: enough to play it, or those that children wait for.
+    fn missing(&self, now: Instant, at: StreamId, row: &Row, demanded: u32) -> (u32, usize) {
         let stream = &self.streams[at];
         let Some(card) = stream.card.as_ref() else {
-            return 0;
+            return (0, 0);
         };
         let have = row.have.count_ones() as usize;
         if have >= card.k() {
-            return 0;
+            return (0, 0);
         }
         let age = now.since(row.sealed_at);
         let group = Span::from_ms(u64::from(card.descriptor.group_ms));
-        let late = age > group + Span::from_ms(100);
+        let late = age > group + LATE;
         let backlog = stream.plays && now.since(row.born_at) > group.times(3);
         let absent = card.all_stripes() & !row.have;
         let overtaken = bits(absent).filter(|&s| {
@@ -108,7 +127,8 @@ impl Node<'_> {
             .filter(|a| a.id.block == row.block)
             .fold(0u32, |m, a| m | 1 << a.id.index);
         if !stream.plays {
-            return lost & demanded & !asked;
+            let waited_for = lost & demanded & !asked;
+            return (waited_for, waited_for.count_ones() as usize);
         }
         // Stripes whose parent is alive are still on their way; only what they leave open is asked for.
         let coming = if late {
@@ -121,15 +141,19 @@ impl Node<'_> {
         let open = card
             .k()
             .saturating_sub(have + coming + asked.count_ones() as usize);
-        bits(lost & !asked)
-            .take(open)
-            .fold(0, |mask, s| mask | 1 << s)
+        (lost & !asked, open)
     }
 
     /// Asks for chunks of a block; for each, somebody who says that it has it. Where nobody has these, others of the block do as well.
-    fn ask_chunks(&mut self, now: Instant, at: StreamId, block: u64, missing: u32) {
+    fn ask_chunks(
+        &mut self,
+        now: Instant,
+        at: StreamId,
+        block: u64,
+        missing: u32,
+        mut open: usize,
+    ) {
         let mut to_ask = heapless::Vec::<(PeerId, u32), 32>::new();
-        let mut open = missing.count_ones();
         let (all, have) = match self.streams[at]
             .card
             .as_ref()
@@ -143,15 +167,18 @@ impl Node<'_> {
         } else {
             0
         };
-        for index in bits(missing).chain(bits(substitutes)) {
-            if open == 0 || self.streams[at].asked.is_full() {
+        // Beginning elsewhere each time, so that one that cannot be had does not stand in the way of the others.
+        let turn = self.rng.below(32) as u32;
+        let turned = |mask: u32| bits(mask.rotate_right(turn)).map(move |i| (i + turn as u8) % 32);
+        for index in turned(missing).chain(turned(substitutes)) {
+            if open == 0 || self.asked_enough(at) {
                 break;
             }
             let Some(peer) = self.holder(now, at, block, index) else {
                 continue;
             };
             open -= 1;
-            // Room: looked above.
+            // Room: the window is not larger than the table.
             let _ = self.streams[at].asked.push(Asked {
                 id: ChunkId { block, index },
                 peer,
@@ -178,18 +205,46 @@ impl Node<'_> {
         let salt = self.rng.next_u64();
         let stream = &self.streams[at];
         let k = stream.card.as_ref()?.k();
+        let pace = self.blocks_each_second(at);
         let holders = self.peers.in_stream(at).filter(|(_, peer, link)| {
-            let fresh = now.since(link.have_at) < Span::from_s(6);
-            let whole = (0..32).filter(|&s| link.has(block, s)).count() >= k;
-            peer.bye.is_none() && fresh && (link.has(block, usize::from(index)) || whole)
+            let age = now.since(link.have_at);
+            // What flowed when it last said so has gone on flowing; a block is allowed for the way.
+            let more = (pace * age.as_ms() / 1_000).saturating_sub(1);
+            let has = |stripe: usize| {
+                let head = link.head_of(stripe);
+                let flowed = head + 2 >= link.have_head && block + 1 >= link.have_head;
+                block >= link.have_tail
+                    && block < head.saturating_add(if flowed { more } else { 0 })
+            };
+            // What it gets from here it does not have sooner.
+            let flows = |stripe: usize| {
+                link.head_of(stripe) > 0 && link.granted_down >> stripe & 1 == 0 && has(stripe)
+            };
+            peer.bye.is_none()
+                && age < Span::from_s(6)
+                && (flows(usize::from(index)) || (0..32).filter(|&s| flows(s)).count() >= k)
         });
         holders
             .min_by_key(|(id, peer, link)| {
                 let asked = stream.asked.iter().filter(|a| a.peer == *id).count() as u64;
-                let source = if link.standing.is_source() { 100 } else { 0 };
-                peer.rtt_or_guess().as_ms() + 20 * asked + source + (salt >> (id % 32) & 15)
+                let source = if link.standing.is_source() { 30 } else { 0 };
+                // Chance spreads the load, and leads past one that does not deliver.
+                peer.rtt_or_guess().as_ms() + 20 * asked + source + (salt >> (id % 32) & 63)
             })
             .map(|(id, _, _)| id)
+    }
+
+    /// How many blocks the stream makes each second, from the ages of those in the ring.
+    fn blocks_each_second(&self, at: StreamId) -> u64 {
+        let ring = &self.streams[at].ring;
+        let newest = ring.end().saturating_sub(1);
+        let older = newest.saturating_sub(32).max(ring.tail());
+        match (ring.row(older), ring.row(newest)) {
+            (Some(a), Some(b)) => {
+                (newest - older) * 1_000 / b.born_at.since(a.born_at).as_ms().max(1)
+            }
+            _ => 0,
+        }
     }
 
     /// Asks for the seals of blocks whose chunks wait for them, and of holes in the window.
@@ -248,20 +303,14 @@ impl Node<'_> {
             .as_ref()
             .map_or(0, |card| card.descriptor.first_block);
         if next < run && stream.ring.row(run).is_some() {
-            stream.playout.skip_to(run);
-            stream.play();
+            stream.playout.skip_to(&mut stream.ring, run);
+            stream.play(now, self.config.burst);
             return;
         }
         let newest_known = (next..end.min(next + MAX_LOOK)).find_map(|b| stream.ring.row(b));
         let Some(known) = newest_known else { return };
-        // Before anything has been played nobody waits for the old blocks: begin with what can be had.
-        let patience = if stream.stats.played_bytes == 0 {
-            Span::from_ms(1_500).min(window)
-        } else {
-            window
-        };
         let waited = now.since(known.sealed_at.max(known.born_at));
-        let lost = next < stream.ring.tail() || waited > patience;
+        let lost = next < stream.ring.tail() || waited > window;
         if !lost {
             return;
         }
@@ -270,7 +319,7 @@ impl Node<'_> {
             let row = stream.ring.row(b);
             row.is_some_and(|row| {
                 row.mark.sync != crate::wire::seal::NOWHERE
-                    && (row.have.count_ones() as usize >= k || now.since(row.sealed_at) <= patience)
+                    && (row.have.count_ones() as usize >= k || now.since(row.sealed_at) <= window)
             })
         });
         let Some(begins) = begins else { return };
@@ -282,8 +331,8 @@ impl Node<'_> {
             stream.stats.gaps += 1;
             stream.stats.missing_bytes += missing;
         }
-        stream.playout.skip_to(begins);
-        stream.play();
+        stream.playout.skip_to(&mut stream.ring, begins);
+        stream.play(now, self.config.burst);
         if stream.stats.gaps > 0 {
             self.tell(Event::Gap(at, begins - next));
         }

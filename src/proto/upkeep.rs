@@ -10,7 +10,7 @@ const BUSY: Span = Span::from_ms(50);
 const IDLE: Span = Span::from_ms(500);
 
 /// Neighbours that share the flow are told what is here this often, others at the slower pace.
-const NEWS: Span = Span::from_s(1);
+const NEWS: Span = Span::from_ms(500);
 const SLOW_NEWS: Span = Span::from_s(4);
 
 /// Silence after which a neighbour is asked whether it is there.
@@ -24,6 +24,9 @@ const MAX_UNANSWERED: u8 = 3;
 
 /// A relay goes on taking the whole stream this long after its last player left.
 const LINGER: Span = Span::from_s(10);
+
+/// With fewer neighbours than this, others are sought without delay.
+const FEW: usize = 6;
 
 /// Sessions a node likes to have for a stream beyond one for each stripe it takes.
 const STANDBY: usize = 4;
@@ -51,7 +54,7 @@ impl Node<'_> {
             for at in 0..self.streams.len() {
                 self.balance(now, at);
             }
-            self.balance_at = now + Span::from_ms(800 + self.rng.below(400));
+            self.balance_at = now + Span::from_ms(300 + self.rng.below(200));
         }
         self.upkeep_at = now + if busy { BUSY } else { IDLE };
     }
@@ -88,7 +91,7 @@ impl Node<'_> {
             && now.since(stream.idle_since) > LINGER
         {
             stream.plays = false;
-            stream.playout.started = false;
+            stream.await_start();
         }
     }
 
@@ -158,7 +161,7 @@ impl Node<'_> {
                 self.owe(id, at, Due::WANT_DESCRIPTOR);
             }
         }
-        if lacks_preamble && self.streams[at].plays {
+        if lacks_preamble && (self.streams[at].plays || self.demanded(at) != 0) {
             let salt = self.rng.below(u64::from(u16::MAX)) as usize;
             let able: heapless::Vec<PeerId, 16> = self
                 .peers
@@ -199,7 +202,7 @@ impl Node<'_> {
             .filter(|p| p.peer.is_some())
             .count();
         let hungry = self.streams[at].plays && open < stripes || joined == 0;
-        if joined >= enough || self.connecting() >= if hungry { 4 } else { 1 } {
+        if joined >= enough || self.connecting() >= if hungry { 4 } else { 2 } {
             return;
         }
         let salt = self.rng.next_u64();
@@ -213,10 +216,10 @@ impl Node<'_> {
             None if hungry => self.ask_for_peers(at),
             None => {}
         }
-        let pause = if hungry {
-            20 + self.rng.below(60)
-        } else {
-            500 + self.rng.below(1_000)
+        let pause = match joined {
+            _ if hungry => 20 + self.rng.below(60),
+            0..FEW => 80 + self.rng.below(80),
+            _ => 500 + self.rng.below(1_000),
         };
         self.connect_at[at.min(MAX_STREAMS - 1)] = now + Span::from_ms(pause);
     }
