@@ -117,7 +117,11 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         let outcome = ending.wait().await;
         running.engine.leave();
         // Late or not, the program ends now; what was not said is found out by the others.
-        let _ = within(GOODBYE, async { io::Result::Ok(pump.await) }).await;
+        let said = async {
+            pump.await;
+            io::Result::Ok(())
+        };
+        let _ = within(GOODBYE, said).await;
         outcome
     }))
 }
