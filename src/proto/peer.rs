@@ -217,11 +217,6 @@ impl Link {
             _ => 0,
         }
     }
-
-    /// Whether it says it holds a chunk.
-    pub fn has(&self, block: u64, stripe: usize) -> bool {
-        block >= self.have_tail && block < self.head_of(stripe)
-    }
 }
 
 /// All neighbours, and their links; the table's size never changes.
@@ -243,11 +238,8 @@ impl<'s> Peers<'s> {
 
     /// How many places there are.
     pub fn capacity(&self) -> usize {
-        if self.streams == 0 {
-            0
-        } else {
-            self.peers.len().min(self.links.len() / self.streams)
-        }
+        let linked = self.links.len().checked_div(self.streams).unwrap_or(0);
+        self.peers.len().min(linked)
     }
 
     /// How many are taken.
