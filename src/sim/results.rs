@@ -240,7 +240,7 @@ impl Spread {
         sorted.sort_by(f64::total_cmp);
         Self {
             count: sorted.len(),
-            mean: sorted.iter().sum::<f64>() / sorted.len().max(1) as f64,
+            mean: sorted.iter().fold(0.0, |sum, value| sum + value) / sorted.len().max(1) as f64,
             min: percentile(&sorted, 0.0),
             p1: percentile(&sorted, 0.01),
             p50: percentile(&sorted, 0.5),
