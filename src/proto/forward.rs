@@ -26,8 +26,8 @@ impl Node<'_> {
         let link = *self.peers.link(id, at);
         let kept = link.granted_down & wanted;
         let mut granted = kept;
-        let (offered, _) = self.offered(at);
-        // The child that begins elsewhere each time finds what is scarce left to it.
+        // What comes from a neighbour is not sent back to it.
+        let offered = self.offered(at).0 & !self.wanted_from(id, at);
         for stripe in self.scarce_first(at, wanted & !kept & offered) {
             let places = self
                 .places(at, id)

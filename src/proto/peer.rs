@@ -217,11 +217,6 @@ impl Link {
             _ => 0,
         }
     }
-
-    /// Whether it says it holds a chunk.
-    pub fn has(&self, block: u64, stripe: usize) -> bool {
-        block >= self.have_tail && block < self.head_of(stripe)
-    }
 }
 
 /// All neighbours, and their links; the table's size never changes.

@@ -178,18 +178,43 @@ impl Node<'_> {
         let salt = self.rng.next_u64();
         let stream = &self.streams[at];
         let k = stream.card.as_ref()?.k();
+        let pace = self.blocks_each_second(at);
         let holders = self.peers.in_stream(at).filter(|(_, peer, link)| {
-            let fresh = now.since(link.have_at) < Span::from_s(6);
-            let whole = (0..32).filter(|&s| link.has(block, s)).count() >= k;
-            peer.bye.is_none() && fresh && (link.has(block, usize::from(index)) || whole)
+            let age = now.since(link.have_at);
+            // What flowed when it last said so has gone on flowing; a block is allowed for the way.
+            let more = (pace * age.as_ms() / 1_000).saturating_sub(1);
+            let has = |stripe: usize| {
+                block >= link.have_tail && block < link.head_of(stripe).saturating_add(more)
+            };
+            // What it gets from here it does not have sooner.
+            let flows = |stripe: usize| {
+                link.head_of(stripe) > 0 && link.granted_down >> stripe & 1 == 0 && has(stripe)
+            };
+            peer.bye.is_none()
+                && age < Span::from_s(6)
+                && (flows(usize::from(index)) || (0..32).filter(|&s| flows(s)).count() >= k)
         });
         holders
             .min_by_key(|(id, peer, link)| {
                 let asked = stream.asked.iter().filter(|a| a.peer == *id).count() as u64;
-                let source = if link.standing.is_source() { 100 } else { 0 };
-                peer.rtt_or_guess().as_ms() + 20 * asked + source + (salt >> (id % 32) & 15)
+                let source = if link.standing.is_source() { 30 } else { 0 };
+                // Chance spreads the load, and leads past one that does not deliver.
+                peer.rtt_or_guess().as_ms() + 20 * asked + source + (salt >> (id % 32) & 63)
             })
             .map(|(id, _, _)| id)
+    }
+
+    /// How many blocks the stream makes each second, from the ages of those in the ring.
+    fn blocks_each_second(&self, at: StreamId) -> u64 {
+        let ring = &self.streams[at].ring;
+        let newest = ring.end().saturating_sub(1);
+        let older = newest.saturating_sub(32).max(ring.tail());
+        match (ring.row(older), ring.row(newest)) {
+            (Some(a), Some(b)) => {
+                (newest - older) * 1_000 / b.born_at.since(a.born_at).as_ms().max(1)
+            }
+            _ => 0,
+        }
     }
 
     /// Asks for the seals of blocks whose chunks wait for them, and of holes in the window.

@@ -92,8 +92,10 @@ impl Node<'_> {
             return 0;
         }
         match stream.parents.get(stripe).and_then(|parent| parent.peer) {
-            Some(id) => self.peers.link(id, at).hops[stripe].saturating_add(1),
-            None => UNKNOWN_HOPS,
+            Some(id) if self.carries(at, stripe as u8) => {
+                self.peers.link(id, at).hops[stripe].saturating_add(1)
+            }
+            _ => UNKNOWN_HOPS,
         }
     }
 
@@ -331,6 +333,25 @@ impl Node<'_> {
             && link.hops[usize::from(stripe)] < MAX_HOPS
             && (link.refused & bit == 0 || now >= link.refused_until)
             && u32::from(link.places) > pending.count_ones()
+            && self.is_upstream(at, stripe, link)
+    }
+
+    /// Whether a neighbour cannot be fed this stripe by way of this node: it has seen more of it than this node, or stands nearer
+    /// to the source than the present parent, or does not take it yet at all.
+    fn is_upstream(&self, at: StreamId, stripe: u8, link: &Link) -> bool {
+        let stripe = usize::from(stripe);
+        let (ours, theirs) = (self.streams[at].heads[stripe], link.head_of(stripe));
+        let parent = self.streams[at].parents[stripe]
+            .peer
+            .map(|id| self.peers.link(id, at).hops[stripe]);
+        match parent {
+            Some(hops) => link.hops[stripe] <= hops,
+            None => {
+                link.standing.is_source()
+                    || link.hops[stripe] >= UNKNOWN_HOPS
+                    || theirs > 0 && (ours.at == Instant::ZERO || theirs > ours.end)
+            }
+        }
     }
 
     /// What it costs to take a stripe from a neighbour, in ms of delay or their like: distance, hops, and how much already hangs on

@@ -161,6 +161,42 @@ impl World {
         }
     }
 
+    #[allow(dead_code)]
+    fn debug(&self) {
+        for (i, m) in self.members.iter().enumerate() {
+            let s = &m.node.streams()[0];
+            std::println!(
+                "#{i} t={} ring {}..{} slots {:?} playout {:?} {:?} {:?}",
+                self.now.as_ms(),
+                s.ring.tail(),
+                s.ring.end(),
+                s.ring.slots(),
+                s.playout,
+                s.stats,
+                m.node.stats()
+            );
+            for (id, p, l) in m.node.peers().in_stream(0) {
+                std::println!(
+                    "   peer {id} {} off {:x} home {:x} places {} up {:x} down {:x} refused {:x} asked {} version {}",
+                    p.addr,
+                    l.offer,
+                    l.home,
+                    l.places,
+                    l.granted_up,
+                    l.granted_down,
+                    l.refused,
+                    l.asked,
+                    l.version
+                );
+            }
+            let parents: Vec<_> = s.parents.iter().map(|p| p.peer).collect();
+            std::println!(
+                "   parents {parents:?} heads {:?}",
+                s.heads.iter().map(|h| h.end).collect::<Vec<_>>()
+            );
+        }
+    }
+
     fn run(&mut self, seconds: u64, bitrate_bps: u64) {
         for _ in 0..seconds * 100 {
             self.step(bitrate_bps);
@@ -179,10 +215,15 @@ impl World {
             .windows(64)
             .position(|w| w == &heard[..64])
             .expect("a part of the stream");
-        assert!(
-            self.taken[start..].starts_with(heard),
-            "member {id}: not contiguous"
-        );
+        let same = heard
+            .iter()
+            .zip(&self.taken[start..])
+            .take_while(|(a, b)| a == b)
+            .count();
+        if same < heard.len() {
+            self.debug();
+        }
+        assert_eq!(same, heard.len(), "member {id} from {start} on");
         heard.len()
     }
 }

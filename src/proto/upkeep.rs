@@ -10,7 +10,7 @@ const BUSY: Span = Span::from_ms(50);
 const IDLE: Span = Span::from_ms(500);
 
 /// Neighbours that share the flow are told what is here this often, others at the slower pace.
-const NEWS: Span = Span::from_s(1);
+const NEWS: Span = Span::from_ms(500);
 const SLOW_NEWS: Span = Span::from_s(4);
 
 /// Silence after which a neighbour is asked whether it is there.
@@ -158,7 +158,7 @@ impl Node<'_> {
                 self.owe(id, at, Due::WANT_DESCRIPTOR);
             }
         }
-        if lacks_preamble && self.streams[at].plays {
+        if lacks_preamble && (self.streams[at].plays || self.demanded(at) != 0) {
             let salt = self.rng.below(u64::from(u16::MAX)) as usize;
             let able: heapless::Vec<PeerId, 16> = self
                 .peers
