@@ -5,7 +5,7 @@ use crate::limits::{MAX_BLOCK_BYTES, MAX_PREAMBLE_BYTES};
 use crate::proto::book::Entry;
 use crate::proto::budget::Sizes;
 use crate::proto::config::Role;
-use crate::proto::node::{Job, Node, Pools, StreamId};
+use crate::proto::node::{Job, Node, Pools, Repair, StreamId};
 use crate::proto::peer::Link;
 use crate::proto::stream::StreamPools;
 use crate::storage::ring::{Ring, Row};
@@ -27,6 +27,7 @@ pub fn node_pools(sizes: &Sizes) -> Pools<'static> {
         book: leak(sizes.book, || Entry::VACANT),
         players: leak(sizes.players, || None),
         jobs: leak(sizes.jobs, || Job::NONE),
+        repairs: leak(sizes.repairs, || Repair::NONE),
     }
 }
 

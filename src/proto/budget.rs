@@ -2,7 +2,7 @@
 
 use super::book::Entry;
 use super::handshake::Attempt;
-use super::node::{Job, Node};
+use super::node::{Job, Node, Repair};
 use super::peer::{Link, Peer};
 use super::player::Player;
 use crate::limits::{MAX_BLOCK_BYTES, MAX_PREAMBLE_BYTES, MIN_SLOT_BYTES};
@@ -31,6 +31,8 @@ pub struct Sizes {
     pub players: usize,
     /// Things owed once.
     pub jobs: usize,
+    /// Chunks asked for by others.
+    pub repairs: usize,
     /// Bytes of each stream's ring.
     pub ring_bytes: usize,
     /// Slots of each stream's ring, at most.
@@ -72,7 +74,8 @@ impl Sizes {
             attempts: (peers / 4).clamp(8, 32),
             book: peers * 2 + 32,
             players: max_players,
-            jobs: peers * 4 + 256,
+            jobs: peers * 4 + 128,
+            repairs: 256,
             ring_bytes: 0,
             slots: 0,
             rows: 0,
@@ -96,7 +99,7 @@ impl Sizes {
     }
 
     /// Every pool.
-    pub fn pools(&self) -> [Pool; 13] {
+    pub fn pools(&self) -> [Pool; 14] {
         let pool = |name, count, each_bytes, why| Pool {
             name,
             count,
@@ -145,7 +148,13 @@ impl Sizes {
                 "jobs",
                 self.jobs,
                 size_of::<Job>(),
-                "4 for each peer and 256",
+                "4 for each peer and 128",
+            ),
+            pool(
+                "repairs",
+                self.repairs,
+                size_of::<Repair>(),
+                "requests served at once",
             ),
             pool("preambles", streams, MAX_PREAMBLE_BYTES, "one a stream"),
             pool(

@@ -1,6 +1,6 @@
 //! What neighbours say, and what follows from it at once.
 
-use super::node::{Down, Event, Job, Node, StreamId};
+use super::node::{Down, Event, Job, Node, Repair, StreamId};
 use super::peer::{Due, Link, PeerId};
 use super::stream::{Sealed, bits};
 use crate::error::Malformed;
@@ -316,7 +316,7 @@ impl Node<'_> {
                     *mine = theirs;
                 }
             }
-            Message::Want { wanted, .. } => self.on_want(id, at, *wanted),
+            Message::Want { wanted, .. } => self.on_want(now, id, at, *wanted),
             Message::PeerExchange { peers, .. } => {
                 let from = self.peers.get(id).map(|peer| peer.addr);
                 if let Some(from) = from {
@@ -349,7 +349,7 @@ impl Node<'_> {
         self.upkeep_at = now;
     }
 
-    fn on_want(&mut self, id: PeerId, at: StreamId, wanted: Wanted) {
+    fn on_want(&mut self, now: Instant, id: PeerId, at: StreamId, wanted: Wanted) {
         let stream = at as u8;
         match wanted {
             Wanted::Descriptor => self.owe(id, at, Due::DESCRIPTOR),
@@ -382,10 +382,12 @@ impl Node<'_> {
                 for index in bits(stripes) {
                     let chunk = ChunkId { block, index };
                     if self.streams[at].can_serve(chunk) {
-                        self.queue(Job::Chunk {
+                        // When the queue is full it is lost, as on the wire.
+                        let _ = self.repairs.push(Repair {
                             peer: id,
                             stream,
                             id: chunk,
+                            at: now,
                         });
                     }
                 }

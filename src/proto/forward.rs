@@ -1,16 +1,19 @@
 //! The parent's side: who is granted which stripes, and the chunks on their way to children.
 
-use super::node::{Node, StreamId};
-use super::peer::{Due, PeerId};
+use super::node::{Node, Repair, StreamId};
+use super::peer::{Due, Link, PeerId};
 use super::stream::{SEAL_ENTRY, bits};
 use super::transmit::{Outgoing, Transmit};
-use crate::limits::CHUNK_PREFIX_BYTES;
+use crate::limits::{CHUNK_PREFIX_BYTES, MAX_DATAGRAM_BYTES};
 use crate::time::{Instant, Span};
 use crate::wire::chunk::{ChunkId, prefix};
 use crate::wire::message::Reason;
 
 /// Most log entries one child is taken through in one go, so that a long log is no long turn.
 const MAX_STEPS: usize = 512;
+
+/// A request that waited longer is not served: whoever made it has asked elsewhere.
+const STALE: Span = Span::from_ms(250);
 
 impl Node<'_> {
     /// A child says which stripes it wants from here: the whole set.
@@ -122,6 +125,21 @@ impl Node<'_> {
         u16::try_from(free / card.stripe_bps()).unwrap_or(u16::MAX)
     }
 
+    /// Places as a peer is told of them: those that are free, and those it would be given at the cost of others.
+    pub(super) fn places_for(&self, at: StreamId, id: PeerId) -> u16 {
+        let free = self.places(at, id);
+        let link = self.peers.link(id, at);
+        if free > 0 || self.leaving || !link.standing.forwards() {
+            return free;
+        }
+        let others = self
+            .peers
+            .in_stream(at)
+            .filter(|(other, _, _)| *other != id);
+        let wasted: u32 = others.map(|(_, _, link)| wasted(link).count_ones()).sum();
+        wasted.min(link.home.count_ones()) as u16
+    }
+
     /// Bits a second that all granted stripes take.
     fn granted_bps(&self) -> u64 {
         let of = |at: usize| -> u64 {
@@ -144,26 +162,30 @@ impl Node<'_> {
         (0..self.streams.len()).any(|at| self.peers.link(id, at).granted_down != 0)
     }
 
-    /// For a child that forwards, takes a place from one that does not: a stripe that is fed to others can reach many.
+    /// For a child that will hand a stripe on, takes a place from one that will not: a stripe that is fed to others can reach many.
     fn make_room(&mut self, at: StreamId, id: PeerId, stripe: u8) -> bool {
         let newcomer = self.peers.link(id, at);
-        if !newcomer.standing.forwards()
-            || self.copies(at, stripe) > 0 && newcomer.granted_down != 0
-        {
+        if newcomer.home & 1 << stripe == 0 || !newcomer.standing.forwards() {
             return false;
         }
-        let victim = self
+        let wasted = |link: &Link| {
+            let handed_on = if link.standing.forwards() {
+                link.home
+            } else {
+                0
+            };
+            link.granted_down & !handed_on
+        };
+        let others = self
             .peers
             .in_stream(at)
-            .filter(|(other, _, link)| {
-                *other != id && !link.standing.forwards() && link.granted_down != 0
-            })
-            .max_by_key(|(_, _, link)| link.granted_down.count_ones())
-            .map(|(other, _, link)| (other, link.granted_down));
-        let Some((victim, theirs)) = victim else {
+            .filter(|(other, _, link)| *other != id && wasted(link) != 0);
+        // The same stripe if somebody has it: the newcomer can hand it on to them.
+        let victim = others
+            .max_by_key(|(_, _, link)| (wasted(link) >> stripe & 1, wasted(link).count_ones()));
+        let Some((victim, theirs)) = victim.map(|(other, _, link)| (other, wasted(link))) else {
             return false;
         };
-        // The same stripe if they have it: the newcomer can hand it on to them.
         let taken = if theirs & 1 << stripe != 0 {
             stripe
         } else {
@@ -280,25 +302,46 @@ impl Node<'_> {
         true
     }
 
-    /// One chunk that was asked for.
-    pub(super) fn serve_chunk(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        stream: u8,
-        chunk: ChunkId,
-        out: &mut Transmit,
-    ) -> bool {
-        let at = usize::from(stream);
-        if at >= self.streams.len() || self.peer_mut(peer).is_none() {
-            return false;
+    /// A chunk that somebody asked for again. The stream goes first, and of a limited upload repair gets a quarter at most.
+    pub(super) fn poll_repairs(&mut self, now: Instant, out: &mut Transmit) -> bool {
+        while let Some(&Repair {
+            peer,
+            stream,
+            id,
+            at,
+        }) = self.repairs.front()
+        {
+            let stale = now.since(at) > STALE;
+            let room = self.repair_bucket.allows(now, MAX_DATAGRAM_BYTES)
+                && self.may_send(now, MAX_DATAGRAM_BYTES);
+            if !stale && !room {
+                let ready = self.repair_bucket.ready_at(MAX_DATAGRAM_BYTES);
+                self.held_until = self.held_until.max(ready);
+                return false;
+            }
+            self.repairs.pop();
+            let known = usize::from(stream) < self.streams.len() && self.peers.get(peer).is_some();
+            if stale || !known {
+                continue;
+            }
+            self.append(now, peer, usize::from(stream), id, out);
+            if !out.chunks.is_empty() {
+                self.repair_bucket
+                    .spend(out.segment_bytes + self.config.overhead_bytes);
+                self.streams[usize::from(stream)].stats.repairs_sent += 1;
+                return true;
+            }
         }
-        let before = out.chunks.len();
-        self.append(now, peer, at, chunk, out);
-        let sent = out.chunks.len() > before;
-        if sent {
-            self.streams[at].stats.repairs_sent += 1;
-        }
-        sent
+        false
     }
+}
+
+/// Stripes granted to a child that does not specialise in handing them on.
+fn wasted(link: &Link) -> u32 {
+    let handed_on = if link.standing.forwards() {
+        link.home
+    } else {
+        0
+    };
+    link.granted_down & !handed_on
 }

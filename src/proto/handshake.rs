@@ -540,6 +540,7 @@ impl Node<'_> {
             return;
         };
         self.jobs.retain(|job| job.peer() != id);
+        self.repairs.retain(|repair| repair.peer != id);
         for stream in &mut self.streams {
             stream.asked.retain(|asked| asked.peer != id);
             for parent in &mut stream.parents {

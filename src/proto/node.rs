@@ -36,12 +36,6 @@ pub(super) type Small = (Addr, heapless::Vec<u8, SMALL_BYTES>);
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "each variant says what its fields are")]
 pub enum Job {
-    /// A chunk that was asked for.
-    Chunk {
-        peer: PeerId,
-        stream: u8,
-        id: ChunkId,
-    },
     /// A seal.
     Seal {
         peer: PeerId,
@@ -81,13 +75,31 @@ impl Job {
 
     pub(super) fn peer(&self) -> PeerId {
         match *self {
-            Self::Chunk { peer, .. }
-            | Self::Seal { peer, .. }
+            Self::Seal { peer, .. }
             | Self::Preamble { peer, .. }
             | Self::Want { peer, .. }
             | Self::WantSeals { peer, .. } => peer,
         }
     }
+}
+
+/// A chunk that was asked for, and when: whoever asked asks somebody else soon.
+#[derive(Clone, Copy, Debug)]
+pub struct Repair {
+    pub(super) peer: PeerId,
+    pub(super) stream: u8,
+    pub(super) id: ChunkId,
+    pub(super) at: Instant,
+}
+
+impl Repair {
+    /// What storage is filled with at start.
+    pub const NONE: Self = Self {
+        peer: 0,
+        stream: 0,
+        id: ChunkId { block: 0, index: 0 },
+        at: Instant::ZERO,
+    };
 }
 
 /// All memory a node borrows. Its sizes are the node's limits.
@@ -104,6 +116,8 @@ pub struct Pools<'s> {
     pub players: &'s mut [Option<Player>],
     /// Things owed once.
     pub jobs: &'s mut [Job],
+    /// Chunks that were asked for.
+    pub repairs: &'s mut [Repair],
 }
 
 /// Place of a stream in its node.
@@ -157,6 +171,8 @@ pub struct Node<'s> {
     pub(super) streams: heapless::Vec<Stream<'s>, MAX_STREAMS>,
     pub(super) players: &'s mut [Option<Player>],
     pub(super) jobs: Queue<'s, Job>,
+    pub(super) repairs: Queue<'s, Repair>,
+    pub(super) repair_bucket: Bucket,
     pub(super) small: heapless::Deque<Small, 16>,
     pub(super) events: heapless::Deque<Event, 16>,
     pub(super) bucket: Bucket,
@@ -189,6 +205,8 @@ impl<'s> Node<'s> {
             streams: heapless::Vec::new(),
             players: pools.players,
             jobs: Queue::new(pools.jobs),
+            repairs: Queue::new(pools.repairs),
+            repair_bucket: Bucket::new(config.upload_limit_bps.map(|bps| bps / 4), now),
             small: heapless::Deque::new(),
             events: heapless::Deque::new(),
             bucket: Bucket::new(config.upload_limit_bps, now),

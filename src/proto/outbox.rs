@@ -1,7 +1,7 @@
 //! What leaves: handshakes first, then what neighbours are owed in words, then what they asked for, then the stream.
 
 use super::node::{Down, Job, Node};
-use super::peer::{Due, Peer, PeerId};
+use super::peer::{Due, PeerId};
 use super::transmit::Transmit;
 use crate::limits::MAX_N;
 use crate::time::Instant;
@@ -32,7 +32,10 @@ impl Letter<'_> {
     }
 }
 
-impl Node<'_> {
+/// Writes one kind of news; false when it does not fit any more.
+type Write<'n> = fn(&mut Node<'n>, Instant, PeerId, usize, &mut Letter<'_>) -> bool;
+
+impl<'n> Node<'n> {
     /// Fills `out` with the next batch to send. False when there is nothing (more) to send now.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Transmit) -> bool {
         out.clear();
@@ -43,7 +46,10 @@ impl Node<'_> {
             self.account(bytes.len(), true);
             return true;
         }
-        self.poll_words(now, out) || self.poll_jobs(now, out) || self.poll_stream(now, out)
+        self.poll_words(now, out)
+            || self.poll_jobs(now, out)
+            || self.poll_stream(now, out)
+            || self.poll_repairs(now, out)
     }
 
     /// Counts a datagram that leaves.
@@ -143,10 +149,7 @@ impl Node<'_> {
     fn write_stream_words(&mut self, now: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) {
         let mut due = self.peers.link(id, at).due;
         let mut left = Due::default();
-        let order: [(
-            Due,
-            fn(&mut Self, Instant, PeerId, usize, &mut Letter<'_>) -> bool,
-        ); 12] = [
+        let order: [(Due, Write<'n>); 12] = [
             (Due::UNKNOWN, Self::write_unknown),
             (Due::JOIN, Self::write_join),
             (Due::DESCRIPTOR, Self::write_descriptor),
@@ -307,7 +310,7 @@ impl Node<'_> {
             // Room: there are at most as many stripes.
             let _ = hops.push(self.stripe_hops(at, usize::from(stripe)));
         }
-        let places = self.places(at, id);
+        let places = self.places_for(at, id);
         letter.add(&Message::Offer {
             tag: self.streams[at].tag,
             stripes,
@@ -428,7 +431,7 @@ impl Node<'_> {
     /// Serves the first of the things owed once.
     fn poll_jobs(&mut self, now: Instant, out: &mut Transmit) -> bool {
         while let Some(job) = self.jobs.front().copied() {
-            let words = !matches!(job, Job::Chunk { .. } | Job::Preamble { .. });
+            let words = !matches!(job, Job::Preamble { .. });
             if !words && !self.may_send(now, crate::limits::MAX_DATAGRAM_BYTES) {
                 return false;
             }
@@ -447,7 +450,6 @@ impl Node<'_> {
             len: 0,
         };
         match job {
-            Job::Chunk { peer, stream, id } => return self.serve_chunk(now, peer, stream, id, out),
             Job::Seal {
                 peer,
                 stream,
@@ -561,9 +563,5 @@ impl Node<'_> {
         }
         self.held_until = self.bucket.ready_at(bytes);
         false
-    }
-
-    pub(super) fn peer_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
-        self.peers.get_mut(id)
     }
 }

@@ -238,11 +238,8 @@ impl<'s> Peers<'s> {
 
     /// How many places there are.
     pub fn capacity(&self) -> usize {
-        if self.streams == 0 {
-            0
-        } else {
-            self.peers.len().min(self.links.len() / self.streams)
-        }
+        let linked = self.links.len().checked_div(self.streams).unwrap_or(0);
+        self.peers.len().min(linked)
     }
 
     /// How many are taken.

@@ -1,7 +1,7 @@
 //! Repair: what is late is asked for again, or rebuilt; what cannot be had in time is skipped.
 
 use super::node::{Event, Job, Node, StreamId};
-use super::peer::PeerId;
+use super::peer::{Peer, PeerId};
 use super::stream::{Asked, bits};
 use crate::storage::ring::Row;
 use crate::time::{Instant, Span};
@@ -9,6 +9,12 @@ use crate::wire::chunk::ChunkId;
 
 /// Blocks looked at in one go.
 const MAX_LOOK: u64 = 256;
+
+/// How long the answer to a request may take beyond two round trips.
+const ANSWER: Span = Span::from_ms(200);
+
+/// How long after its group's pace a chunk counts as late: uplinks are shared, and a held-back chunk is not a lost one.
+const LATE: Span = Span::from_ms(300);
 
 /// A reordered chunk is given this long before it counts as lost.
 const REORDER: Span = Span::from_ms(40);
@@ -33,12 +39,15 @@ impl Node<'_> {
     /// Requests that were not answered in time may be made again.
     fn forget_asked(&mut self, now: Instant, at: StreamId) {
         let peers = &self.peers;
-        self.streams[at].asked.retain(|asked| {
-            let rtt = peers
-                .get(asked.peer)
-                .map_or(Span::ZERO, |peer| peer.rtt_or_guess());
-            now.since(asked.at) < rtt.times(2) + Span::from_ms(100)
+        let stream = &mut self.streams[at];
+        let before = stream.asked.len();
+        stream.asked.retain(|asked| {
+            let rtt = peers.get(asked.peer).map_or(Span::ZERO, Peer::rtt_or_guess);
+            now.since(asked.at) < rtt.times(2) + ANSWER
         });
+        if stream.asked.len() < before {
+            stream.ask_window = (stream.ask_window * 3 / 4).max(2);
+        }
     }
 
     fn ask_for_late(&mut self, now: Instant, at: StreamId, demanded: u32) {
@@ -55,10 +64,14 @@ impl Node<'_> {
                 continue;
             }
             self.ask_chunks(now, at, block, missing);
-            if self.streams[at].asked.is_full() {
+            if self.asked_enough(at) {
                 return;
             }
         }
+    }
+
+    fn asked_enough(&self, at: StreamId) -> bool {
+        self.streams[at].asked.len() >= usize::from(self.streams[at].ask_window)
     }
 
     /// The first block that may lack something that still matters.
@@ -90,7 +103,7 @@ impl Node<'_> {
         }
         let age = now.since(row.sealed_at);
         let group = Span::from_ms(u64::from(card.descriptor.group_ms));
-        let late = age > group + Span::from_ms(100);
+        let late = age > group + LATE;
         let backlog = stream.plays && now.since(row.born_at) > group.times(3);
         let absent = card.all_stripes() & !row.have;
         let overtaken = bits(absent).filter(|&s| {
@@ -144,14 +157,14 @@ impl Node<'_> {
             0
         };
         for index in bits(missing).chain(bits(substitutes)) {
-            if open == 0 || self.streams[at].asked.is_full() {
+            if open == 0 || self.asked_enough(at) {
                 break;
             }
             let Some(peer) = self.holder(now, at, block, index) else {
                 continue;
             };
             open -= 1;
-            // Room: looked above.
+            // Room: the window is not larger than the table.
             let _ = self.streams[at].asked.push(Asked {
                 id: ChunkId { block, index },
                 peer,

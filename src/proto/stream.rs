@@ -128,8 +128,15 @@ pub struct Stream<'s> {
     pub heads: [Head; MAX_N],
     /// Who sends each stripe.
     pub parents: [Parent; MAX_N],
+    /// The stripes this node prefers to carry.
+    pub home: u32,
+    /// When that is next reconsidered.
+    pub home_at: Instant,
     /// What was asked for again.
     pub asked: Vec<Asked, MAX_ASKED>,
+    /// How many may be asked for at once: grows with each that comes, shrinks when one does not (as a congestion window does,
+    /// RFC 5681), so that repair never takes the upload that the stream itself needs.
+    pub ask_window: u8,
     /// Now playing, and the block from which on.
     pub now_playing: String<MAX_METADATA_BYTES>,
     metadata_block: u64,
@@ -162,7 +169,10 @@ impl<'s> Stream<'s> {
             playout: Playout::default(),
             heads: [Head::default(); MAX_N],
             parents: [Parent::default(); MAX_N],
+            home: 0,
+            home_at: Instant::ZERO,
             asked: Vec::new(),
+            ask_window: 32,
             now_playing: String::new(),
             metadata_block: 0,
             source: None,
@@ -337,6 +347,7 @@ impl<'s> Stream<'s> {
         }
         if let Some(at) = self.asked.iter().position(|asked| asked.id == id) {
             self.asked.swap_remove(at);
+            self.ask_window = (self.ask_window + 1).min(MAX_ASKED as u8);
             self.stats.repaired += 1;
         }
         self.log.push(id);

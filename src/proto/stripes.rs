@@ -1,9 +1,9 @@
 //! The child's side: which stripes this node takes, from whom, and when a parent is replaced.
 
-use super::config::Role;
 use super::node::{Event, Node, StreamId};
 use super::peer::{Due, Link, Peer, PeerId};
 use super::stream::{Parent, bits};
+use crate::limits::MAX_N;
 use crate::rng::Rng;
 use crate::time::{Instant, Span};
 
@@ -21,6 +21,13 @@ const MAX_ASKED: u8 = 3;
 
 /// A trial parent that sent nothing by then is not tried further.
 const TRIAL: Span = Span::from_s(3);
+
+/// Most parents on trial at once.
+const MAX_TRIALS: usize = 3;
+
+/// What each stripe that already hangs on a parent adds to its cost, and what a move must gain; in ms of delay or their like.
+const SAME_PEER: u64 = 40;
+const WORTH_MOVING: u64 = 60;
 
 /// With fewer forwarding neighbours than this, everybody serves anything.
 const SMALL_SWARM: usize = 4;
@@ -45,7 +52,7 @@ impl Node<'_> {
         if self.streams[at].source.is_some() {
             return (all, all);
         }
-        let home = self.home_stripes(at);
+        let home = self.streams[at].home & all;
         let carried = bits(all)
             .filter(|&s| self.carries(at, s))
             .fold(0, |mask, s| mask | 1 << s);
@@ -68,21 +75,73 @@ impl Node<'_> {
             .is_some_and(|id| self.peers.link(id, at).granted_up & 1 << stripe != 0)
     }
 
-    /// The stripes this node specialises in: as few as its upload fills, spread over the nodes by their keys.
-    fn home_stripes(&self, at: StreamId) -> u32 {
+    /// How many stripes this node specialises in: as few as its upload fills. Each should reach about eight children, so that the
+    /// way it comes in is well used.
+    fn home_count(&self, at: StreamId) -> u32 {
         let Some(card) = self.streams[at].card.as_ref() else {
             return 0;
         };
-        let n = card.n();
         let copies = match self.config.upload_limit_bps {
-            None => self.config.max_children * n,
+            None => self.config.max_children * card.n(),
             Some(limit) => (limit * 9 / 10 / card.stripe_bps()) as usize,
         };
-        // Each home stripe should reach about eight children, so that the way it comes in is well used.
-        let count = copies.div_ceil(8).clamp(1, n);
-        let [a, b, c, d, e, f, g, h, ..] = self.public;
-        let start = Rng::new(u64::from_be_bytes([a, b, c, d, e, f, g, h])).below(n as u64) as usize;
-        (0..count).fold(0, |mask, i| mask | 1 << ((start + i) % n))
+        copies.div_ceil(8).clamp(1, card.n()) as u32
+    }
+
+    /// Chooses the stripes this node specialises in from what is scarce among its neighbours, ties by node key; later moves one at
+    /// a time, and none that feeds somebody.
+    pub(super) fn tend_home(&mut self, now: Instant, at: StreamId) {
+        let Some(all) = self.streams[at]
+            .card
+            .as_ref()
+            .map(|card| card.all_stripes())
+        else {
+            return;
+        };
+        if now < self.streams[at].home_at || self.streams[at].source.is_some() {
+            return;
+        }
+        let mut homes = [0u64; MAX_N];
+        for (_, _, link) in self
+            .peers
+            .in_stream(at)
+            .filter(|(_, _, link)| !link.standing.is_source())
+        {
+            bits(link.home & all).for_each(|stripe| homes[usize::from(stripe)] += 1);
+        }
+        let salt = u64::from_be_bytes(*self.public.first_chunk().unwrap_or(&[0; 8]));
+        let rank = |stripe: u8| {
+            (
+                homes[usize::from(stripe)],
+                Rng::new(salt ^ u64::from(stripe)).next_u64(),
+            )
+        };
+        let count = self.home_count(at);
+        let mut home = self.streams[at].home & all;
+        let busy = self.demanded(at);
+        while home.count_ones() < count {
+            let Some(scarce) = bits(all & !home).min_by_key(|&s| rank(s)) else {
+                break;
+            };
+            home |= 1 << scarce;
+        }
+        while home.count_ones() > count {
+            let Some(common) = bits(home).max_by_key(|&s| (busy >> s & 1 == 0, rank(s))) else {
+                break;
+            };
+            home &= !(1 << common);
+        }
+        let out = bits(home & !busy).max_by_key(|&s| rank(s));
+        let into = bits(all & !home).min_by_key(|&s| rank(s));
+        if let (Some(out), Some(into)) = (out, into)
+            && homes[usize::from(out)] > homes[usize::from(into)]
+            // Not everybody at once.
+            && self.rng.below(2) == 0
+        {
+            home = home & !(1 << out) | 1 << into;
+        }
+        self.streams[at].home = home;
+        self.streams[at].home_at = now + Span::from_ms(1_000 + self.rng.below(1_000));
     }
 
     /// Hops of a stripe here, as it is offered to others.
@@ -113,6 +172,7 @@ impl Node<'_> {
         if self.streams[at].source.is_some() || self.streams[at].card.is_none() {
             return;
         }
+        self.tend_home(now, at);
         self.ask_again(now, at);
         self.replace_stalled(now, at);
         self.let_go(at);
@@ -345,7 +405,8 @@ impl Node<'_> {
             .peer
             .map(|id| self.peers.link(id, at).hops[stripe]);
         match parent {
-            Some(hops) => link.hops[stripe] <= hops,
+            // Nobody is fed this stripe from here, or it stands no lower than the present parent.
+            Some(hops) => self.demanded(at) >> stripe & 1 == 0 || link.hops[stripe] <= hops,
             None => {
                 link.standing.is_source()
                     || link.hops[stripe] >= UNKNOWN_HOPS
@@ -373,22 +434,19 @@ impl Node<'_> {
         let far = if peer.addr.is_local() { 0 } else { 20 };
         let off_home = if link.home >> stripe & 1 != 0 { 0 } else { 60 };
         // The source's places are for those who hand on.
-        let source = if link.standing.is_source() && !self.feeds_many(at) {
-            150
+        let hands_on = self.streams[at].home >> stripe & 1 != 0 && self.standing(at).forwards();
+        let source = if link.standing.is_source() && !hands_on {
+            300
         } else {
             0
         };
+        // A relay that does not take the stripe yet will, a hop or two below the source.
+        let hops = match link.hops[usize::from(stripe)] {
+            UNKNOWN_HOPS.. => 3,
+            hops => u64::from(hops),
+        };
         let rtt = peer.rtt_or_guess().as_ms().min(2_000);
-        rtt + far
-            + off_home
-            + source
-            + 25 * u64::from(link.hops[usize::from(stripe)])
-            + 40 * same_peer
-            + 5 * same_prefix
-    }
-
-    fn feeds_many(&self, at: StreamId) -> bool {
-        self.streams[at].role == Role::Relay && self.standing(at).forwards()
+        rtt + far + off_home + source + 25 * hops + SAME_PEER * same_peer + 5 * same_prefix
     }
 
     /// All stripes wanted from a parent.
@@ -463,24 +521,32 @@ impl Node<'_> {
         }
     }
 
-    /// Moves one stripe from the parent on which most hangs to one on which less does; the old parent stays until the new one sends.
+    /// Tries a better parent for the stripe that gains most by it; the old one stays until the new one sends.
     pub(super) fn balance(&mut self, now: Instant, at: StreamId) {
         let stream = &self.streams[at];
-        if stream.source.is_some() || stream.parents.iter().any(|p| p.trial.is_some()) {
+        let trials = stream.parents.iter().filter(|p| p.trial.is_some()).count();
+        if stream.source.is_some() || stream.card.is_none() || trials >= MAX_TRIALS {
             return;
         }
-        let load = |id: PeerId| stream.parents.iter().filter(|p| p.peer == Some(id)).count();
-        let heaviest = self.peers.iter().map(|(id, _)| (load(id), id)).max();
-        let Some((most, heavy)) = heaviest.filter(|(most, _)| *most >= 2) else {
-            return;
-        };
-        let moves = bits(self.wanted_from(heavy, at)).filter_map(|stripe| {
-            let id = self.best_parent(now, at, stripe, Some(heavy))?;
-            (load(id) + 2 <= most).then_some((load(id), id, stripe))
+        let gains = (0..MAX_N as u8).filter_map(|stripe| {
+            let parent = &stream.parents[usize::from(stripe)];
+            let id = parent.peer.filter(|_| parent.trial.is_none())?;
+            let peer = self.peers.get(id)?;
+            let other = self.best_parent(now, at, stripe, Some(id))?;
+            let present = self.cost(at, id, stripe, peer, self.peers.link(id, at));
+            // It would be one more on the other, and one less here.
+            let then = self.cost(
+                at,
+                other,
+                stripe,
+                self.peers.get(other)?,
+                self.peers.link(other, at),
+            ) + SAME_PEER;
+            Some((present.saturating_sub(then), stripe, other))
         });
-        if let Some((_, id, stripe)) = moves.min() {
-            self.streams[at].parents[usize::from(stripe)].trial = Some((id, now));
-            self.owe(id, at, Due::SUBSCRIBE);
+        if let Some((_, stripe, other)) = gains.filter(|(gain, ..)| *gain >= WORTH_MOVING).max() {
+            self.streams[at].parents[usize::from(stripe)].trial = Some((other, now));
+            self.owe(other, at, Due::SUBSCRIBE);
         }
     }
 }

@@ -91,6 +91,23 @@ impl World {
         n
     }
 
+    /// Replaces the source by one with an upload limit, before anybody has joined it.
+    fn limit_source(&mut self, limit_bps: u64) {
+        let signer = SigningKey::from_seed([7; 32]);
+        let mut config = NodeConfig::new([1; 32], [100; 32]);
+        config.upload_limit_bps = Some(limit_bps);
+        let sizes = Sizes::new(1, 1, 32, 4).fill(3 << 20, 0);
+        let mut node = Node::new(self.now, config, memory::node_pools(&sizes));
+        memory::add_stream(&mut node, &sizes, self.key, Role::Source).unwrap();
+        node.set_source(0, Source::new(signer, memory::staging(), 1, 1_000, 0));
+        let programme = Programme {
+            bitrate_bps: 800_000,
+            ..Programme::default()
+        };
+        node.publish(self.now, 0, &programme, b"preamble").unwrap();
+        self.members[0].node = node;
+    }
+
     fn play(&mut self, id: usize) {
         let member = &mut self.members[id];
         member.player = Some(member.node.open_player(self.now, 0, None).unwrap());
@@ -205,10 +222,10 @@ impl World {
 
     /// What a member heard must be the preamble and then a contiguous part of what the source took in; returns its length.
     fn check_heard(&self, id: usize) -> usize {
-        let heard = self.members[id]
-            .heard
-            .strip_prefix(b"preamble")
-            .expect("the preamble comes first");
+        let Some(heard) = self.members[id].heard.strip_prefix(b"preamble") else {
+            self.debug();
+            panic!("member {id} heard {} bytes", self.members[id].heard.len());
+        };
         assert!(heard.len() > 64, "member {id} heard {} bytes", heard.len());
         let start = self
             .taken
@@ -331,4 +348,61 @@ fn hostile_bytes_change_nothing() {
     }
     world.check_heard(listener);
     assert_eq!(world.members[listener].node.streams()[0].stats.gaps, 0);
+}
+
+#[test]
+fn a_small_grid_with_loss_and_churn_does_not_stop() {
+    for seed in 1..=std::env::var("SEEDS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(2u64)
+    {
+        let mut world = World::new(800_000);
+        world.rng = Rng::new(seed);
+        world.loss_percent = 1;
+        world.limit_source(2_400_000);
+        let relays: Vec<usize> = (0..8)
+            .map(|_| {
+                world.join(
+                    Role::Relay,
+                    |c| c.upload_limit_bps = Some(2_000_000),
+                    Some(0),
+                )
+            })
+            .collect();
+        world.run(3, 800_000);
+        let listeners: Vec<usize> = (0..10)
+            .map(|i| {
+                world.run(1, 800_000);
+                world.join(
+                    Role::Listener,
+                    |c| c.upload_limit_bps = Some(if i % 3 == 0 { 0 } else { 1_000_000 }),
+                    Some(0),
+                )
+            })
+            .collect();
+        listeners.iter().for_each(|&id| world.play(id));
+        world.run(10, 800_000);
+        for victim in [relays[0], relays[3], listeners[1], relays[6], listeners[5]] {
+            world.kill(victim);
+            world.run(6, 800_000);
+        }
+        if std::env::var("SHOW").is_ok() {
+            world.debug();
+        }
+        let mut total = 0;
+        for &id in listeners.iter().filter(|&&id| world.members[id].alive) {
+            let heard = world.check_heard(id);
+            let stats = world.members[id].node.streams()[0].stats;
+            total += heard;
+            assert!(
+                stats.gaps == 0 && heard > 3_500_000,
+                "seed {seed} member {id}: {heard} {stats:?}"
+            );
+        }
+        std::println!(
+            "seed {seed}: {total} bytes heard, source sent {:?}",
+            world.members[0].node.stats()
+        );
+    }
 }

@@ -51,7 +51,7 @@ impl Node<'_> {
             for at in 0..self.streams.len() {
                 self.balance(now, at);
             }
-            self.balance_at = now + Span::from_ms(800 + self.rng.below(400));
+            self.balance_at = now + Span::from_ms(300 + self.rng.below(200));
         }
         self.upkeep_at = now + if busy { BUSY } else { IDLE };
     }
