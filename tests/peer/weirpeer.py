@@ -3,7 +3,7 @@
     weirpeer.py listen URI --bytes N          the stream's media on stdout
     weirpeer.py source --seed HEX < media     a source; prints its URI as the first line
     weirpeer.py forge MODE URI                a neighbour that tells lies about a stream; prints its address as the first line
-    weirpeer.py probe HOST:PORT               what a node answers to an unproven address
+    weirpeer.py probe URI                     what the first host answers to an unproven address
 
 What was counted goes to stderr as JSON at the end.
 """
@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from protocol import uri
+from protocol import block, uri
 from protocol.postcard import Address
 from roles import forger, probe
 from roles.endpoint import Endpoint
@@ -72,7 +72,9 @@ def forge(args: argparse.Namespace) -> int:
 
 
 def run_probe(args: argparse.Namespace) -> int:
-    answers = probe.probe(args.node, args.tag)
+    stream = uri.parse(args.uri)
+    node = stream.hosts[0]
+    answers = probe.probe_moved(node, stream) if args.moved else probe.probe(node, block.tag_of(stream.key))
     for answer in answers:
         print(f"{answer.name}: {answer.sent_bytes} bytes sent, {answer.received_bytes} received")
     return 1 if any(answer.received_bytes > answer.sent_bytes for answer in answers) else 0
@@ -106,8 +108,8 @@ def main() -> int:
     it.add_argument("uri")
 
     it = command("probe", run_probe)
-    it.add_argument("node", type=address)
-    it.add_argument("--tag", type=lambda text: int(text, 16), default=0)
+    it.add_argument("uri")
+    it.add_argument("--moved", action="store_true", help="in a session, from an address that the session never had")
 
     args = parser.parse_args()
     # The end from outside is the end as planned: Bye is said and the counts are printed.

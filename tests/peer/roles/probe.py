@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 import select
 import socket
@@ -10,11 +11,15 @@ from dataclasses import dataclass
 
 from protocol import noise
 from protocol.datagram import Chunk, Control, Cookie, Finish, Hello, Initiate, Reply, TryThese
+from protocol.messages import Join, Message, Ping, Want, WantDescriptor, write_all
 from protocol.postcard import Address
+from protocol.uri import Uri
 
 from .endpoint import Endpoint, Session
+from .listener import Listener
 
 ANSWER_S = 0.4
+JOIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,22 @@ def probe(node: Address, tag: int) -> list[Answer]:
     return answers
 
 
-def probe_moved(endpoint: Endpoint, session: Session, plain: bytes) -> Answer:
-    """Says something in a session from an address that the session never had; counts what comes to that address."""
-    sealed = session.keys.seal(session.theirs, plain)
+def probe_moved(node: Address, stream: Uri) -> list[Answer]:
+    """Opens a session, then says things in it from addresses that it never had; counts what comes to those."""
+    endpoint = Endpoint()
+    listener = Listener(endpoint, Uri(stream.key, (node,)), io.BytesIO())
+    if not endpoint.run(lambda: any(p.offered for p in listener.parents.values()), JOIN_S):
+        raise TimeoutError("no session")
+    [session] = endpoint.sessions.values()
+    want = Want(listener.tag, WantDescriptor())
+    words = {"nothing": (), "a ping": (Ping(1),), "want descriptor": (want,), "join": (Join(stream.key, 7, 0),)}
+    answers = [_say_from_elsewhere(endpoint, session, name, said) for name, said in words.items()]
+    endpoint.close()
+    return answers
+
+
+def _say_from_elsewhere(endpoint: Endpoint, session: Session, name: str, said: tuple[Message, ...]) -> Answer:
+    sealed = session.keys.seal(session.theirs, write_all(said))
     with socket.socket(endpoint.socket.family, socket.SOCK_DGRAM) as sock:
         sock.sendto(sealed, session.address)
-        return Answer("control from another address", len(sealed), _received(sock))
+        return Answer(f"{name} from another address", len(sealed), _received(sock))
