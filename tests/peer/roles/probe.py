@@ -78,7 +78,12 @@ def probe_moved(node: Address, stream: Uri) -> list[Answer]:
         raise TimeoutError("no session")
     [session] = endpoint.sessions.values()
     want = Want(listener.tag, WantDescriptor())
-    words = {"nothing": (), "a ping": (Ping(1),), "want descriptor": (want,), "join": (Join(stream.key, 7, 0),)}
+    words: dict[str, tuple[Message, ...]] = {
+        "nothing": (),
+        "a ping": (Ping(1),),
+        "want descriptor": (want,),
+        "join": (Join(stream.key, 7, 0),),
+    }
     answers = [_say_from_elsewhere(endpoint, session, name, said) for name, said in words.items()]
     endpoint.close()
     return answers
