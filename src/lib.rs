@@ -34,3 +34,6 @@ pub mod memory;
 
 #[cfg(feature = "std")]
 pub mod driver;
+
+#[cfg(feature = "sim")]
+pub mod sim;

@@ -106,12 +106,13 @@ fn complain(complaints: &mut Vec<String>, name: &str, code: &str, findings: Vec<
     }
 }
 
-/// `src/proto/node/join.rs` is the module `proto, node, join`; `src/lib.rs` and `src/main.rs` are none.
+/// `src/proto/node/join.rs` is the module `proto, node, join`; `src/lib.rs` and the programs are none.
 fn module_path(name: &str) -> Vec<&str> {
     let path = name.trim_start_matches("src/").trim_end_matches(".rs");
     let path = path.trim_end_matches("/mod");
     match path {
         "lib" | "main" => Vec::new(),
+        program if program.starts_with("bin/") => Vec::new(),
         path => path.split('/').collect(),
     }
 }
@@ -239,6 +240,8 @@ fn may_import(from: &str, to: &str) -> bool {
         _ if from == to => true,
         (Some(from), Some(to)) => to < from,
         (None, Some(_)) => from == SIM && to != "driver",
+        // Simulated nodes live in the same pools as real ones.
+        (None, None) => from == SIM && to == "memory",
         _ => false,
     }
 }

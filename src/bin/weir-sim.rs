@@ -1,0 +1,160 @@
+//! The simulator's command line.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+use weir::sim::report::Report;
+use weir::sim::scenario::Scenario;
+use weir::sim::world::World;
+
+const HELP: &str = "\
+weir-sim: the grid in a simulated network, replayed exactly by a seed
+
+weir-sim run FILE...   run scenarios (TOML; docs/SIMULATION.md explains the keys); exit 1 when one falls short
+weir-sim table         run all of scenarios/ and write docs/SIM-RESULTS.md and scenarios/results.json
+weir-sim table --check the same, and compare with scenarios/results.json instead; exit 1 on a difference
+weir-sim list          what there is in scenarios/
+
+  --seed N             another seed than the scenario's
+  --nodes N            scale all groups to about N nodes together
+  --seconds N          another length
+  --loss P --spare N --max-children N   other values for all
+  --json               one JSON object a scenario instead of the table, with series by second
+  --worst N            tell about the N listeners that fared worst (default 5)
+  --trace NODE         tell everything about one node, on stderr, once a second
+  --threads N          default: all processors; changes nothing but the time it takes
+";
+
+#[derive(Default)]
+struct Options {
+    seed: Option<u64>,
+    nodes: Option<usize>,
+    seconds: Option<u64>,
+    loss: Option<f64>,
+    spare: Option<u8>,
+    max_children: Option<usize>,
+    json: bool,
+    check: bool,
+    worst: Option<usize>,
+    trace: Option<u32>,
+    threads: Option<usize>,
+    words: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match options().and_then(|options| command(&options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(complaint) => {
+            eprintln!("weir-sim: {complaint}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn options() -> Result<Options, String> {
+    read_options().map_err(|error| error.to_string())
+}
+
+fn read_options() -> Result<Options, lexopt::Error> {
+    let mut options = Options::default();
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("seed") => options.seed = Some(parser.value()?.parse()?),
+            Long("nodes") => options.nodes = Some(parser.value()?.parse()?),
+            Long("seconds") => options.seconds = Some(parser.value()?.parse()?),
+            Long("loss") => options.loss = Some(parser.value()?.parse()?),
+            Long("spare") => options.spare = Some(parser.value()?.parse()?),
+            Long("max-children") => options.max_children = Some(parser.value()?.parse()?),
+            Long("worst") => options.worst = Some(parser.value()?.parse()?),
+            Long("trace") => options.trace = Some(parser.value()?.parse()?),
+            Long("threads") => options.threads = Some(parser.value()?.parse()?),
+            Long("json") => options.json = true,
+            Long("check") => options.check = true,
+            Long("help") | Short('h') => options.words = vec!["help".into()],
+            Value(word) => options.words.push(word.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(options)
+}
+
+fn command(options: &Options) -> Result<bool, String> {
+    let words: Vec<&str> = options.words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["run", files @ ..] if !files.is_empty() => {
+            let mut well = true;
+            for file in files {
+                well &= run(options, Path::new(file))?.is_well();
+            }
+            Ok(well)
+        }
+        ["list"] => list(),
+        ["table"] => Err("table: not yet".into()),
+        ["help", ..] => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        _ => Err("what to do? See weir-sim --help".into()),
+    }
+}
+
+fn load(file: &Path) -> Result<Scenario, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Scenario::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn run(options: &Options, file: &Path) -> Result<Report, String> {
+    let mut scenario = load(file)?;
+    scenario.seed = options.seed.unwrap_or(scenario.seed);
+    scenario.seconds = options.seconds.unwrap_or(scenario.seconds);
+    scenario.network.loss = options.loss.unwrap_or(scenario.network.loss);
+    scenario.stream.spare = options.spare.unwrap_or(scenario.stream.spare);
+    if let Some(nodes) = options.nodes {
+        scenario.scale(nodes);
+    }
+    for group in &mut scenario.groups {
+        group.max_children = options.max_children.unwrap_or(group.max_children);
+    }
+    let name = file.file_stem().map_or("".into(), |name| name.to_string_lossy().into_owned());
+    let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let began = Instant::now();
+    let world = World::new(scenario.clone(), options.trace);
+    let report = Report::new(&name, &scenario, world.run(threads));
+    let took = began.elapsed().as_secs_f64();
+    if options.json {
+        println!("{}", report.json());
+    } else {
+        print!("{}", report.text(options.worst.unwrap_or(5)));
+    }
+    let pace = took / scenario.seconds as f64;
+    eprintln!("took {took:.1} s on {threads} threads: {pace:.3} s for each simulated second; {}", memory());
+    Ok(report)
+}
+
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+    peak.map_or(String::new(), |line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn scenarios() -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir("scenarios").map_err(|error| format!("scenarios: {error}"))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+fn list() -> Result<bool, String> {
+    for file in scenarios()? {
+        let scenario = load(&file)?;
+        println!("{:<28} {:>6} nodes {:>5} s  {}", file.display(), scenario.nodes(), scenario.seconds, scenario.about);
+    }
+    Ok(true)
+}

@@ -1,0 +1,21 @@
+//! A simulated network of thousands of the very same nodes, replayed exactly by a seed. `docs/SIMULATION.md` explains the model.
+
+pub mod check;
+pub mod dist;
+pub mod liar;
+pub mod line;
+pub mod media;
+pub mod member;
+pub mod network;
+pub mod pools;
+pub mod report;
+pub mod results;
+pub mod scenario;
+pub mod shard;
+pub mod viewer;
+pub mod wheel;
+pub mod wire;
+pub mod world;
+
+#[cfg(test)]
+mod tests;
