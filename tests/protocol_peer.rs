@@ -1,4 +1,4 @@
-//! weir and the second implementation (tests/peer, written from docs/PROTOCOL.md) play to each other over real sockets,
+//! weir and the second implementation of docs/PROTOCOL.md (tests/peer) play to each other over real sockets,
 //! and weir plays on while the second implementation lies to it.
 
 use std::fs;

@@ -1,4 +1,4 @@
-"""A second implementation of weir, written from docs/PROTOCOL.md to test both.
+"""A second implementation of docs/PROTOCOL.md, sharing no code with weir, to test both.
 
     weirpeer.py listen URI --bytes N          the stream's media on stdout
     weirpeer.py source --seed HEX < media     a source; prints its URI as the first line
