@@ -98,6 +98,7 @@ pub fn node(
         max_children: usize::from(config.max_children),
         spare: config.spare_stripes,
         burst: config.burst,
+        window: config.window,
         ..NodeConfig::new(secret, entropy)
     };
     let mut node = Node::new(now, told, memory::node_pools(&sizes));
