@@ -699,7 +699,10 @@ impl<'s> Node<'s> {
             if link.joined && link.version < version {
                 link.due.add(Due::DESCRIPTOR);
             }
+            // What can be had from here has changed with it.
+            link.told_at = Instant::ZERO;
         }
+        self.upkeep_at = Instant::ZERO;
         self.tell(Event::Described(stream));
     }
 
