@@ -585,16 +585,17 @@ impl Node<'_> {
 
     /// Whether seals are taken from this parent: from one of them; a lost seal is asked for when its chunks come.
     pub(super) fn seals_from(&self, id: PeerId, at: StreamId) -> bool {
-        let parents = &self.streams[at].parents;
-        let granted = |s: usize| {
-            parents[s]
-                .peer
-                .filter(|&id| self.peers.link(id, at).granted_up & 1 << s != 0)
-        };
-        let first = (0..MAX_N)
-            .find_map(granted)
-            .or_else(|| parents.iter().find_map(|parent| parent.peer));
-        first == Some(id)
+        let mut first = heapless::Vec::<PeerId, 2>::new();
+        for parent in self.streams[at]
+            .parents
+            .iter()
+            .filter_map(|parent| parent.peer)
+        {
+            if !first.contains(&parent) && first.push(parent).is_err() {
+                break;
+            }
+        }
+        first.contains(&id)
     }
 
     /// What a parent granted.
