@@ -150,7 +150,12 @@ impl Node<'_> {
         let absent = card.all_stripes() & !row.have;
         let overtaken = bits(absent).filter(|&s| {
             let head = stream.heads[usize::from(s)];
-            head.end > row.block + 1 && now.since(head.at) >= REORDER || head.end > row.block + 2
+            let overtaken = head.end > row.block + 1 && now.since(head.at) >= REORDER
+                || head.end > row.block + 2;
+            // The others of its block are here, and it is late by its own measure.
+            let overdue = row.begun_at != Instant::ZERO
+                && now.since(row.begun_at) >= head.pace.expected() + REORDER;
+            overtaken || overdue
         });
         let lost = if late || backlog && age > REORDER {
             absent
