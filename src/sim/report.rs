@@ -2,6 +2,7 @@
 
 use super::results::{Record, Spread, Tally};
 use super::scenario::Scenario;
+use super::topology;
 use std::fmt::Write;
 use std::format;
 use std::string::String;
@@ -199,6 +200,14 @@ impl Report {
         }
         let _ = writeln!(out, "continuity of all {:.6}, never played {}, lag in the last 10 s p99 {:.2} s", self.continuity, self.never_played, t.lag_end.percentile(0.99));
         let _ = writeln!(out, "datagrams sent {} delivered {} lost {} dropped by queues {} by NATs {} to nobody {}; pools {} MiB; digest {:016x}", t.sent, t.delivered, t.lost, t.queue_drops, t.nat_drops, t.nowhere, t.pool_bytes >> 20, t.digest);
+        if worst > 0 {
+            let mut rest = t.edges.as_slice();
+            while let Some(first) = rest.first() {
+                let (now, later) = rest.split_at(rest.partition_point(|edge| edge.second == first.second));
+                let _ = writeln!(out, "{:>5} s: {}", first.second, topology::describe(now, self.nodes));
+                rest = later;
+            }
+        }
         let mut bad: Vec<&Record> = t.records.iter().filter(|r| r.plays && r.continuity() < 1.0).collect();
         bad.sort_by(|a, b| a.continuity().total_cmp(&b.continuity()));
         if worst > 0 && !bad.is_empty() {

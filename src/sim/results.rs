@@ -154,6 +154,8 @@ pub struct Tally {
     pub digest: u64,
     /// Bytes of pools set up.
     pub pool_bytes: u64,
+    /// Who feeds whom, every ten seconds.
+    pub edges: Vec<super::topology::Edge>,
 }
 
 impl Tally {
@@ -175,6 +177,7 @@ impl Tally {
             delivered: 0,
             digest: 0,
             pool_bytes: 0,
+            edges: Vec::new(),
         }
     }
 
@@ -211,6 +214,7 @@ impl Tally {
         self.delivered += other.delivered;
         self.digest = self.digest.wrapping_add(other.digest);
         self.pool_bytes += other.pool_bytes;
+        self.edges.append(&mut other.edges);
     }
 }
 

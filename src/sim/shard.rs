@@ -7,6 +7,7 @@ use super::media::Wrong;
 use super::member::{Life, Member};
 use super::results::Tally;
 use super::scenario::GroupRole;
+use super::topology::{Edge, ORPHAN};
 use super::wheel::Wheel;
 use super::wire::{Fate, Packet, Port, node_of};
 use super::world::World;
@@ -22,6 +23,9 @@ pub const TICK_US: u64 = 1_000;
 
 /// Ticks between samples.
 const SAMPLE_TICKS: u64 = 1_000_000 / TICK_US;
+
+/// Seconds between snapshots of the trees.
+const MAP_SECONDS: u64 = 10;
 
 /// Most times a node's timers are run in one tick.
 const MAX_ROUNDS: usize = 64;
@@ -369,6 +373,9 @@ impl<'w> Shard<'w> {
                 second.missing += life.viewer.missing - life.sampled.1;
                 life.sampled = (life.viewer.stalled, life.viewer.missing);
             }
+            if now_us % (MAP_SECONDS * 1_000_000) == 0 {
+                map(now_us / 1_000_000, member.port.node, life, &mut self.tally.edges);
+            }
             if let Some((lag, newest)) = life.lag(bitrate_bps, now_us).filter(|_| measured) {
                 self.tally.lag.add(lag);
                 self.tally.delivery.add(newest);
@@ -520,6 +527,27 @@ impl World {
 
 fn complaint(node: u32, now_us: u64, wrong: Wrong) -> std::string::String {
     format!("node {node} at {now_us} us played what it must not: {wrong:?}")
+}
+
+/// Who feeds a node.
+fn map(second: u64, node: u32, life: &Life, edges: &mut Vec<Edge>) {
+    let it = &life.node.streams()[0];
+    let Some(card) = it.card.as_ref().filter(|_| it.source.is_none()) else { return };
+    let mut lacking = if it.plays { card.k() } else { 0 };
+    let mut add = |stripe: usize, parent| {
+        edges.push(Edge { second, stripe: stripe as u8, node, parent });
+        lacking = lacking.saturating_sub(1);
+    };
+    for (stripe, parent) in it.parents[..card.n()].iter().enumerate() {
+        let peer = parent.peer.and_then(|id| life.node.peers().get(id));
+        if let Some((parent, _)) = peer.and_then(|peer| node_of(peer.addr)) {
+            add(stripe, parent);
+        }
+    }
+    // What a player lacks stands under the first stripes that have no parent.
+    let open = (0..card.n()).filter(|&stripe| it.parents[stripe].peer.is_none());
+    let orphans: Vec<usize> = open.take(lacking).collect();
+    edges.extend(orphans.into_iter().map(|stripe| Edge { second, stripe: stripe as u8, node, parent: ORPHAN }));
 }
 
 /// One line about a node, once a second.
