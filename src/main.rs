@@ -1,11 +1,17 @@
 //! The program: arguments to configuration to the command, and how it ended as one line and an exit status.
 #![forbid(unsafe_code)]
 
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
 use std::io::Write;
 use std::process::ExitCode;
 use weir::driver::args::{self, Invocation};
 use weir::driver::failure::Failure;
 use weir::driver::{commands, keyfile, logging, output, status};
+
+/// The system's heap, counted: what is live is shown in the status.
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() -> ExitCode {
     match run() {

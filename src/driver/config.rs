@@ -8,6 +8,7 @@ use super::values::{
     address, bitrate, block_k, content_type, count, dialable, line, path, span_between,
 };
 use crate::limits::MAX_N;
+pub use crate::proto::config::MAX_STREAMS;
 use crate::time::Span;
 use std::fmt;
 use std::format;
@@ -27,8 +28,6 @@ pub const DEFAULT_UPLOAD_LIMIT_BPS: u64 = 2_000_000;
 pub const DEFAULT_QUOTA_BYTES: u64 = 200_000_000_000;
 /// Memory the plan may use, until the owner says otherwise.
 pub const DEFAULT_MEMORY_BYTES: u64 = 8 << 20;
-/// Most streams one relay carries.
-pub const MAX_STREAMS: usize = 16;
 /// Most extra places to begin at.
 pub const MAX_PEERS: usize = 16;
 

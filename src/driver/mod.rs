@@ -7,6 +7,8 @@ pub mod config;
 pub mod config_file;
 pub mod failure;
 pub mod help;
+#[cfg(feature = "source")]
+pub mod input;
 pub mod keyfile;
 pub mod logging;
 pub mod output;
@@ -16,3 +18,25 @@ pub mod status;
 pub mod stream_uri;
 pub mod units;
 mod values;
+
+mod audience;
+mod bell;
+mod engine;
+mod heap;
+#[cfg(feature = "source")]
+mod intake;
+mod launch;
+mod pump;
+mod rates;
+mod resolve;
+mod run;
+#[cfg(feature = "source")]
+mod sequence;
+mod server;
+mod signals;
+#[cfg(feature = "source")]
+mod source;
+mod stdout;
+mod udp;
+mod view;
+mod within;

@@ -18,6 +18,10 @@ pub struct Live<'a> {
     pub content_type: &'a str,
     /// `icy-name`; cleaned, and left out if empty.
     pub name: &'a str,
+    /// `icy-genre`; as the name.
+    pub genre: &'a str,
+    /// `icy-url`; as the name.
+    pub url: &'a str,
     /// `icy-br`, from bits per second; left out if 0.
     pub bitrate_bps: u64,
     /// `icy-metaint`: set if the body goes through an [`IcyInterleaver`](crate::http::icy::IcyInterleaver).
@@ -45,10 +49,16 @@ pub fn live(version: Version, live: &Live<'_>, out: &mut [u8]) -> Result<usize, 
         out.str("Transfer-Encoding: chunked\r\n");
     }
     out.str(ALWAYS);
-    if !live.name.is_empty() {
-        out.str("icy-name: ");
-        header_text(&mut out, live.name);
-        out.str("\r\n");
+    for (header, text) in [
+        ("icy-name: ", live.name),
+        ("icy-genre: ", live.genre),
+        ("icy-url: ", live.url),
+    ] {
+        if !text.is_empty() {
+            out.str(header);
+            header_text(&mut out, text);
+            out.str("\r\n");
+        }
     }
     if live.bitrate_bps > 0 {
         out.fmt(format_args!(
@@ -215,12 +225,16 @@ mod tests {
         let what = Live {
             content_type: "audio/mpeg",
             name: "Caf\u{e9}\r\nX-Evil: 1",
+            genre: "jazz",
+            url: "",
             bitrate_bps: 128_000,
             icy_metaint: Some(16_000),
             chunked: true,
         };
         let text = written(|out| live(Version::Http11, &what, out));
         assert_eq!(field(&text, "icy-name").1.unwrap(), "Caf\u{e9}X-Evil: 1");
+        assert_eq!(field(&text, "icy-genre").1.unwrap(), "jazz");
+        assert_eq!(field(&text, "icy-url").1, None);
         assert_eq!(field(&text, "x-evil"), (200, None));
         assert_eq!(field(&text, "icy-br").1.unwrap(), "128");
         assert_eq!(field(&text, "icy-metaint").1.unwrap(), "16000");
@@ -235,6 +249,8 @@ mod tests {
         let what = Live {
             content_type: &std::format!("audio/{}", "x".repeat(121)),
             name: &"\u{266b}".repeat(500),
+            genre: &"\u{266b}".repeat(500),
+            url: &"x".repeat(500),
             bitrate_bps: u64::MAX,
             icy_metaint: Some(u32::MAX),
             chunked: true,

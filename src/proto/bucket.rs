@@ -35,6 +35,11 @@ impl Bucket {
         self.rate.is_none() || self.tokens >= bytes as i64
     }
 
+    /// What less urgent traffic leaves in the bucket: half of it.
+    pub fn reserve_bytes(&self) -> usize {
+        (self.burst / 2) as usize
+    }
+
     /// Records that `bytes` were sent.
     pub fn spend(&mut self, bytes: usize) {
         if self.rate.is_some() {

@@ -215,7 +215,7 @@ impl Node<'_> {
         // Nobody's clock is believed beyond what can matter.
         let age = Span::from_us(half) + Span::from_ms(u64::from(age_ms).min(120_000));
         match self.streams[at].accept_seal(now, age, bytes)? {
-            Sealed::New => self.streams[at].play(),
+            Sealed::New => self.streams[at].play(now, self.config.burst),
             Sealed::Known => {}
             Sealed::NeedsDescriptor => {
                 if let Some(link) = self.peers.link_mut(id, at) {

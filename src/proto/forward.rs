@@ -302,7 +302,8 @@ impl Node<'_> {
         true
     }
 
-    /// A chunk that somebody asked for again. The stream goes first, and of a limited upload repair gets a quarter at most.
+    /// A chunk that somebody asked for again. The stream goes first: of a limited upload, repair gets what
+    /// it leaves, and leaves it half a bucket.
     pub(super) fn poll_repairs(&mut self, now: Instant, out: &mut Transmit) -> bool {
         while let Some(&Repair {
             peer,
@@ -312,11 +313,7 @@ impl Node<'_> {
         }) = self.repairs.front()
         {
             let stale = now.since(at) > STALE;
-            let room = self.repair_bucket.allows(now, MAX_DATAGRAM_BYTES)
-                && self.may_send(now, MAX_DATAGRAM_BYTES);
-            if !stale && !room {
-                let ready = self.repair_bucket.ready_at(MAX_DATAGRAM_BYTES);
-                self.held_until = self.held_until.max(ready);
+            if !stale && !self.may_send(now, MAX_DATAGRAM_BYTES + self.bucket.reserve_bytes()) {
                 return false;
             }
             self.repairs.pop();
@@ -326,8 +323,6 @@ impl Node<'_> {
             }
             self.append(now, peer, usize::from(stream), id, out);
             if !out.chunks.is_empty() {
-                self.repair_bucket
-                    .spend(out.segment_bytes + self.config.overhead_bytes);
                 self.streams[usize::from(stream)].stats.repairs_sent += 1;
                 return true;
             }

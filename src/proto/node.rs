@@ -172,7 +172,6 @@ pub struct Node<'s> {
     pub(super) players: &'s mut [Option<Player>],
     pub(super) jobs: Queue<'s, Job>,
     pub(super) repairs: Queue<'s, Repair>,
-    pub(super) repair_bucket: Bucket,
     pub(super) small: heapless::Deque<Small, 16>,
     pub(super) events: heapless::Deque<Event, 16>,
     pub(super) bucket: Bucket,
@@ -206,7 +205,6 @@ impl<'s> Node<'s> {
             players: pools.players,
             jobs: Queue::new(pools.jobs),
             repairs: Queue::new(pools.repairs),
-            repair_bucket: Bucket::new(config.upload_limit_bps.map(|bps| bps / 4), now),
             small: heapless::Deque::new(),
             events: heapless::Deque::new(),
             bucket: Bucket::new(config.upload_limit_bps, now),
@@ -355,7 +353,7 @@ impl<'s> Node<'s> {
             }
         }
         match taken {
-            Taken::New => self.streams[at].play(),
+            Taken::New => self.streams[at].play(now, self.config.burst),
             Taken::Parked => self.want_seal(at, id, chunk.id.block),
             _ => {}
         }
@@ -442,7 +440,7 @@ impl<'s> Node<'s> {
         self.players[place] = Some(Player::new(stream, ago.unwrap_or(self.config.burst), now));
         if !self.streams[stream].plays {
             self.streams[stream].plays = true;
-            self.streams[stream].playout.started = false;
+            self.streams[stream].await_start();
             self.upkeep_at = now;
         }
         Ok(place)
@@ -522,7 +520,7 @@ impl<'s> Node<'s> {
             else {
                 break;
             };
-            if at.1 >= row.mark.length_bytes {
+            if at.1 >= row.play_bytes {
                 at = (at.0 + 1, 0);
                 continue;
             }
@@ -569,7 +567,7 @@ impl<'s> Node<'s> {
             let Some(row) = stream.ring.row(player.block) else {
                 return;
             };
-            let rest = usize::from(row.mark.length_bytes.saturating_sub(player.offset));
+            let rest = usize::from(row.play_bytes.saturating_sub(player.offset));
             if bytes >= rest {
                 (player.block, player.offset) = (player.block + 1, 0);
                 bytes -= rest;

@@ -3,7 +3,7 @@
 use super::node::{Down, Job, Node};
 use super::peer::{Due, PeerId};
 use super::transmit::Transmit;
-use crate::limits::MAX_N;
+use crate::limits::{MAX_DATAGRAM_BYTES, MAX_N};
 use crate::time::Instant;
 use crate::wire::datagram::{CONTROL_HEADER_BYTES, MAX_CONTROL_BYTES};
 use crate::wire::message::{Message, PeerHint, Reason, Standing, Wanted};
@@ -11,6 +11,9 @@ use heapless::Vec;
 
 /// Most bytes of a preamble in one message.
 const PREAMBLE_PIECE_BYTES: usize = 1_024;
+
+/// How far back a node that is about to play asks for seals: they tell where it can begin.
+const SEALS_BACK_MS: u64 = 8_000;
 
 /// Plaintext of a control datagram under construction.
 struct Letter<'b> {
@@ -256,12 +259,8 @@ impl<'n> Node<'n> {
         let stripes = self.wanted_from(id, at);
         let stream = &self.streams[at];
         // A node that plays begins a burst in the past; a relay takes what comes.
-        let fresh = stream.plays && stream.stats.chunks == 0;
-        let back = if fresh {
-            self.config.burst.as_ms() + 500
-        } else {
-            1_000
-        };
+        let fresh = stream.plays && !stream.playout.started;
+        let back = if fresh { SEALS_BACK_MS } else { 1_000 };
         let seals = self.seals_from(id, at);
         let said = letter.add(&Message::Subscribe {
             tag: stream.tag,
@@ -430,13 +429,17 @@ impl<'n> Node<'n> {
 
     /// Serves the first of the things owed once.
     fn poll_jobs(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        while let Some(job) = self.jobs.front().copied() {
-            let words = !matches!(job, Job::Preamble { .. });
-            if !words && !self.may_send(now, crate::limits::MAX_DATAGRAM_BYTES) {
+        for _ in 0..self.jobs.len() {
+            let Some(job) = self.jobs.pop() else {
                 return false;
-            }
-            self.jobs.pop();
-            if self.serve(now, job, out) {
+            };
+            let bulky = matches!(job, Job::Preamble { .. });
+            if bulky && !self.may_send(now, MAX_DATAGRAM_BYTES) {
+                // It waits behind the others, unless nothing may ever be sent here.
+                if self.config.upload_limit_bps != Some(0) {
+                    self.queue(job);
+                }
+            } else if self.serve(now, job, out) {
                 return true;
             }
         }

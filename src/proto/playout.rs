@@ -27,10 +27,15 @@ impl Playout {
         self.next += 1;
     }
 
-    /// What lies before `block` will not come: go on there. The next output begins at a sync point.
-    pub fn skip_to(&mut self, block: u64) {
+    /// What lies before `block` will not come: go on there. What was whole before the hole is given out up to its last cut; the
+    /// next output begins at a sync point.
+    pub fn skip_to(&mut self, ring: &mut Ring<'_>, block: u64) {
+        let (last, cut) = self.limit;
+        ring.cut_short(last, cut);
+        for behind in (last + 1).max(ring.tail())..self.next {
+            ring.cut_short(behind, 0);
+        }
         self.next = block;
-        self.limit = (block, 0);
     }
 }
 
@@ -82,7 +87,7 @@ pub fn settle(player: &mut Player, ring: &Ring<'_>, playout: &Playout, k: usize)
             return false;
         }
         match ring.row(player.block).filter(|row| is_whole(row, k)) {
-            Some(row) if player.offset < row.mark.length_bytes => return true,
+            Some(row) if player.offset < row.play_bytes => return true,
             Some(_) => {
                 player.block += 1;
                 player.offset = 0;
@@ -130,8 +135,8 @@ pub fn slice_at<'a>(
     let row = ring.row(block)?;
     let length = row.mark.length_bytes;
     let most = match playout.limit {
-        (last, cut) if last == block => cut.min(length),
-        (last, _) if last > block => length,
+        (last, cut) if last == block => cut.min(row.play_bytes),
+        (last, _) if last > block => row.play_bytes,
         _ => 0,
     };
     let payload = card.payload_bytes(length);

@@ -51,19 +51,22 @@ impl Node<'_> {
     }
 
     fn ask_for_late(&mut self, now: Instant, at: StreamId, demanded: u32) {
+        let stream = &self.streams[at];
+        let starting = stream.plays && !stream.playout.started;
         let Some(first) = self.first_open(now, at) else {
             return;
         };
-        let end = self.streams[at].ring.end().min(first + MAX_LOOK);
-        for block in first..end {
+        let end = stream.ring.end().min(first + MAX_LOOK);
+        for i in 0..end.saturating_sub(first) {
+            // Before the start the newest come first: what is played must join on to what is live.
+            let block = if starting { end - 1 - i } else { first + i };
             let Some(row) = self.streams[at].ring.row(block).copied() else {
                 continue;
             };
-            let missing = self.missing(now, at, &row, demanded);
-            if missing == 0 {
-                continue;
+            let (missing, open) = self.missing(now, at, &row, demanded);
+            if open > 0 {
+                self.ask_chunks(now, at, block, missing, open);
             }
-            self.ask_chunks(now, at, block, missing);
             if self.asked_enough(at) {
                 return;
             }
@@ -77,8 +80,11 @@ impl Node<'_> {
     /// The first block that may lack something that still matters.
     fn first_open(&self, now: Instant, at: StreamId) -> Option<u64> {
         let stream = &self.streams[at];
+        if stream.plays && stream.playout.started {
+            return Some(stream.playout.next);
+        }
         if stream.plays {
-            return stream.playout.started.then_some(stream.playout.next);
+            return stream.start_wanted(now, self.config.burst);
         }
         // For children: what is younger than their patience.
         let mut block = stream.ring.end();
@@ -91,15 +97,15 @@ impl Node<'_> {
         Some(block)
     }
 
-    /// Chunks of a block that are late: enough to play it, and those that children wait for.
-    fn missing(&self, now: Instant, at: StreamId, row: &Row, demanded: u32) -> u32 {
+    /// Chunks of a block that are late, and how many of them are to be asked for: enough to play it, or those that children wait for.
+    fn missing(&self, now: Instant, at: StreamId, row: &Row, demanded: u32) -> (u32, usize) {
         let stream = &self.streams[at];
         let Some(card) = stream.card.as_ref() else {
-            return 0;
+            return (0, 0);
         };
         let have = row.have.count_ones() as usize;
         if have >= card.k() {
-            return 0;
+            return (0, 0);
         }
         let age = now.since(row.sealed_at);
         let group = Span::from_ms(u64::from(card.descriptor.group_ms));
@@ -121,7 +127,8 @@ impl Node<'_> {
             .filter(|a| a.id.block == row.block)
             .fold(0u32, |m, a| m | 1 << a.id.index);
         if !stream.plays {
-            return lost & demanded & !asked;
+            let waited_for = lost & demanded & !asked;
+            return (waited_for, waited_for.count_ones() as usize);
         }
         // Stripes whose parent is alive are still on their way; only what they leave open is asked for.
         let coming = if late {
@@ -134,15 +141,19 @@ impl Node<'_> {
         let open = card
             .k()
             .saturating_sub(have + coming + asked.count_ones() as usize);
-        bits(lost & !asked)
-            .take(open)
-            .fold(0, |mask, s| mask | 1 << s)
+        (lost & !asked, open)
     }
 
     /// Asks for chunks of a block; for each, somebody who says that it has it. Where nobody has these, others of the block do as well.
-    fn ask_chunks(&mut self, now: Instant, at: StreamId, block: u64, missing: u32) {
+    fn ask_chunks(
+        &mut self,
+        now: Instant,
+        at: StreamId,
+        block: u64,
+        missing: u32,
+        mut open: usize,
+    ) {
         let mut to_ask = heapless::Vec::<(PeerId, u32), 32>::new();
-        let mut open = missing.count_ones();
         let (all, have) = match self.streams[at]
             .card
             .as_ref()
@@ -156,7 +167,10 @@ impl Node<'_> {
         } else {
             0
         };
-        for index in bits(missing).chain(bits(substitutes)) {
+        // Beginning elsewhere each time, so that one that cannot be had does not stand in the way of the others.
+        let turn = self.rng.below(32) as u32;
+        let turned = |mask: u32| bits(mask.rotate_right(turn)).map(move |i| (i + turn as u8) % 32);
+        for index in turned(missing).chain(turned(substitutes)) {
             if open == 0 || self.asked_enough(at) {
                 break;
             }
@@ -197,7 +211,10 @@ impl Node<'_> {
             // What flowed when it last said so has gone on flowing; a block is allowed for the way.
             let more = (pace * age.as_ms() / 1_000).saturating_sub(1);
             let has = |stripe: usize| {
-                block >= link.have_tail && block < link.head_of(stripe).saturating_add(more)
+                let head = link.head_of(stripe);
+                let flowed = head + 2 >= link.have_head && block + 1 >= link.have_head;
+                block >= link.have_tail
+                    && block < head.saturating_add(if flowed { more } else { 0 })
             };
             // What it gets from here it does not have sooner.
             let flows = |stripe: usize| {
@@ -286,20 +303,14 @@ impl Node<'_> {
             .as_ref()
             .map_or(0, |card| card.descriptor.first_block);
         if next < run && stream.ring.row(run).is_some() {
-            stream.playout.skip_to(run);
-            stream.play();
+            stream.playout.skip_to(&mut stream.ring, run);
+            stream.play(now, self.config.burst);
             return;
         }
         let newest_known = (next..end.min(next + MAX_LOOK)).find_map(|b| stream.ring.row(b));
         let Some(known) = newest_known else { return };
-        // Before anything has been played nobody waits for the old blocks: begin with what can be had.
-        let patience = if stream.stats.played_bytes == 0 {
-            Span::from_ms(1_500).min(window)
-        } else {
-            window
-        };
         let waited = now.since(known.sealed_at.max(known.born_at));
-        let lost = next < stream.ring.tail() || waited > patience;
+        let lost = next < stream.ring.tail() || waited > window;
         if !lost {
             return;
         }
@@ -308,7 +319,7 @@ impl Node<'_> {
             let row = stream.ring.row(b);
             row.is_some_and(|row| {
                 row.mark.sync != crate::wire::seal::NOWHERE
-                    && (row.have.count_ones() as usize >= k || now.since(row.sealed_at) <= patience)
+                    && (row.have.count_ones() as usize >= k || now.since(row.sealed_at) <= window)
             })
         });
         let Some(begins) = begins else { return };
@@ -320,8 +331,8 @@ impl Node<'_> {
             stream.stats.gaps += 1;
             stream.stats.missing_bytes += missing;
         }
-        stream.playout.skip_to(begins);
-        stream.play();
+        stream.playout.skip_to(&mut stream.ring, begins);
+        stream.play(now, self.config.burst);
         if stream.stats.gaps > 0 {
             self.tell(Event::Gap(at, begins - next));
         }

@@ -452,7 +452,11 @@ impl Stream<'_> {
         if let Ok(seal) = Seal::parse(&bytes[..len + signature.len()]) {
             self.open_group(&seal, &bytes[..len + signature.len()], now, now);
         }
-        self.play();
+        // A source has every block whole: its own players begin with the first.
+        if !self.playout.started {
+            self.playout.started = true;
+        }
+        self.play(now, Span::ZERO);
         self.let_out(now);
     }
 

@@ -19,7 +19,7 @@ use crate::storage::ring::{Ring, Row};
 use crate::storage::slots::Slot;
 use crate::time::{Instant, Span};
 use crate::wire::chunk::{Chunk, ChunkId, Tag, header, tag_of};
-use crate::wire::seal::{self, HAS_METADATA, Seal};
+use crate::wire::seal::{self, HAS_METADATA, NOWHERE, Seal};
 use heapless::{String, Vec};
 
 /// Index of a log entry that stands for the seal of the group `block` begins.
@@ -33,6 +33,9 @@ pub const MAX_ASKED: usize = 64;
 
 /// How far ahead of the known blocks a chunk may claim to be before its seal has come.
 const MAX_AHEAD_BLOCKS: u64 = 4 * seal::MAX_GROUP_BLOCKS as u64;
+
+/// The playout begins with less than a whole burst when that does not come within this time.
+const START_PATIENCE: Span = Span::from_ms(1_000);
 
 /// Where a stripe stands here.
 #[derive(Clone, Copy, Default, Debug)]
@@ -124,6 +127,8 @@ pub struct Stream<'s> {
     pub log: Log<'s, ChunkId>,
     /// How far it is whole.
     pub playout: Playout,
+    /// Since when the playout has waited for a place to begin.
+    pub awaited_since: Option<Instant>,
     /// Where each stripe stands.
     pub heads: [Head; MAX_N],
     /// Who sends each stripe.
@@ -167,6 +172,7 @@ impl<'s> Stream<'s> {
             ring: pools.ring,
             log: Log::new(pools.log),
             playout: Playout::default(),
+            awaited_since: None,
             heads: [Head::default(); MAX_N],
             parents: [Parent::default(); MAX_N],
             home: 0,
@@ -282,26 +288,6 @@ impl<'s> Stream<'s> {
                 let _ = self.now_playing.push_str(seal.metadata);
             }
         }
-        self.place_playout(seal.first_block);
-    }
-
-    /// Where the playout begins: at the oldest group that was sent, until something has been played.
-    fn place_playout(&mut self, first: u64) {
-        if !self.playout.started && self.plays {
-            self.playout = Playout {
-                next: first,
-                limit: (first, 0),
-                started: true,
-            };
-        } else if self.playout.limit == (self.playout.next, 0) && first < self.playout.next {
-            let run = self
-                .card
-                .as_ref()
-                .map_or(0, |card| card.descriptor.first_block);
-            if self.stats.played_bytes == 0 && first >= run {
-                self.playout.skip_to(first);
-            }
-        }
     }
 
     /// A chunk from outside.
@@ -415,10 +401,80 @@ impl<'s> Stream<'s> {
         }
     }
 
-    /// Takes the playout as far as whole blocks reach; rebuilds what parity allows.
-    pub fn play(&mut self) {
-        if !self.plays || !self.playout.started {
+    /// The whole stream is wanted from now on: the playout begins where enough of it is here.
+    pub fn await_start(&mut self) {
+        self.playout.started = false;
+        self.awaited_since = None;
+    }
+
+    /// Where a player wants to begin that comes now: the newest block with a sync point that is at least `burst` old, or the
+    /// oldest with one.
+    pub fn start_wanted(&self, now: Instant, burst: Span) -> Option<u64> {
+        let run = self.card.as_ref()?.descriptor.preamble_from_block;
+        let mut wanted = None;
+        for block in (self.ring.tail().max(run)..self.ring.end()).rev() {
+            let Some(row) = self.ring.row(block) else {
+                break;
+            };
+            if row.mark.sync != NOWHERE {
+                wanted = Some(block);
+                if now.since(row.born_at) >= burst {
+                    break;
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Begins the playout with the part that reaches, without a hole, from the wanted start to the newest whole block; after a
+    /// while with as much of it as is here.
+    fn try_start(&mut self, now: Instant, burst: Span) {
+        let Some(wanted) = self.start_wanted(now, burst) else {
             return;
+        };
+        let since = *self.awaited_since.get_or_insert(now);
+        let k = self.card.as_ref().map_or(0, Card::k);
+        let is_here = |block: u64| {
+            self.ring
+                .row(block)
+                .is_some_and(|row| row.have.count_ones() as usize >= k)
+        };
+        let Some(newest) = (wanted..self.ring.end())
+            .rev()
+            .find(|&block| is_here(block))
+        else {
+            return;
+        };
+        let oldest = (wanted..=newest)
+            .rev()
+            .take_while(|&block| is_here(block))
+            .last()
+            .unwrap_or(newest);
+        let syncs = |block: u64| {
+            self.ring
+                .row(block)
+                .is_some_and(|row| row.mark.sync != NOWHERE)
+        };
+        let patient = now.since(since) < START_PATIENCE;
+        if oldest == wanted || !patient && (oldest..=newest).any(syncs) {
+            self.playout = Playout {
+                next: oldest,
+                limit: (oldest, 0),
+                started: true,
+            };
+        }
+    }
+
+    /// Takes the playout as far as whole blocks reach; rebuilds what parity allows.
+    pub fn play(&mut self, now: Instant, burst: Span) {
+        if !self.plays {
+            return;
+        }
+        if !self.playout.started {
+            self.try_start(now, burst);
+            if !self.playout.started {
+                return;
+            }
         }
         while let Some((k, row)) = self
             .card

@@ -145,7 +145,7 @@ impl Node<'_> {
     }
 
     /// Hops of a stripe here, as it is offered to others.
-    pub(super) fn stripe_hops(&self, at: StreamId, stripe: usize) -> u8 {
+    pub fn stripe_hops(&self, at: StreamId, stripe: usize) -> u8 {
         let stream = &self.streams[at];
         if stream.source.is_some() {
             return 0;

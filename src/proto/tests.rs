@@ -178,42 +178,6 @@ impl World {
         }
     }
 
-    #[allow(dead_code)]
-    fn debug(&self) {
-        for (i, m) in self.members.iter().enumerate() {
-            let s = &m.node.streams()[0];
-            std::println!(
-                "#{i} t={} ring {}..{} slots {:?} playout {:?} {:?} {:?}",
-                self.now.as_ms(),
-                s.ring.tail(),
-                s.ring.end(),
-                s.ring.slots(),
-                s.playout,
-                s.stats,
-                m.node.stats()
-            );
-            for (id, p, l) in m.node.peers().in_stream(0) {
-                std::println!(
-                    "   peer {id} {} off {:x} home {:x} places {} up {:x} down {:x} refused {:x} asked {} version {}",
-                    p.addr,
-                    l.offer,
-                    l.home,
-                    l.places,
-                    l.granted_up,
-                    l.granted_down,
-                    l.refused,
-                    l.asked,
-                    l.version
-                );
-            }
-            let parents: Vec<_> = s.parents.iter().map(|p| p.peer).collect();
-            std::println!(
-                "   parents {parents:?} heads {:?}",
-                s.heads.iter().map(|h| h.end).collect::<Vec<_>>()
-            );
-        }
-    }
-
     fn run(&mut self, seconds: u64, bitrate_bps: u64) {
         for _ in 0..seconds * 100 {
             self.step(bitrate_bps);
@@ -223,7 +187,6 @@ impl World {
     /// What a member heard must be the preamble and then a contiguous part of what the source took in; returns its length.
     fn check_heard(&self, id: usize) -> usize {
         let Some(heard) = self.members[id].heard.strip_prefix(b"preamble") else {
-            self.debug();
             panic!("member {id} heard {} bytes", self.members[id].heard.len());
         };
         assert!(heard.len() > 64, "member {id} heard {} bytes", heard.len());
@@ -237,9 +200,6 @@ impl World {
             .zip(&self.taken[start..])
             .take_while(|(a, b)| a == b)
             .count();
-        if same < heard.len() {
-            self.debug();
-        }
         assert_eq!(same, heard.len(), "member {id} from {start} on");
         heard.len()
     }
@@ -352,11 +312,7 @@ fn hostile_bytes_change_nothing() {
 
 #[test]
 fn a_small_grid_with_loss_and_churn_does_not_stop() {
-    for seed in 1..=std::env::var("SEEDS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(2u64)
-    {
+    for seed in 1..=2 {
         let mut world = World::new(800_000);
         world.rng = Rng::new(seed);
         world.loss_percent = 1;
@@ -387,22 +343,13 @@ fn a_small_grid_with_loss_and_churn_does_not_stop() {
             world.kill(victim);
             world.run(6, 800_000);
         }
-        if std::env::var("SHOW").is_ok() {
-            world.debug();
-        }
-        let mut total = 0;
         for &id in listeners.iter().filter(|&&id| world.members[id].alive) {
             let heard = world.check_heard(id);
             let stats = world.members[id].node.streams()[0].stats;
-            total += heard;
             assert!(
                 stats.gaps == 0 && heard > 3_500_000,
                 "seed {seed} member {id}: {heard} {stats:?}"
             );
         }
-        std::println!(
-            "seed {seed}: {total} bytes heard, source sent {:?}",
-            world.members[0].node.stats()
-        );
     }
 }

@@ -25,6 +25,9 @@ const MAX_UNANSWERED: u8 = 3;
 /// A relay goes on taking the whole stream this long after its last player left.
 const LINGER: Span = Span::from_s(10);
 
+/// With fewer neighbours than this, others are sought without delay.
+const FEW: usize = 6;
+
 /// Sessions a node likes to have for a stream beyond one for each stripe it takes.
 const STANDBY: usize = 4;
 
@@ -88,7 +91,7 @@ impl Node<'_> {
             && now.since(stream.idle_since) > LINGER
         {
             stream.plays = false;
-            stream.playout.started = false;
+            stream.await_start();
         }
     }
 
@@ -199,7 +202,7 @@ impl Node<'_> {
             .filter(|p| p.peer.is_some())
             .count();
         let hungry = self.streams[at].plays && open < stripes || joined == 0;
-        if joined >= enough || self.connecting() >= if hungry { 4 } else { 1 } {
+        if joined >= enough || self.connecting() >= if hungry { 4 } else { 2 } {
             return;
         }
         let salt = self.rng.next_u64();
@@ -213,10 +216,10 @@ impl Node<'_> {
             None if hungry => self.ask_for_peers(at),
             None => {}
         }
-        let pause = if hungry {
-            20 + self.rng.below(60)
-        } else {
-            500 + self.rng.below(1_000)
+        let pause = match joined {
+            _ if hungry => 20 + self.rng.below(60),
+            0..FEW => 80 + self.rng.below(80),
+            _ => 500 + self.rng.below(1_000),
         };
         self.connect_at[at.min(MAX_STREAMS - 1)] = now + Span::from_ms(pause);
     }

@@ -20,6 +20,8 @@ pub struct Row {
     pub sealed_at: Instant,
     /// When the source closed its group, on this node's clock, as well as can be told.
     pub born_at: Instant,
+    /// Media bytes that are given out: all, or less when what follows is missing and the rest could not be made sense of.
+    pub play_bytes: u16,
     /// Bit i: chunk i is here.
     pub have: u32,
     /// Bit i: chunk i was rebuilt here and its Merkle path is not filled in yet.
@@ -40,6 +42,7 @@ impl Row {
         },
         sealed_at: Instant::ZERO,
         born_at: Instant::ZERO,
+        play_bytes: 0,
         have: 0,
         pathless: 0,
         seal: NO_SLOT,
@@ -131,6 +134,7 @@ impl<'s> Ring<'s> {
             mark,
             sealed_at: now,
             born_at,
+            play_bytes: mark.length_bytes,
             ..Row::VACANT
         };
         self.end = self.end.max(block + 1);
@@ -141,6 +145,14 @@ impl<'s> Ring<'s> {
     pub fn set_mark(&mut self, block: u64, mark: BlockMark) {
         if let Some(row) = self.row_mut(block) {
             row.mark = mark;
+            row.play_bytes = mark.length_bytes;
+        }
+    }
+
+    /// Gives out no more than `play_bytes` of a block.
+    pub fn cut_short(&mut self, block: u64, play_bytes: u16) {
+        if let Some(row) = self.row_mut(block) {
+            row.play_bytes = row.play_bytes.min(play_bytes);
         }
     }
 

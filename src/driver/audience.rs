@@ -1,0 +1,277 @@
+//! One HTTP player: the head when the stream is known, then media straight from the ring, with the title in between if it
+//! asked for that.
+
+use super::server::{Client, STUCK, refuse, write_all};
+use super::view::{Running, Seat};
+use super::within::within;
+use crate::http::icy::{ICY_METAINT, IcyInterleaver, MAX_ICY_BLOCK_BYTES};
+use crate::http::request::{Method, Request};
+use crate::http::response::{self, Live, MAX_RESPONSE_HEAD_BYTES};
+use crate::proto::node::{PlayerId, StreamId};
+use crate::time::Span;
+use core::future::poll_fn;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use smol::Async;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::TcpStream;
+
+/// How long a stream may stay unknown before a player is sent away.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Most pieces of the ring in one system call.
+const MAX_SLICES: usize = 16;
+
+/// Reads after which a player that talks is sent away.
+const MAX_SAID: usize = 8;
+
+/// Longest time shift that is looked for; the ring ends long before.
+const MAX_AGO_MS: u64 = 24 * 3_600_000;
+
+/// Serves a player until it leaves, or falls too far behind, or the node ends.
+pub(super) async fn serve(
+    client: &Client<'_>,
+    request: &Request<'_>,
+    running: &Running,
+    stream: StreamId,
+    ago_ms: Option<u64>,
+) -> io::Result<()> {
+    let socket = client.stream;
+    let Some(place) = Place::take(client, request, running, stream, ago_ms) else {
+        return refuse(socket, request.method, 503, "all places are taken").await;
+    };
+    let known = async {
+        while running.engine.look().streams()[stream].card.is_none() {
+            let rings = running.engine.media.rings();
+            let here = poll_fn(|context| poll_wait(socket, running, rings, context)).await?;
+            if !here || running.engine.is_leaving() {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+        }
+        Ok(())
+    };
+    match within(PATIENCE, known).await {
+        Err(error) if error.kind() == ErrorKind::TimedOut => {
+            return refuse(socket, request.method, 503, "the stream has not begun").await;
+        }
+        other => other?,
+    }
+    let icy = request.icy_metadata.then_some(ICY_METAINT);
+    let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
+    let len = place.write_head(request, icy, &mut head)?;
+    write_all(socket, head.get(..len).unwrap_or(&[])).await?;
+    if request.method == Method::Head {
+        return Ok(());
+    }
+    pour(&place, socket, icy.map(Titles::new)).await
+}
+
+/// A player's place in the node, given back when it goes.
+struct Place<'a> {
+    running: &'a Running,
+    stream: StreamId,
+    id: PlayerId,
+}
+
+impl<'a> Place<'a> {
+    /// Nothing when all are taken.
+    fn take(
+        client: &Client<'_>,
+        request: &Request<'_>,
+        running: &'a Running,
+        stream: StreamId,
+        ago_ms: Option<u64>,
+    ) -> Option<Self> {
+        let ago = ago_ms.map(|ms| Span::from_ms(ms.min(MAX_AGO_MS)));
+        let opened = running
+            .engine
+            .with(|node, now| node.open_player(now, stream, ago));
+        let id = opened.ok()?;
+        let mut user_agent = heapless::String::new();
+        for c in request.user_agent.unwrap_or("").chars() {
+            if user_agent.push(c).is_err() {
+                break;
+            }
+        }
+        if let Some(seat) = running.seats.borrow_mut().get_mut(id) {
+            *seat = Some(Seat {
+                address: client.from,
+                user_agent,
+            });
+        }
+        Some(Self {
+            running,
+            stream,
+            id,
+        })
+    }
+
+    fn write_head(
+        &self,
+        request: &Request<'_>,
+        icy_metaint: Option<u32>,
+        out: &mut [u8],
+    ) -> io::Result<usize> {
+        let node = self.running.engine.look();
+        let card = node
+            .streams()
+            .get(self.stream)
+            .and_then(|s| s.card.as_ref());
+        let descriptor = card.map(|card| &card.descriptor);
+        let live = Live {
+            content_type: descriptor.map_or("", |d| &d.content_type),
+            name: descriptor.map_or("", |d| &d.title),
+            genre: descriptor.map_or("", |d| &d.genre),
+            url: descriptor.map_or("", |d| &d.url),
+            bitrate_bps: descriptor.map_or(0, |d| u64::from(d.bitrate_bps)),
+            icy_metaint,
+            chunked: false,
+        };
+        response::live(request.version, &live, out).map_err(|_| ErrorKind::OutOfMemory.into())
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let id = self.id;
+        self.running
+            .engine
+            .with(|node, now| node.close_player(now, id));
+        if let Some(seat) = self.running.seats.borrow_mut().get_mut(id) {
+            *seat = None;
+        }
+    }
+}
+
+/// Media as it comes, until the player leaves.
+async fn pour(
+    place: &Place<'_>,
+    socket: &Async<TcpStream>,
+    mut titles: Option<Titles>,
+) -> io::Result<()> {
+    let running = place.running;
+    while !running.engine.is_leaving() {
+        let rings = running.engine.media.rings();
+        match place.write_some(socket.get_ref(), titles.as_mut()) {
+            Ok(0) => {
+                if !poll_fn(|context| poll_wait(socket, running, rings, context)).await? {
+                    return Ok(());
+                }
+            }
+            Ok(_) => smol::future::yield_now().await,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                within(STUCK, socket.writable()).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl Place<'_> {
+    /// Writes what there is, without waiting; 0 when there is nothing.
+    fn write_some(
+        &self,
+        mut socket: &TcpStream,
+        mut titles: Option<&mut Titles>,
+    ) -> io::Result<usize> {
+        if let Some(titles) = &mut titles {
+            titles.refill(self);
+            if titles.is_due() {
+                return titles.write(socket);
+            }
+        }
+        let room = titles.as_ref().map_or(usize::MAX, |t| t.icy.media_room());
+        let written = self.running.engine.turn(|node, now| {
+            let mut pieces: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
+            node.peek_player_vectored(now, self.id, &mut pieces);
+            let mut left = room;
+            let slices = pieces.map(|piece| {
+                let part = piece.get(..left).unwrap_or(piece);
+                left -= part.len();
+                IoSlice::new(part)
+            });
+            if left == room {
+                return Ok(0);
+            }
+            let written = socket.write_vectored(&slices)?;
+            node.advance_player(self.id, written);
+            match written {
+                0 => Err(io::Error::from(ErrorKind::WriteZero)),
+                written => Ok(written),
+            }
+        })?;
+        if let Some(titles) = titles {
+            titles.icy.wrote_media(written);
+        }
+        Ok(written)
+    }
+}
+
+/// The titles between the media of one player.
+struct Titles {
+    icy: IcyInterleaver,
+    block: [u8; MAX_ICY_BLOCK_BYTES],
+    /// Part of the block that has still to go out.
+    left: core::ops::Range<usize>,
+}
+
+impl Titles {
+    fn new(metaint: u32) -> Self {
+        Self {
+            icy: IcyInterleaver::new(metaint),
+            block: [0; MAX_ICY_BLOCK_BYTES],
+            left: 0..0,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// Makes the next block when the media before it is out.
+    fn refill(&mut self, place: &Place<'_>) {
+        if self.icy.media_room() == 0 && !self.is_due() {
+            let node = place.running.engine.look();
+            let stream = node.streams().get(place.stream);
+            let title = stream.map_or("", |stream| &stream.now_playing);
+            self.left = 0..self.icy.metadata(title, &mut self.block);
+        }
+    }
+
+    fn write(&mut self, mut socket: &TcpStream) -> io::Result<usize> {
+        let rest = self.block.get(self.left.clone()).unwrap_or(&[]);
+        let written = socket.write(rest)?;
+        self.left.start += written;
+        match written {
+            0 => Err(ErrorKind::WriteZero.into()),
+            written => Ok(written),
+        }
+    }
+}
+
+/// Ready when there may be more media (true) or the player is gone (false). A player has nothing to say after its request;
+/// one that goes on talking is no player.
+fn poll_wait(
+    socket: &Async<TcpStream>,
+    running: &Running,
+    rings: u64,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<bool>> {
+    if running.engine.media.poll_after(rings, context).is_ready() {
+        return Poll::Ready(Ok(true));
+    }
+    let mut said = 0;
+    while said < MAX_SAID {
+        match socket.poll_readable(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(ready) => ready?,
+        }
+        match socket.get_ref().read(&mut [0; 256]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => break,
+            Ok(_) => said += 1,
+        }
+    }
+    Poll::Ready(Ok(false))
+}

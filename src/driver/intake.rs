@@ -1,0 +1,320 @@
+//! From an input's bytes to the node: the scanner marks where players can begin, the programme is published before the first
+//! of its media, and again when what players need first has changed.
+
+use super::config::Broadcast;
+use super::input::{InputState, MediaTime, Sink, StreamInfo};
+use super::units::Rate;
+use super::view::Running;
+use crate::media::{self, Container, Scanner};
+use crate::proto::node::{Node, StreamId};
+use crate::proto::source::{Programme, Start};
+use crate::time::{Instant, Span};
+use core::cell::RefCell;
+use heapless::String;
+use std::boxed::Box;
+use std::vec::Vec;
+
+/// The only stream of a source.
+const STREAM: StreamId = 0;
+
+/// So long the first media is held while nothing else tells the bit rate: it is measured.
+const MEASURED: Span = Span::from_s(1);
+
+/// Measuring over less than this says nothing.
+const MEASURED_AT_LEAST: Span = Span::from_ms(250);
+
+/// Most media held while the rate is measured.
+const MAX_HELD_BYTES: usize = 256 << 10;
+
+/// Most pieces held.
+const MAX_HELD_PIECES: usize = 4_096;
+
+/// Bit rates that are believed.
+const RATES_BPS: core::ops::RangeInclusive<u64> = 8_000..=100_000_000;
+
+/// What takes an input's bytes.
+pub struct Intake<'a> {
+    running: &'a Running,
+    taking: RefCell<Taking>,
+}
+
+/// How far it is.
+struct Taking {
+    broadcast: Broadcast,
+    scanner: Box<Scanner>,
+    /// What the other side of the input says about the stream.
+    said: Programme,
+    published: bool,
+    held: Held,
+    /// Media that came out of the scanner since the last beginning.
+    emitted_bytes: u64,
+    media_time: Option<MediaTime>,
+    trouble: Option<&'static str>,
+    /// The piece in front of which something is published.
+    piece: Vec<u8>,
+}
+
+/// The first media, before its stream is described.
+#[derive(Default)]
+struct Held {
+    since: Option<Instant>,
+    pieces: Vec<(Start, usize)>,
+    bytes: Vec<u8>,
+    has_sync: bool,
+}
+
+impl<'a> Intake<'a> {
+    /// Before the first byte.
+    pub fn new(running: &'a Running, broadcast: Broadcast) -> Self {
+        let mut scanner = Box::new(Scanner::new());
+        scanner.set_hint(broadcast.content_type.as_deref().unwrap_or(""));
+        Self {
+            running,
+            taking: RefCell::new(Taking {
+                broadcast,
+                scanner,
+                said: Programme::default(),
+                published: false,
+                held: Held::default(),
+                emitted_bytes: 0,
+                media_time: None,
+                trouble: None,
+                piece: Vec::new(),
+            }),
+        }
+    }
+
+    /// Publishes what is held when it has been held long enough.
+    pub fn tick(&self) {
+        let taking = &mut *self.taking.borrow_mut();
+        if !taking.published && taking.held.since.is_some() {
+            self.running
+                .engine
+                .with(|node, now| taking.settle(node, now, false));
+        }
+    }
+
+    /// The input has ended: what is held back goes out, and the output may end there.
+    pub fn finish(&self) {
+        let taking = &mut *self.taking.borrow_mut();
+        self.running.engine.with(|node, now| {
+            taking.scanner.finish();
+            taking.drain(node, now);
+            taking.settle(node, now, true);
+            // Fails only where nothing was ever published.
+            let _ = node.push_source(now, STREAM, Start::Cut, &[], true);
+        });
+    }
+}
+
+impl Sink for Intake<'_> {
+    fn content_type_hint(&self, content_type: &str) {
+        let taking = &mut *self.taking.borrow_mut();
+        if taking.broadcast.content_type.is_none() {
+            taking.scanner.set_hint(content_type);
+        }
+    }
+
+    fn media(&self, bytes: &[u8]) {
+        let taking = &mut *self.taking.borrow_mut();
+        self.running
+            .engine
+            .with(|node, now| taking.take(node, now, bytes));
+    }
+
+    fn restarted(&self) {
+        let taking = &mut *self.taking.borrow_mut();
+        self.running.engine.with(|node, now| {
+            taking.drain(node, now);
+            taking.scanner.restart();
+            taking.held = Held::default();
+            (taking.emitted_bytes, taking.media_time) = (0, None);
+        });
+    }
+
+    fn now_playing(&self, title: &str) {
+        self.running
+            .engine
+            .with(|node, now| node.set_now_playing(now, STREAM, title));
+    }
+
+    fn stream_info(&self, info: &StreamInfo<'_>) {
+        let said = &mut self.taking.borrow_mut().said;
+        said.title = fitting(info.name.unwrap_or(""));
+        said.genre = fitting(info.genre.unwrap_or(""));
+        said.url = fitting(info.url.unwrap_or(""));
+        said.bitrate_bps = info.bitrate_bps.unwrap_or(0);
+    }
+
+    fn state(&self, state: &InputState) {
+        match state {
+            InputState::Waiting(_) => log::warn!("input: {state}"),
+            InputState::Flowing | InputState::Ended => log::info!("input: {state}"),
+        }
+    }
+
+    fn media_time(&self) -> Option<MediaTime> {
+        self.taking.borrow().media_time
+    }
+}
+
+impl Taking {
+    fn take(&mut self, node: &mut Node<'_>, now: Instant, mut bytes: &[u8]) {
+        self.held.since.get_or_insert(now);
+        while !bytes.is_empty() {
+            let taken = self.scanner.push(bytes);
+            bytes = bytes.get(taken..).unwrap_or(&[]);
+            self.drain(node, now);
+        }
+        if !self.published {
+            self.settle(node, now, false);
+        }
+        if let Some(title) = self.scanner.metadata() {
+            node.set_now_playing(now, STREAM, title);
+        }
+        let trouble = self.scanner.trouble();
+        if trouble != self.trouble {
+            if let Some(why) = trouble {
+                log::warn!("input: taken as raw bytes from here on: {why}");
+            }
+            self.trouble = trouble;
+            node.set_trouble(STREAM, trouble);
+        }
+    }
+
+    /// Moves every segment the scanner has to the node, or to what is held.
+    fn drain(&mut self, node: &mut Node<'_>, now: Instant) {
+        loop {
+            let is_raw = self.scanner.container() == Container::Raw;
+            let Some(segment) = self.scanner.next_segment() else {
+                return;
+            };
+            let start = start_of(segment.start);
+            if let Some(time_us) = segment.time_us {
+                self.media_time = Some(MediaTime {
+                    time_us,
+                    bytes: self.emitted_bytes,
+                });
+            }
+            self.emitted_bytes += segment.bytes.len() as u64;
+            let news = segment.preamble_changed || segment.discontinuity;
+            if self.published && !news {
+                push(node, now, start, segment.bytes, is_raw);
+                continue;
+            }
+            self.piece.clear();
+            self.piece.extend_from_slice(segment.bytes);
+            if self.published || (news && self.held.has_sync) {
+                self.settle(node, now, true);
+                self.publish(node, now, None);
+                push(node, now, start, &self.piece, is_raw);
+            } else {
+                self.held.add(start, &self.piece);
+            }
+        }
+    }
+
+    /// Publishes the stream and sends what is held, if enough is known by now, or in any case.
+    fn settle(&mut self, node: &mut Node<'_>, now: Instant, in_any_case: bool) {
+        if self.published || self.held.bytes.is_empty() {
+            return;
+        }
+        let held_for = now.since(self.held.since.unwrap_or(now));
+        let waited = held_for >= MEASURED || self.held.is_full();
+        let told = self.told_bps();
+        if !in_any_case && !waited && (told.is_none() || !self.held.has_sync) {
+            return;
+        }
+        let measured = held_for.as_us().max(MEASURED_AT_LEAST.as_us());
+        let measured_bps = self.held.bytes.len() as u64 * 8_000_000 / measured;
+        if told.is_none() {
+            let shown = Rate(measured_bps / 1_000 * 1_000);
+            log::info!("bit rate: {shown}, as measured; --bitrate says it exactly");
+        }
+        self.publish(node, now, Some(measured_bps));
+        let is_raw = self.scanner.container() == Container::Raw;
+        let held = core::mem::take(&mut self.held);
+        let mut rest = held.bytes.as_slice();
+        for (start, len) in held.pieces {
+            let (piece, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+            push(node, now, start, piece, is_raw);
+            rest = behind;
+        }
+    }
+
+    /// The bit rate, from whoever knows it best.
+    fn told_bps(&self) -> Option<u32> {
+        let said = Some(self.said.bitrate_bps).filter(|bps| *bps > 0);
+        let scanned = || self.scanner.bitrate_bps().filter(|bps| *bps > 0);
+        self.broadcast.bitrate_bps.or(said).or_else(scanned)
+    }
+
+    fn publish(&mut self, node: &mut Node<'_>, now: Instant, measured_bps: Option<u64>) {
+        let told = self.told_bps().map(u64::from);
+        let current = node.streams().get(STREAM).and_then(|s| s.card.as_ref());
+        let current = current.map(|card| u64::from(card.descriptor.bitrate_bps));
+        let bps = told.or(current).or(measured_bps).unwrap_or(1_000_000);
+        let broadcast = &self.broadcast;
+        let content_type = broadcast.content_type.as_deref();
+        let programme = Programme {
+            title: first(&broadcast.name, &self.said.title),
+            content_type: fitting(content_type.unwrap_or(self.scanner.content_type())),
+            genre: first(&broadcast.genre, &self.said.genre),
+            url: first(&broadcast.url, &self.said.url),
+            disclosure: fitting(&broadcast.disclosure),
+            bitrate_bps: bps.clamp(*RATES_BPS.start(), *RATES_BPS.end()) as u32,
+            k: broadcast.k,
+            m: broadcast.m,
+            group_ms: broadcast.group.map(|group| group.as_ms() as u16),
+        };
+        match node.publish(now, STREAM, &programme, self.scanner.preamble()) {
+            Ok(()) => self.published = true,
+            Err(error) => log::error!("the stream cannot be described: {error:?}"),
+        }
+    }
+}
+
+impl Held {
+    fn add(&mut self, start: Start, piece: &[u8]) {
+        self.has_sync |= start == Start::Sync;
+        self.pieces.push((start, piece.len()));
+        self.bytes.extend_from_slice(piece);
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= MAX_HELD_BYTES || self.pieces.len() >= MAX_HELD_PIECES
+    }
+}
+
+fn push(node: &mut Node<'_>, now: Instant, start: Start, bytes: &[u8], is_raw: bool) {
+    if let Err(error) = node.push_source(now, STREAM, start, bytes, is_raw) {
+        log::debug!("media before its description: {error:?}");
+    }
+}
+
+fn start_of(start: media::Start) -> Start {
+    match start {
+        media::Start::Continue => Start::Continue,
+        media::Start::Cut => Start::Cut,
+        media::Start::Sync => Start::Sync,
+    }
+}
+
+/// What the owner wrote, else what the other side says.
+fn first<const N: usize>(own: &str, said: &String<N>) -> String<N> {
+    match own {
+        "" => said.clone(),
+        own => fitting(own),
+    }
+}
+
+/// As much of a text as fits.
+fn fitting<const N: usize>(text: &str) -> String<N> {
+    let mut fitting = String::new();
+    for c in text.chars() {
+        if fitting.push(c).is_err() {
+            break;
+        }
+    }
+    fitting
+}

@@ -1,0 +1,93 @@
+//! The task at the heart: datagrams in, timers, datagrams out, and sleep until there is more of any.
+
+use super::engine::Engine;
+use super::rates::Rates;
+use super::udp::{Sent, Udp};
+use crate::proto::transmit::Transmit;
+use core::cell::RefCell;
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use smol::Timer;
+
+/// Moves datagrams between the socket and the node until the node has left and said so.
+pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
+    let mut out = Outbox {
+        batch: Transmit::new(),
+        sent: None,
+    };
+    let mut timer = Timer::never();
+    loop {
+        let rings = engine.work.rings();
+        let more = engine.turn(|node, now| {
+            let more = udp.receive(|from, bytes| node.handle_datagram(now, from, bytes));
+            if node.poll_timeout().is_some_and(|due| due <= now) {
+                node.handle_timeout(now);
+            }
+            out.drain(node, now, &mut udp);
+            rates.borrow_mut().note(now, node.stats(), udp.refused);
+            more
+        });
+        let blocked = out.sent.is_some();
+        if engine.is_leaving() && !blocked {
+            return;
+        }
+        if more {
+            smol::future::yield_now().await;
+            continue;
+        }
+        let due = engine.look().poll_timeout();
+        match due.filter(|_| !blocked) {
+            Some(due) => timer.set_at(engine.clock.system(due)),
+            None => timer = Timer::never(),
+        }
+        poll_fn(|context| sleep(engine, &udp, &mut timer, rings, blocked, context)).await;
+    }
+}
+
+fn sleep(
+    engine: &Engine,
+    udp: &Udp,
+    timer: &mut Timer,
+    rings: u64,
+    blocked: bool,
+    context: &mut Context<'_>,
+) -> Poll<()> {
+    let awake = udp.poll_readable(context).is_ready()
+        || (blocked && udp.poll_writable(context).is_ready())
+        || Pin::new(timer).poll(context).is_ready()
+        || (!blocked && engine.work.poll_after(rings, context).is_ready());
+    match awake {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    }
+}
+
+/// The batch on its way out.
+struct Outbox {
+    batch: Transmit,
+    /// Datagrams of it that are out, when the socket was full before the last.
+    sent: Option<usize>,
+}
+
+impl Outbox {
+    /// Sends until the node has nothing more or the socket is full.
+    fn drain(
+        &mut self,
+        node: &mut crate::proto::node::Node<'_>,
+        now: crate::time::Instant,
+        udp: &mut Udp,
+    ) {
+        loop {
+            let from = match self.sent.take() {
+                Some(sent) => sent,
+                None if node.poll_transmit(now, &mut self.batch) => 0,
+                None => return,
+            };
+            if let Sent::Blocked(sent) = udp.send(node, &self.batch, from) {
+                self.sent = Some(sent);
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A node from its start to its end: one thread, every task spawned at the beginning and none later.
+
+use super::bell::Bell;
+use super::config::{Config, Role, Task};
+use super::engine::{Clock, Engine};
+use super::failure::Failure;
+use super::rates::Rates;
+use super::server::Server;
+use super::stream_uri::{HostPort, StreamUri};
+use super::udp::{self, Udp};
+use super::view::{Facts, Names, Running};
+use super::within::within;
+use super::{base32, launch, pump, resolve, signals, stdout};
+use core::cell::RefCell;
+use core::net::SocketAddr;
+use core::time::Duration;
+use smol::LocalExecutor;
+use std::string::ToString;
+use std::vec::Vec;
+use std::{io, vec};
+
+#[cfg(feature = "source")]
+use super::source;
+
+/// Goodbyes have to be out by then.
+const GOODBYE: Duration = Duration::from_millis(800);
+
+/// How the node ended, and the bell for it.
+pub struct Ending {
+    outcome: RefCell<Option<Result<(), Failure>>>,
+    bell: Bell,
+}
+
+impl Ending {
+    /// Ends the node; the first word counts.
+    pub fn end(&self, outcome: Result<(), Failure>) {
+        self.outcome.borrow_mut().get_or_insert(outcome);
+        self.bell.ring();
+    }
+
+    async fn wait(&self) -> Result<(), Failure> {
+        loop {
+            let rings = self.bell.rings();
+            if let Some(outcome) = self.outcome.borrow().clone() {
+                return outcome;
+            }
+            self.bell.after(rings).await;
+        }
+    }
+}
+
+/// Runs a node until it is stopped or its work is done.
+pub fn run(config: &Config) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let signals = signals::Signals::new()?;
+    #[cfg(feature = "source")]
+    let mut origin = source::Origin::prepare(config)?;
+    #[cfg(feature = "source")]
+    let own_key = origin.as_ref().map(source::Origin::key);
+    #[cfg(not(feature = "source"))]
+    let own_key = None;
+    let streams = launch::streams(config, own_key);
+    let mut node = launch::node(config, clock.now(), &streams)?;
+    let udp = Udp::bind(&config.bind)?;
+    let server = Server::bind(config.http, launch::http_tasks(config))?;
+    let at = config
+        .advertise
+        .unwrap_or_else(|| udp::reachable_at(udp.local()));
+    #[cfg(feature = "source")]
+    if let Some(origin) = origin.as_mut() {
+        origin.give_to(&mut node, clock);
+    }
+    let names: Vec<Names> = streams.iter().map(|(key, _)| names(key, at)).collect();
+    let tasks = launch::http_tasks(config);
+    let running = Running {
+        engine: Engine::new(node, clock, tasks + 4),
+        facts: facts(config, names),
+        rates: RefCell::new(Rates::default()),
+        seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
+    };
+    let ending = Ending {
+        outcome: RefCell::new(None),
+        bell: Bell::new(2),
+    };
+    log::info!(
+        "udp {}, page and players at http://{}/",
+        udp.local(),
+        server.local()
+    );
+    #[cfg(feature = "source")]
+    if origin.is_some() {
+        // The first line on stdout; scripts wait for it.
+        let uri = running.facts.names.first().map_or("", |names| &names.uri);
+        super::output::print(&std::format!("{uri}\n"))?;
+    }
+
+    let local = udp.local();
+    let executor = LocalExecutor::new();
+    let pump = executor.spawn(pump::run(&running.engine, udp, &running.rates));
+    executor.spawn(signals.wait(&ending)).detach();
+    executor
+        .spawn(resolve::run(&running, resolve::wanted(config), local))
+        .detach();
+    for _ in 0..tasks {
+        executor.spawn(server.attend(&running)).detach();
+    }
+    #[cfg(feature = "source")]
+    if let Some(origin) = origin {
+        executor.spawn(origin.run(&running, &ending)).detach();
+    }
+    if let Task::Listen(_) = config.task {
+        executor.spawn(stdout::run(&running, &ending)).detach();
+    }
+    smol::block_on(executor.run(async {
+        let outcome = ending.wait().await;
+        running.engine.leave();
+        // Late or not, the program ends now; what was not said is found out by the others.
+        let _ = within(GOODBYE, async { io::Result::Ok(pump.await) }).await;
+        outcome
+    }))
+}
+
+fn names(key: &[u8; 32], at: SocketAddr) -> Names {
+    let uri = StreamUri {
+        hosts: [HostPort {
+            host: at.ip().to_string(),
+            port: at.port(),
+        }]
+        .into(),
+        key: *key,
+    };
+    Names {
+        key: base32::encode(key),
+        uri: uri.to_string(),
+    }
+}
+
+fn facts(config: &Config, names: Vec<Names>) -> Facts {
+    Facts {
+        role: match config.role() {
+            Role::Source => "source",
+            Role::Relay => "relay",
+            Role::Listen => "listener",
+        },
+        budget_bytes: config.memory_bytes,
+        planned_bytes: launch::plan(config).total_bytes(),
+        upload_limit_bps: config.upload_limit_bps,
+        quota_bytes: config.quota_bytes,
+        names,
+    }
+}

@@ -1,0 +1,276 @@
+//! The UDP socket: both families on one where the system can, addresses in the one form the core compares, and whole
+//! batches in and out.
+
+use super::failure::Failure;
+use crate::limits::MAX_DATAGRAM_BYTES;
+use crate::proto::node::Node;
+use crate::proto::transmit::Transmit;
+use crate::wire::addr::Addr;
+use core::net::SocketAddr;
+use core::task::{Context, Poll};
+use smol::Async;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::format;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::string::String;
+
+/// Kernel buffers in each direction: a group of a few Mbit/s to all children fits.
+const SOCKET_BUFFER_BYTES: usize = 512 * 1024;
+
+/// Most datagrams taken in before others get a turn.
+const MAX_RECEIVED: usize = 64;
+
+/// Longer ones than the protocol has are cut here and then do not verify.
+const RECEIVE_BYTES: usize = MAX_DATAGRAM_BYTES + 1;
+
+/// A bound socket.
+pub struct Udp {
+    socket: Async<UdpSocket>,
+    local: SocketAddr,
+    buffer: [u8; RECEIVE_BYTES],
+    /// Datagrams the system would not take: no route, no such address.
+    pub refused: u64,
+}
+
+/// How far a batch has gone out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// All of it.
+    All,
+    /// The socket is full; this many datagrams are out.
+    Blocked(usize),
+}
+
+impl Udp {
+    /// Binds the first of these addresses that can be bound. A port that is taken is not passed over: whoever comes
+    /// second should hear of it.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, Failure> {
+        let mut last = Failure::usage("--bind", "no address is given");
+        for &address in addresses {
+            match open(address) {
+                Ok(socket) => {
+                    return Self::new(socket).map_err(|error| refused(address, &error));
+                }
+                Err(error) => {
+                    last = refused(address, &error);
+                    if error.kind() == ErrorKind::AddrInUse {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn new(socket: UdpSocket) -> io::Result<Self> {
+        let local = socket.local_addr()?;
+        Ok(Self {
+            socket: Async::new(socket)?,
+            local,
+            buffer: [0; RECEIVE_BYTES],
+            refused: 0,
+        })
+    }
+
+    /// Where it is bound; the port is never 0.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Whether datagrams to this address can leave through this socket.
+    pub fn reaches(local: SocketAddr, to: SocketAddr) -> bool {
+        match local.ip() {
+            IpAddr::V4(_) => to.is_ipv4(),
+            IpAddr::V6(ip) => ip.is_unspecified() || to.is_ipv6() == ip.to_ipv4_mapped().is_none(),
+        }
+    }
+
+    /// Hands every datagram that has come to `take`, a bounded number; true when there may be more.
+    pub fn receive(&mut self, mut take: impl FnMut(Addr, &[u8])) -> bool {
+        for _ in 0..MAX_RECEIVED {
+            match self.socket.get_ref().recv_from(&mut self.buffer) {
+                Ok((bytes, from)) => {
+                    take(Addr::udp(from), self.buffer.get(..bytes).unwrap_or(&[]));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                // Some earlier datagram found nobody (ICMP); it says nothing about the next one.
+                Err(_) => {}
+            }
+        }
+        true
+    }
+
+    /// Sends a batch from its datagram number `from` on. This is the one place that a call for many datagrams
+    /// (segmentation offload, sendmmsg) goes in: all but the last have the same length, and they go to one address.
+    pub fn send(&mut self, node: &Node<'_>, batch: &Transmit, from: usize) -> Sent {
+        let Some(to) = batch.to.socket() else {
+            return Sent::All;
+        };
+        let to = self.outward(to);
+        if batch.control_len > 0 {
+            return match self.send_one(to, batch.control_bytes()) {
+                true => Sent::All,
+                false => Sent::Blocked(0),
+            };
+        }
+        let mut datagram = [0; MAX_DATAGRAM_BYTES];
+        for (index, chunk) in batch.chunks.iter().enumerate().skip(from) {
+            let body = node.chunk_bytes(chunk.stream, chunk.id);
+            let (prefix, rest) = datagram.split_at_mut(chunk.prefix.len());
+            // One that left the ring while the socket was full is not sent.
+            let Some(room) = rest.get_mut(..body.len()).filter(|room| !room.is_empty()) else {
+                continue;
+            };
+            prefix.copy_from_slice(&chunk.prefix);
+            room.copy_from_slice(body);
+            let len = chunk.prefix.len() + body.len();
+            if !self.send_one(to, datagram.get(..len).unwrap_or(&[])) {
+                return Sent::Blocked(index);
+            }
+        }
+        Sent::All
+    }
+
+    /// False when the socket is full. Anything else that is wrong with a datagram is the same as losing it on the way.
+    fn send_one(&mut self, to: SocketAddr, datagram: &[u8]) -> bool {
+        match self.socket.get_ref().send_to(datagram, to) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(error) => {
+                self.refused += 1;
+                log::trace!("{to}: {error}");
+            }
+            Ok(_) => {}
+        }
+        true
+    }
+
+    /// An IPv4 address as a socket of both families wants it.
+    fn outward(&self, to: SocketAddr) -> SocketAddr {
+        match (self.local, to) {
+            (SocketAddr::V6(_), SocketAddr::V4(v4)) => {
+                SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port()))
+            }
+            _ => to,
+        }
+    }
+
+    /// Ready when something has come.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_readable(context).map(drop)
+    }
+
+    /// Ready when the socket takes more.
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_writable(context).map(drop)
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // The system may allow less; then it is less.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn refused(address: SocketAddr, error: &io::Error) -> Failure {
+    let what: String = match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!("{address} is taken by another program; name another port")
+        }
+        ErrorKind::AddrNotAvailable => format!("{address} is not an address of this machine"),
+        _ => format!("{address} cannot be bound: {error}"),
+    };
+    Failure::runtime("--bind", what)
+}
+
+/// An address at which others may find a socket bound to `local`: where it is bound to all addresses, the one this
+/// machine would use to reach the Internet (nothing is sent to find out), else its loopback.
+pub fn reachable_at(local: SocketAddr) -> SocketAddr {
+    let bound = SocketAddr::new(local.ip().to_canonical(), local.port());
+    if !bound.ip().is_unspecified() {
+        return bound;
+    }
+    // A documentation address (RFC 5737): routed like any public one.
+    let probe = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    };
+    let ip = probe().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+    SocketAddr::new(ip, bound.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    fn heard(udp: &mut Udp) -> Vec<(Addr, Vec<u8>)> {
+        let mut heard = Vec::new();
+        let readable = core::future::poll_fn(|context| udp.poll_readable(context));
+        smol::block_on(readable);
+        udp.receive(|from, bytes| heard.push((from, bytes.to_vec())));
+        heard
+    }
+
+    #[test]
+    fn one_socket_speaks_both_families_and_names_ipv4_plainly() {
+        let Ok(mut both) = Udp::bind(&["[::]:0".parse().unwrap()]) else {
+            return; // A machine without IPv6.
+        };
+        let mut v4 = Udp::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, both.local().port()));
+        assert!(v4.send_one(to, b"there"));
+        let (from, bytes) = heard(&mut both).remove(0);
+        assert_eq!(
+            (from, bytes.as_slice()),
+            (Addr::udp(v4.local()), &b"there"[..])
+        );
+        let back = both.outward(from.socket().unwrap());
+        assert!(both.send_one(back, b"and back"));
+        assert_eq!(heard(&mut v4).remove(0).1, b"and back");
+        assert!(Udp::reaches(both.local(), v4.local()));
+        assert!(!Udp::reaches(v4.local(), both.local()));
+    }
+
+    #[test]
+    fn a_taken_port_is_said_and_not_passed_over() {
+        let first = Udp::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let other = "127.0.0.1:0".parse().unwrap();
+        let error = Udp::bind(&[first.local(), other]).err().unwrap();
+        assert_eq!(error.exit_status(), 1);
+        let text = error.to_string();
+        assert!(
+            text.starts_with("--bind: ") && text.contains(&first.local().to_string()),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_has_no_route_is_counted_and_lost() {
+        let mut udp = Udp::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        // Port 0 cannot be sent to.
+        assert!(udp.send_one("127.0.0.1:0".parse().unwrap(), b"x"));
+        assert_eq!(udp.refused, 1);
+    }
+
+    #[test]
+    fn a_wildcard_is_found_at_an_address_of_this_machine() {
+        let at = reachable_at("[::]:8479".parse().unwrap());
+        assert!(!at.ip().is_unspecified());
+        assert_eq!(at.port(), 8479);
+        let bound = "127.0.0.1:5".parse().unwrap();
+        assert_eq!(reachable_at(bound), bound);
+    }
+}

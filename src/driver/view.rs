@@ -1,0 +1,245 @@
+//! What the status page shows, read from the node at the moment it is asked for.
+
+use super::engine::Engine;
+use super::heap;
+use super::rates::Rates;
+use crate::http::status::{
+    MemoryStatus, NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus,
+    StripeStatus, UploadStatus,
+};
+use crate::proto::node::{Node, PlayerId};
+use crate::proto::peer::PeerId;
+use crate::proto::stream::Stream;
+use crate::time::{Instant, Span};
+use core::cell::{Ref, RefCell};
+use core::net::SocketAddr;
+use std::string::String;
+use std::vec::Vec;
+
+/// Without a new group for so long, a stream is stalled.
+const STALLED: Span = Span::from_s(5);
+
+/// What does not change while the node runs.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// `source`, `relay` or `listener`.
+    pub role: &'static str,
+    /// What the owner allows.
+    pub budget_bytes: u64,
+    /// What the plan adds up to.
+    pub planned_bytes: u64,
+    /// Most bits a second sent.
+    pub upload_limit_bps: Option<u64>,
+    /// Most bytes a month sent.
+    pub quota_bytes: Option<u64>,
+    /// Each stream's key and the URI by which others join here.
+    pub names: Vec<Names>,
+}
+
+/// How a stream is called.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// The public key in base32.
+    pub key: String,
+    /// Its URI through this node.
+    pub uri: String,
+}
+
+/// Who sits in a player's place.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// What it calls itself.
+    pub user_agent: heapless::String<64>,
+}
+
+/// Everything the tasks of a node share.
+pub struct Running {
+    /// The node.
+    pub engine: Engine,
+    /// What does not change.
+    pub facts: Facts,
+    /// How fast the line runs.
+    pub rates: RefCell<Rates>,
+    /// Who sits where, by the node's places for players.
+    pub seats: RefCell<Vec<Option<Seat>>>,
+}
+
+impl Running {
+    /// The status now. Not to be held while waiting.
+    pub fn view(&self) -> View<'_> {
+        View {
+            node: self.engine.look(),
+            seats: self.seats.borrow(),
+            now: self.engine.clock.now(),
+            running: self,
+        }
+    }
+}
+
+/// A look at a running node.
+pub struct View<'a> {
+    node: Ref<'a, Node<'static>>,
+    seats: Ref<'a, Vec<Option<Seat>>>,
+    running: &'a Running,
+    now: Instant,
+}
+
+impl StatusSource for View<'_> {
+    fn node(&self) -> NodeStatus<'_> {
+        let stats = self.node.stats();
+        NodeStatus {
+            version: env!("CARGO_PKG_VERSION"),
+            role: self.running.facts.role,
+            uptime_s: self.running.engine.clock.uptime().as_secs(),
+            node: *self.node.public(),
+            rx_datagrams_total: stats.rx_datagrams,
+            tx_datagrams_total: stats.tx_datagrams,
+            malformed_datagrams_total: stats.malformed,
+            kernel_drops_total: 0,
+        }
+    }
+
+    fn memory(&self) -> MemoryStatus {
+        let (heap_live_bytes, heap_allocations_total) = heap::counted();
+        MemoryStatus {
+            budget_bytes: self.running.facts.budget_bytes,
+            planned_bytes: self.running.facts.planned_bytes,
+            heap_live_bytes,
+            heap_allocations_total,
+            rss_bytes: heap::resident_bytes(),
+        }
+    }
+
+    fn upload(&self) -> UploadStatus {
+        let stats = self.node.stats();
+        let (rate_bps, download_rate_bps) = self.running.rates.borrow().now(self.now, stats);
+        UploadStatus {
+            limit_bps: self.running.facts.upload_limit_bps,
+            rate_bps,
+            bytes_total: stats.tx_bytes,
+            quota_bytes: self.running.facts.quota_bytes,
+            quota_used_bytes: stats.tx_bytes,
+            download_rate_bps,
+            download_bytes_total: stats.rx_bytes,
+        }
+    }
+
+    fn stream_slots(&self) -> usize {
+        self.node.streams().len()
+    }
+
+    fn stream(&self, i: usize) -> Option<StreamStatus<'_>> {
+        let stream = self.node.streams().get(i)?;
+        let names = self.running.facts.names.get(i)?;
+        let described = stream.card.as_ref().map(|card| &card.descriptor);
+        let stats = &stream.stats;
+        Some(StreamStatus {
+            key: &names.key,
+            uri: &names.uri,
+            title: described.map_or("", |d| &d.title),
+            content_type: described.map_or("", |d| &d.content_type),
+            disclosure: described.map_or("", |d| &d.disclosure),
+            now_playing: &stream.now_playing,
+            state: self.state(i, stream),
+            bitrate_bps: described.map_or(0, |d| u64::from(d.bitrate_bps)),
+            k: described.map_or(0, |d| d.k),
+            m: described.map_or(0, |d| d.n.saturating_sub(d.k)),
+            head_block: stream.ring.end().saturating_sub(1),
+            playout_block: match stream.plays {
+                true => stream.playout.next,
+                false => 0,
+            },
+            lag_ms: self.lag(stream).as_ms(),
+            hops: u32::from(self.node.hops(i)),
+            gaps_total: stats.gaps,
+            missing_bytes_total: stats.missing_bytes,
+            repaired_chunks_total: stats.repaired + stats.rebuilt,
+            invalid_chunks_total: stats.invalid,
+            discarded_chunks_total: stats.duplicate,
+            audience: u64::from(self.node.audience(i)),
+        })
+    }
+
+    fn stripe(&self, i: usize, j: usize) -> Option<StripeStatus> {
+        let stream = self.node.streams().get(i)?;
+        let n = stream.card.as_ref().map_or(0, |card| card.n());
+        let (head, parent) = (stream.heads.get(j)?, stream.parents.get(j)?.peer);
+        let fed = |id: PeerId| self.node.peers().link(id, i).granted_down >> j & 1;
+        (j < n).then(|| StripeStatus {
+            parent: parent.and_then(|id| self.node.peers().get(id)?.addr.socket()),
+            head_block: head.end.saturating_sub(1),
+            hops: match parent.is_some() || stream.source.is_some() {
+                true => u32::from(self.node.stripe_hops(i, j)),
+                false => 0,
+            },
+            children: self.node.peers().iter().map(|(id, _)| fed(id)).sum(),
+        })
+    }
+
+    fn peer_slots(&self) -> usize {
+        self.node.peers().capacity()
+    }
+
+    fn peer(&self, i: usize) -> Option<PeerStatus> {
+        let peer = self.node.peers().get(i)?;
+        let links = || (0..self.node.streams().len()).map(|s| self.node.peers().link(i, s));
+        let parent_of = |stream: &Stream<'_>| {
+            let parents = stream.parents.iter();
+            parents.filter(|parent| parent.peer == Some(i)).count() as u32
+        };
+        Some(PeerStatus {
+            address: peer.addr.socket()?,
+            node: peer.node,
+            state: match peer.bye {
+                Some(_) => "closing",
+                None => "established",
+            },
+            rtt_ms: peer
+                .rtt
+                .map(|rtt| u32::try_from(rtt.as_ms()).unwrap_or(u32::MAX)),
+            rx_bytes_total: peer.rx_bytes,
+            tx_bytes_total: peer.tx_bytes,
+            stripes_from: self.node.streams().iter().map(parent_of).sum(),
+            stripes_to: links().map(|link| link.granted_down.count_ones()).sum(),
+        })
+    }
+
+    fn player_slots(&self) -> usize {
+        self.node.players().len()
+    }
+
+    fn player(&self, i: PlayerId) -> Option<PlayerStatus<'_>> {
+        let player = self.node.player(i)?;
+        let seat = self.seats.get(i)?.as_ref()?;
+        Some(PlayerStatus {
+            address: seat.address,
+            stream: &self.running.facts.names.get(player.stream)?.key,
+            user_agent: &seat.user_agent,
+            tx_bytes_total: player.tx_bytes,
+            skipped_bytes_total: player.skipped_bytes,
+        })
+    }
+}
+
+impl View<'_> {
+    fn state(&self, i: usize, stream: &Stream<'_>) -> StreamState {
+        let fed = stream.source.is_some() || stream.parents.iter().any(|p| p.peer.is_some());
+        let listened = self.node.audience(i) > 0;
+        match stream.head_age(self.now) {
+            _ if !fed && !stream.plays && !listened => StreamState::Idle,
+            Some(age) if age < STALLED => StreamState::Live,
+            Some(_) => StreamState::Stalled,
+            None => StreamState::Joining,
+        }
+    }
+
+    /// How old the newest block is that players may have; of a stream that is not played here, the newest block.
+    fn lag(&self, stream: &Stream<'_>) -> Span {
+        let played = stream.playout.next.checked_sub(1).filter(|_| stream.plays);
+        let newest = played.or(stream.ring.end().checked_sub(1));
+        let row = newest.and_then(|block| stream.ring.row(block));
+        row.map_or(Span::ZERO, |row| self.now.since(row.born_at))
+    }
+}

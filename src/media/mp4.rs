@@ -1,0 +1,302 @@
+//! Fragmented ISO base media files (ISO/IEC 14496-12): what DASH, HLS and `-movflags empty_moov` make.
+//!
+//! The preamble is the file type and movie boxes. A player begins at a movie fragment whose video starts with a sync
+//! sample, and at the boxes that stand directly before it.
+
+use heapless::Vec;
+
+use super::fields::{array, find, tail, u8, u32_be, u64_be};
+use super::scanner::{MAX_HELD_BYTES, Start};
+use super::step::{Findings, Step};
+use super::timeline::scale_us;
+
+/// Tracks of one movie.
+const MAX_TRACKS: usize = 8;
+
+/// Most bytes of a box that is neither header nor media.
+const MAX_OTHER_BYTES: u64 = 1024 * 1024;
+
+/// `sample_is_non_sync_sample` (14496-12, 8.8.3.1).
+const NON_SYNC_SAMPLE: u32 = 0x0001_0000;
+
+/// A box header.
+#[derive(Clone, Copy)]
+struct Head {
+    kind: [u8; 4],
+    header: usize,
+    /// The whole length, `u64::MAX` when it reaches to the end of the stream.
+    len: u64,
+}
+
+impl Head {
+    /// Reads the header in front: `None` when it is not whole, `Some(None)` when it is none (14496-12, 4.2).
+    fn read(bytes: &[u8]) -> Option<Option<Self>> {
+        let (size, kind) = (u32_be(bytes, 0)?, array::<4>(bytes, 4)?);
+        let (header, len) = match size {
+            0 => (8, u64::MAX),
+            1 => (16, u64_be(bytes, 8)?),
+            size => (8, u64::from(size)),
+        };
+        let is_name = kind
+            .iter()
+            .all(|&b| b.is_ascii_alphanumeric() || b == b' ' || b == 0xa9);
+        Some((is_name && len >= header as u64).then_some(Self { kind, header, len }))
+    }
+}
+
+/// The boxes directly inside, with their bodies; ends at what is no whole box.
+fn children(body: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    let mut rest = body;
+    core::iter::from_fn(move || {
+        let head = Head::read(rest)??;
+        let len = usize::try_from(head.len)
+            .ok()
+            .filter(|&len| len <= rest.len())
+            .unwrap_or(rest.len());
+        let child = rest.get(head.header..len)?;
+        rest = tail(rest, len);
+        Some((head.kind, child))
+    })
+}
+
+/// The first box of a kind.
+fn child<'a>(body: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
+    children(body)
+        .find(|(name, _)| name == kind)
+        .map(|(_, body)| body)
+}
+
+/// A track of the movie.
+#[derive(Clone, Copy)]
+struct Track {
+    id: u32,
+    is_video: bool,
+    ticks_per_second: u32,
+    /// Sample flags where a fragment says nothing.
+    default_flags: u32,
+}
+
+impl Track {
+    fn read(trak: &[u8]) -> Option<Self> {
+        // In version 1 of these boxes the two times before the field are 64 bits wide.
+        let after_times = |body: &[u8]| u32_be(body, if u8(body, 0)? == 1 { 20 } else { 12 });
+        let mdia = child(trak, b"mdia")?;
+        Some(Self {
+            id: after_times(child(trak, b"tkhd")?)?,
+            is_video: array(child(mdia, b"hdlr")?, 8) == Some(*b"vide"),
+            ticks_per_second: after_times(child(mdia, b"mdhd")?)?,
+            default_flags: 0,
+        })
+    }
+}
+
+/// What one track fragment says of its beginning.
+struct TrackFragment {
+    track_id: u32,
+    time: Option<u64>,
+    is_sync: bool,
+    is_absolute: bool,
+}
+
+impl TrackFragment {
+    fn read(traf: &[u8], tracks: &[Track]) -> Option<Self> {
+        let tfhd = child(traf, b"tfhd")?;
+        let (flags, track_id) = (u32_be(tfhd, 0)?, u32_be(tfhd, 4)?);
+        // 14496-12, 8.8.7: optional fields in this order before the default sample flags.
+        let before = [(0x1, 8), (0x2, 4), (0x8, 4), (0x10, 4)];
+        let at = 8 + before
+            .iter()
+            .filter(|(bit, _)| flags & bit != 0)
+            .map(|(_, len)| len)
+            .sum::<usize>();
+        let of_movie = tracks
+            .iter()
+            .find(|track| track.id == track_id)
+            .map_or(0, |track| track.default_flags);
+        let default_flags = if flags & 0x20 != 0 {
+            u32_be(tfhd, at)?
+        } else {
+            of_movie
+        };
+        let time = child(traf, b"tfdt").and_then(|tfdt| match u8(tfdt, 0)? {
+            1 => u64_be(tfdt, 4),
+            _ => u32_be(tfdt, 4).map(u64::from),
+        });
+        let first_flags =
+            child(traf, b"trun").map(|trun| first_sample_flags(trun).unwrap_or(default_flags));
+        Some(Self {
+            track_id,
+            time,
+            is_sync: first_flags.is_some_and(|flags| flags & NON_SYNC_SAMPLE == 0),
+            is_absolute: flags & 0x1 != 0,
+        })
+    }
+}
+
+/// The flags of a run's first sample, where the run has any (14496-12, 8.8.8).
+fn first_sample_flags(trun: &[u8]) -> Option<u32> {
+    let flags = u32_be(trun, 0)?;
+    let samples = if flags & 0x1 != 0 { 12 } else { 8 };
+    if flags & 0x4 != 0 {
+        return u32_be(trun, samples);
+    }
+    let before = [0x100, 0x200]
+        .iter()
+        .filter(|&bit| flags & bit != 0)
+        .count()
+        * 4;
+    if flags & 0x400 != 0 {
+        u32_be(trun, samples + before)
+    } else {
+        None
+    }
+}
+
+/// Follows the boxes of the top level.
+pub(super) struct Mp4 {
+    tracks: Vec<Track, MAX_TRACKS>,
+    /// The preamble is whole.
+    ready: bool,
+}
+
+impl Mp4 {
+    pub(super) const fn new() -> Self {
+        Self {
+            tracks: Vec::new(),
+            ready: false,
+        }
+    }
+
+    pub(super) fn step(&mut self, window: &[u8], ended: bool, found: &mut Findings) -> Step {
+        let head = match Head::read(window) {
+            None => return Step::Need,
+            Some(None) => return resynchronise(window),
+            Some(Some(head)) => head,
+        };
+        let is_held = head.len <= MAX_HELD_BYTES as u64;
+        let whole = window.get(..usize::try_from(head.len).unwrap_or(usize::MAX));
+        match &head.kind {
+            b"ftyp" | b"moov" if !is_held => Step::Hopeless("MP4 header over 64 KiB"),
+            b"ftyp" | b"moov" => match whole {
+                None => Step::Need,
+                Some(whole) => self.header(head, whole, found),
+            },
+            b"mdat" if !self.ready => {
+                Step::Hopeless("the MP4 is not fragmented (make it with empty_moov)")
+            }
+            b"styp" | b"sidx" | b"prft" | b"emsg" | b"moof" if self.ready => {
+                self.fragment(head, window, ended)
+            }
+            b"mdat" => Step::pass(head.len),
+            // A name nobody knows with a great length is more likely broken than new.
+            _ if head.len > MAX_OTHER_BYTES => resynchronise(window),
+            _ => Step::pass(head.len),
+        }
+    }
+
+    fn header(&mut self, head: Head, whole: &[u8], found: &mut Findings) -> Step {
+        if &head.kind == b"ftyp" || self.ready {
+            self.ready = false;
+            found.preamble.clear();
+        }
+        if found.preamble.append(whole).is_err() {
+            return Step::Hopeless("MP4 header over 64 KiB");
+        }
+        if &head.kind == b"moov" {
+            let moov = tail(whole, head.header);
+            let Some(mvex) = child(moov, b"mvex") else {
+                return Step::Hopeless("the MP4 is not fragmented (make it with empty_moov)");
+            };
+            self.read_tracks(moov, mvex);
+            let has_video = self.tracks.iter().any(|track| track.is_video);
+            found.content_type = if has_video { "video/mp4" } else { "audio/mp4" };
+            found.preamble.commit();
+            self.ready = true;
+        }
+        Step::unit(Start::Cut, whole.len(), None)
+    }
+
+    fn read_tracks(&mut self, moov: &[u8], mvex: &[u8]) {
+        self.tracks.clear();
+        let tracks = children(moov)
+            .filter(|(kind, _)| kind == b"trak")
+            .filter_map(|(_, trak)| Track::read(trak));
+        self.tracks.extend(tracks.take(MAX_TRACKS));
+        for (_, trex) in children(mvex).filter(|(kind, _)| kind == b"trex") {
+            let id = u32_be(trex, 4);
+            if let Some(track) = self.tracks.iter_mut().find(|track| Some(track.id) == id) {
+                track.default_flags = u32_be(trex, 20).unwrap_or(0);
+            }
+        }
+    }
+
+    /// The boxes from here to the end of the next movie fragment are one unit, so that a player begins before all of
+    /// them; where they are too many, they only pass.
+    fn fragment(&mut self, first: Head, window: &[u8], ended: bool) -> Step {
+        let mut at = 0;
+        loop {
+            let head = match Head::read(tail(window, at)) {
+                Some(Some(head)) => head,
+                None if !ended && at + 16 <= MAX_HELD_BYTES => return Step::Need,
+                _ => return Step::pass(first.len),
+            };
+            let end = usize::try_from(head.len)
+                .ok()
+                .and_then(|len| at.checked_add(len));
+            let Some(end) = end.filter(|&end| end <= MAX_HELD_BYTES) else {
+                return Step::pass(first.len);
+            };
+            match &head.kind {
+                b"moof" => match window.get(at..end) {
+                    Some(moof) => return self.movie_fragment(tail(moof, head.header), end),
+                    None if ended => return Step::pass(first.len),
+                    None => return Step::Need,
+                },
+                b"styp" | b"sidx" | b"prft" | b"emsg" => at = end,
+                _ => return Step::pass(at as u64),
+            }
+        }
+    }
+
+    fn movie_fragment(&self, moof: &[u8], len: usize) -> Step {
+        let lead = self
+            .tracks
+            .iter()
+            .find(|track| track.is_video)
+            .or(self.tracks.first());
+        let mut start = Start::Cut;
+        let mut time_us = None;
+        for (_, traf) in children(moof).filter(|(kind, _)| kind == b"traf") {
+            let Some(fragment) = TrackFragment::read(traf, &self.tracks) else {
+                continue;
+            };
+            if fragment.is_absolute {
+                return Step::Hopeless(
+                    "MP4 fragments with absolute offsets (make it with default_base_moof)",
+                );
+            }
+            let Some(track) = lead.filter(|track| track.id == fragment.track_id) else {
+                continue;
+            };
+            time_us = fragment
+                .time
+                .and_then(|time| scale_us(time, u64::from(track.ticks_per_second)));
+            if fragment.is_sync || !track.is_video {
+                start = Start::Sync;
+            }
+        }
+        Step::unit(start, len, time_us)
+    }
+}
+
+/// Junk up to the next fragment.
+fn resynchronise(window: &[u8]) -> Step {
+    let names: [&[u8]; 3] = [b"moof", b"styp", b"ftyp"];
+    // The name stands four bytes into the box.
+    let next = names
+        .iter()
+        .filter_map(|name| find(window, 5, name))
+        .min()
+        .map(|at| at - 4);
+    Step::Junk(next.unwrap_or(window.len().saturating_sub(7).max(1)))
+}
