@@ -7,14 +7,15 @@ use std::process::ExitCode;
 use std::time::Instant;
 use weir::sim::report::Report;
 use weir::sim::scenario::Scenario;
+use weir::sim::table;
 use weir::sim::world::World;
 
 const HELP: &str = "\
 weir-sim: the grid in a simulated network, replayed exactly by a seed
 
 weir-sim run FILE...   run scenarios (TOML; docs/SIMULATION.md explains the keys); exit 1 when one falls short
-weir-sim table         run all of scenarios/ and write docs/SIM-RESULTS.md and scenarios/results.json
-weir-sim table --check the same, and compare with scenarios/results.json instead; exit 1 on a difference
+weir-sim table [FILE...] run all of scenarios/ (or these) and write docs/SIM-RESULTS.md and docs/sim-results.toml
+weir-sim table --check   compare with docs/sim-results.toml instead; exit 1 when a figure moved too far
 weir-sim list          what there is in scenarios/
 
   --seed N             another seed than the scenario's
@@ -93,7 +94,7 @@ fn command(options: &Options) -> Result<bool, String> {
             Ok(well)
         }
         ["list"] => list(),
-        ["table"] => Err("table: not yet".into()),
+        ["table", files @ ..] => table(options, files),
         ["help", ..] => {
             print!("{HELP}");
             Ok(true)
@@ -103,7 +104,8 @@ fn command(options: &Options) -> Result<bool, String> {
 }
 
 fn load(file: &Path) -> Result<Scenario, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     Scenario::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
 }
 
@@ -119,8 +121,12 @@ fn run(options: &Options, file: &Path) -> Result<Report, String> {
     for group in &mut scenario.groups {
         group.max_children = options.max_children.unwrap_or(group.max_children);
     }
-    let name = file.file_stem().map_or("".into(), |name| name.to_string_lossy().into_owned());
-    let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let name = file
+        .file_stem()
+        .map_or("".into(), |name| name.to_string_lossy().into_owned());
+    let threads = options
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let began = Instant::now();
     let world = World::new(scenario.clone(), options.trace);
     let report = Report::new(&name, &scenario, world.run(threads));
@@ -131,21 +137,63 @@ fn run(options: &Options, file: &Path) -> Result<Report, String> {
         print!("{}", report.text(options.worst.unwrap_or(5)));
     }
     let pace = took / scenario.seconds as f64;
-    eprintln!("took {took:.1} s on {threads} threads: {pace:.3} s for each simulated second; {}", memory());
+    eprintln!(
+        "took {took:.1} s on {threads} threads: {pace:.3} s for each simulated second; {}",
+        memory()
+    );
     Ok(report)
+}
+
+const TABLE: &str = "docs/sim-results.toml";
+const TABLE_PAGE: &str = "docs/SIM-RESULTS.md";
+
+/// Runs scenarios and writes or compares the table.
+fn table(options: &Options, files: &[&str]) -> Result<bool, String> {
+    let committed = std::fs::read_to_string(TABLE).unwrap_or_default();
+    let mut committed = table::parse(&committed).map_err(|error| format!("{TABLE}: {error}"))?;
+    let files = match files {
+        [] => scenarios()?,
+        files => files.iter().map(PathBuf::from).collect(),
+    };
+    let mut now = table::Table::new();
+    for file in files {
+        let report = run(options, &file)?;
+        now.insert(report.name.clone(), table::figures(&report));
+    }
+    if options.check {
+        let moved = table::differences(&committed, &now);
+        moved.iter().for_each(|what| println!("{what}"));
+        return Ok(moved.is_empty());
+    }
+    committed.extend(now);
+    let page = format!(
+        "# Results\n\nWritten by `weir-sim table`; SIMULATION.md says what the columns mean.\n\n{}",
+        table::to_markdown(&committed)
+    );
+    let write = |file: &str, text: &str| {
+        std::fs::write(file, text).map_err(|error| format!("{file}: {error}"))
+    };
+    write(TABLE, &table::to_toml(&committed))?;
+    write(TABLE_PAGE, &page)?;
+    Ok(true)
 }
 
 fn memory() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find(|line| line.starts_with("VmHWM"));
-    peak.map_or(String::new(), |line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+    peak.map_or(String::new(), |line| {
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    })
 }
 
 fn scenarios() -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir("scenarios").map_err(|error| format!("scenarios: {error}"))?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
         .collect();
     files.sort();
     Ok(files)
@@ -154,7 +202,13 @@ fn scenarios() -> Result<Vec<PathBuf>, String> {
 fn list() -> Result<bool, String> {
     for file in scenarios()? {
         let scenario = load(&file)?;
-        println!("{:<28} {:>6} nodes {:>5} s  {}", file.display(), scenario.nodes(), scenario.seconds, scenario.about);
+        println!(
+            "{:<28} {:>6} nodes {:>5} s  {}",
+            file.display(),
+            scenario.nodes(),
+            scenario.seconds,
+            scenario.about
+        );
     }
     Ok(true)
 }

@@ -12,6 +12,7 @@ pub mod report;
 pub mod results;
 pub mod scenario;
 pub mod shard;
+pub mod table;
 pub mod topology;
 pub mod viewer;
 pub mod wheel;

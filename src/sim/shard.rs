@@ -6,7 +6,7 @@ use super::dist::mix;
 use super::media::Wrong;
 use super::member::{Life, Member};
 use super::results::Tally;
-use super::scenario::GroupRole;
+use super::scenario::Fault;
 use super::topology::{Edge, ORPHAN};
 use super::wheel::Wheel;
 use super::wire::{Fate, Packet, Port, node_of};
@@ -108,6 +108,12 @@ impl<'w> Shard<'w> {
         it
     }
 
+    /// Who lives here, by number.
+    pub fn lives(&self) -> impl Iterator<Item = (u32, &Life)> {
+        let lives = self.members.iter();
+        lives.filter_map(|member| Some((member.port.node, member.life.as_ref()?)))
+    }
+
     /// Runs the ticks from `begin` until before `end`.
     pub fn run(&mut self, begin: u64, end: u64) {
         for tick in begin..end {
@@ -122,7 +128,9 @@ impl<'w> Shard<'w> {
 
     /// Datagrams from other shards.
     pub fn receive(&mut self, packets: &mut Vec<Box<Packet>>) {
-        packets.drain(..).for_each(|packet| self.traffic.put(packet));
+        packets
+            .drain(..)
+            .for_each(|packet| self.traffic.put(packet));
     }
 
     fn run_tick(&mut self, tick: u64) {
@@ -174,7 +182,9 @@ impl<'w> Shard<'w> {
             }
             Act::Go(life, bye) => {
                 if member.lives == life && member.life.is_some() {
-                    let group = member.group.map(|group| &self.world.scenario().groups[group]);
+                    let group = member
+                        .group
+                        .map(|group| &self.world.scenario().groups[group]);
                     let after = group.map_or(-1.0, |group| group.replaced_after);
                     self.end(now_us, at, bye);
                     if after >= 0.0 {
@@ -250,7 +260,11 @@ impl<'w> Shard<'w> {
             Some(life) if open => {
                 let bytes = &packet.bytes[..packet.len];
                 let from = super::wire::address(packet.from, packet.from_turn);
-                let tail = bytes.iter().rev().take(8).fold(0u64, |n, b| n << 8 | u64::from(*b));
+                let tail = bytes
+                    .iter()
+                    .rev()
+                    .take(8)
+                    .fold(0u64, |n, b| n << 8 | u64::from(*b));
                 let what = u64::from(packet.from) << 16 | packet.len as u64;
                 member.digest = mix(member.digest ^ tick, what, tail);
                 life.node.handle_datagram(clock, from, bytes);
@@ -277,17 +291,24 @@ impl<'w> Shard<'w> {
             rounds += 1;
             if rounds == MAX_ROUNDS {
                 let node = self.members[at].port.node;
-                self.tally.complain(|| format!("node {node} at {now_us} us: a timer that is always due"));
+                self.tally
+                    .complain(|| format!("node {node} at {now_us} us: a timer that is always due"));
                 break;
             }
         }
         self.play(now_us, at);
         let member = &mut self.members[at];
         member.wake = u64::MAX;
-        let Some(life) = member.life.as_mut() else { return };
+        let Some(life) = member.life.as_mut() else {
+            return;
+        };
         while let Some(event) = life.node.poll_event() {
             if self.world.traces(member.port.node) {
-                std::eprintln!("{:>9.3} node {} {event:?}", now_us as f64 / 1e6, member.port.node);
+                std::eprintln!(
+                    "{:>9.3} node {} {event:?}",
+                    now_us as f64 / 1e6,
+                    member.port.node
+                );
             }
         }
         if let Some(due) = life.node.poll_timeout() {
@@ -302,7 +323,9 @@ impl<'w> Shard<'w> {
     fn send_all(&mut self, now_us: u64, at: usize) {
         let member = &mut self.members[at];
         let clock = member.clock(now_us);
-        let Some(life) = member.life.as_mut() else { return };
+        let Some(life) = member.life.as_mut() else {
+            return;
+        };
         while life.node.poll_transmit(clock, &mut self.out) {
             let Some(to) = self.world.node_at(self.out.to) else {
                 self.tally.nowhere += 1;
@@ -313,7 +336,8 @@ impl<'w> Shard<'w> {
                 packet.len = self.out.control_len;
                 packet.bytes[..packet.len].copy_from_slice(self.out.control_bytes());
                 let sent = Sent { now_us, to, packet };
-                self.traffic.dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
+                self.traffic
+                    .dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
             }
             for chunk in &self.out.chunks {
                 let mut packet = self.traffic.take();
@@ -322,7 +346,8 @@ impl<'w> Shard<'w> {
                 packet.bytes[..CHUNK_PREFIX_BYTES].copy_from_slice(&chunk.prefix);
                 packet.bytes[CHUNK_PREFIX_BYTES..packet.len].copy_from_slice(bytes);
                 let sent = Sent { now_us, to, packet };
-                self.traffic.dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
+                self.traffic
+                    .dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
             }
         }
     }
@@ -331,12 +356,17 @@ impl<'w> Shard<'w> {
     fn play(&mut self, now_us: u64, at: usize) {
         let member = &mut self.members[at];
         let (clock, node) = (member.clock(now_us), member.port.node);
-        let Some(life) = member.life.as_mut() else { return };
+        let Some(life) = member.life.as_mut() else {
+            return;
+        };
         let Some(player) = life.player else { return };
         loop {
             let n = life.node.read_player(clock, player, &mut self.read);
             if n == 0 {
                 return;
+            }
+            if self.world.scenario().fault == Some(Fault::FlippedByte) && now_us > 9_000_000 {
+                self.read[n / 2] ^= 1;
             }
             match life.checker.hear(&self.read[..n]) {
                 Ok(heard) => life.viewer.hear(now_us, heard.bytes, heard.skipped),
@@ -356,15 +386,22 @@ impl<'w> Shard<'w> {
         let measured = now_us > scenario.measure_from * 1_000_000;
         let late = now_us > scenario.seconds.saturating_sub(10) * 1_000_000;
         let index = (now_us / 1_000_000 - 1) as usize;
-        let Some(second) = self.tally.seconds.get_mut(index) else { return };
+        let Some(second) = self.tally.seconds.get_mut(index) else {
+            return;
+        };
         for member in &mut self.members {
             let traced = self.world.traces(member.port.node);
             let clock = member.clock(now_us);
             let is_source = member.group.is_none();
-            let Some(life) = member.life.as_mut() else { continue };
+            let Some(life) = member.life.as_mut() else {
+                continue;
+            };
             life.viewer.advance(now_us);
             if traced {
-                std::eprintln!("{}", trace(member.port.node, life, clock, bitrate_bps, now_us));
+                std::eprintln!(
+                    "{}",
+                    trace(member.port.node, life, clock, bitrate_bps, now_us)
+                );
             }
             if life.player.is_some() {
                 second.present += 1;
@@ -374,7 +411,12 @@ impl<'w> Shard<'w> {
                 life.sampled = (life.viewer.stalled, life.viewer.missing);
             }
             if now_us % (MAP_SECONDS * 1_000_000) == 0 {
-                map(now_us / 1_000_000, member.port.node, life, &mut self.tally.edges);
+                map(
+                    now_us / 1_000_000,
+                    member.port.node,
+                    life,
+                    &mut self.tally.edges,
+                );
             }
             if let Some((lag, newest)) = life.lag(bitrate_bps, now_us).filter(|_| measured) {
                 self.tally.lag.add(lag);
@@ -385,7 +427,11 @@ impl<'w> Shard<'w> {
             }
             if is_source {
                 let stats = life.node.stats();
-                let now = (stats.tx_bytes, stats.rx_datagrams, stats.sessions + stats.turned_away);
+                let now = (
+                    stats.tx_bytes,
+                    stats.rx_datagrams,
+                    stats.sessions + stats.turned_away,
+                );
                 second.source_tx_bytes = now.0 - life.sampled_total.0;
                 second.source_rx_datagrams = now.1 - life.sampled_total.1;
                 second.source_sessions = now.2 - life.sampled_total.2;
@@ -420,8 +466,19 @@ struct Sent {
 
 impl Traffic {
     /// Sends a datagram through the node's port.
-    fn dispatch(&mut self, world: &World, port: &mut Port, life: &mut Life, sent: Sent, tally: &mut Tally) {
-        let Sent { now_us, to, mut packet } = sent;
+    fn dispatch(
+        &mut self,
+        world: &World,
+        port: &mut Port,
+        life: &mut Life,
+        sent: Sent,
+        tally: &mut Tally,
+    ) {
+        let Sent {
+            now_us,
+            to,
+            mut packet,
+        } = sent;
         if let Some(liar) = port.liar.as_mut() {
             let len = packet.len;
             match liar.spoil(now_us, &mut port.rng, &mut packet.bytes, len) {
@@ -518,11 +575,6 @@ impl World {
         };
         sizes.total_bytes() as u64
     }
-
-    /// Whether a group plays.
-    pub fn is_relay(&self, group: Option<usize>) -> bool {
-        group.is_none_or(|group| self.scenario().groups[group].role == GroupRole::Relay)
-    }
 }
 
 fn complaint(node: u32, now_us: u64, wrong: Wrong) -> std::string::String {
@@ -532,10 +584,17 @@ fn complaint(node: u32, now_us: u64, wrong: Wrong) -> std::string::String {
 /// Who feeds a node.
 fn map(second: u64, node: u32, life: &Life, edges: &mut Vec<Edge>) {
     let it = &life.node.streams()[0];
-    let Some(card) = it.card.as_ref().filter(|_| it.source.is_none()) else { return };
+    let Some(card) = it.card.as_ref().filter(|_| it.source.is_none()) else {
+        return;
+    };
     let mut lacking = if it.plays { card.k() } else { 0 };
     let mut add = |stripe: usize, parent| {
-        edges.push(Edge { second, stripe: stripe as u8, node, parent });
+        edges.push(Edge {
+            second,
+            stripe: stripe as u8,
+            node,
+            parent,
+        });
         lacking = lacking.saturating_sub(1);
     };
     for (stripe, parent) in it.parents[..card.n()].iter().enumerate() {
@@ -547,7 +606,12 @@ fn map(second: u64, node: u32, life: &Life, edges: &mut Vec<Edge>) {
     // What a player lacks stands under the first stripes that have no parent.
     let open = (0..card.n()).filter(|&stripe| it.parents[stripe].peer.is_none());
     let orphans: Vec<usize> = open.take(lacking).collect();
-    edges.extend(orphans.into_iter().map(|stripe| Edge { second, stripe: stripe as u8, node, parent: ORPHAN }));
+    edges.extend(orphans.into_iter().map(|stripe| Edge {
+        second,
+        stripe: stripe as u8,
+        node,
+        parent: ORPHAN,
+    }));
 }
 
 /// One line about a node, once a second.
@@ -565,12 +629,18 @@ fn trace(
         .iter()
         .zip(&it.heads)
         .map(|(parent, at)| {
-            let peer = parent.peer.and_then(|id| Some((id, life.node.peers().get(id)?)));
+            let peer = parent
+                .peer
+                .and_then(|id| Some((id, life.node.peers().get(id)?)));
             match peer {
                 Some((id, peer)) => {
                     let link = life.node.peers().link(id, 0);
                     let who = node_of(peer.addr).map_or(0, |(node, _)| node);
-                    format!("{who}({}h,-{})", link.hops.iter().min().unwrap_or(&0), head - at.end)
+                    format!(
+                        "{who}({}h,-{})",
+                        link.hops.iter().min().unwrap_or(&0),
+                        head - at.end
+                    )
                 }
                 None => format!("none(-{})", head - at.end),
             }

@@ -35,7 +35,11 @@ enum Root {
 
 /// The trees of one snapshot in a line.
 pub fn describe(edges: &[Edge], nodes: usize) -> String {
-    let stripes = edges.iter().map(|edge| edge.stripe).max().map_or(0, |most| most + 1);
+    let stripes = edges
+        .iter()
+        .map(|edge| edge.stripe)
+        .max()
+        .map_or(0, |most| most + 1);
     let (mut circling, mut orphaned) = (0, 0);
     let mut depths = Vec::new();
     let mut forwarders = Vec::new();
@@ -50,7 +54,10 @@ pub fn describe(edges: &[Edge], nodes: usize) -> String {
             }
         }
         forwarders.push(feeds.iter().filter(|feeds| **feeds).count() as f64);
-        feeds.iter().zip(&mut forwarded).for_each(|(feeds, n)| *n += u32::from(*feeds));
+        feeds
+            .iter()
+            .zip(&mut forwarded)
+            .for_each(|(feeds, n)| *n += u32::from(*feeds));
         for root in roots(&parents).into_iter().flatten() {
             match root {
                 Root::Source(depth) => depths.push(f64::from(depth)),
@@ -62,7 +69,13 @@ pub fn describe(edges: &[Edge], nodes: usize) -> String {
     let all = (depths.len() + circling + orphaned).max(1) as f64;
     let depth = Spread::of(depths.iter().copied());
     let many = Spread::of(forwarders.into_iter());
-    let distinct = Spread::of(forwarded.into_iter().skip(1).filter(|n| *n > 0).map(f64::from));
+    let distinct = Spread::of(
+        forwarded
+            .into_iter()
+            .skip(1)
+            .filter(|n| *n > 0)
+            .map(f64::from),
+    );
     format!(
         "rooted {:.1}%, in circles {:.1}%, below an orphan {:.1}%; depth mean {:.1} p99 {} max {}; forwarders a stripe {:.0} to {:.0}; stripes a forwarder {:.1} (p99 {})",
         depths.len() as f64 * 100.0 / all,
@@ -114,10 +127,29 @@ mod tests {
     #[test]
     fn trees_circles_and_orphans_are_told_apart() {
         // 1 and 2 hang on the source, 3 and 4 on each other, 5 on 4, 6 on nobody, 7 on 6, 8 on 9 which does not take it.
-        let parents = [None, Some(0), Some(1), Some(4), Some(3), Some(4), Some(ORPHAN), Some(6), Some(9), None];
+        let parents = [
+            None,
+            Some(0),
+            Some(1),
+            Some(4),
+            Some(3),
+            Some(4),
+            Some(ORPHAN),
+            Some(6),
+            Some(9),
+            None,
+        ];
         let roots = roots(&parents);
         assert_eq!(roots[1..3], [Some(Root::Source(1)), Some(Root::Source(2))]);
         assert_eq!(roots[3..6], [Some(Root::Circle); 3]);
-        assert_eq!(roots[6..], [Some(Root::Orphan), Some(Root::Orphan), Some(Root::Orphan), None]);
+        assert_eq!(
+            roots[6..],
+            [
+                Some(Root::Orphan),
+                Some(Root::Orphan),
+                Some(Root::Orphan),
+                None
+            ]
+        );
     }
 }
