@@ -71,18 +71,19 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The shape for a rate: as many stripes as give chunks of at least some 500 bytes, groups of 250 ms, or 500 ms below 300 kbit/s,
+    /// The shape for a rate: as many stripes as give chunks of at least some 500 bytes and neighbours few enough for
+    /// what they cost, groups of 250 ms, or 500 ms below 600 kbit/s,
     /// one parity chunk for four data chunks.
     pub fn for_programme(programme: &Programme) -> Self {
         let bps = u64::from(programme.bitrate_bps);
         let group_ms = programme
             .group_ms
-            .unwrap_or(if bps < 300_000 { 500 } else { 250 });
+            .unwrap_or(if bps < 600_000 { 500 } else { 250 });
         let group_bytes = bps * u64::from(group_ms) / 8_000;
         let k = programme.k.unwrap_or(match group_bytes {
-            8_000.. => 16,
-            4_000.. => 8,
-            1_600.. => 4,
+            24_000.. => 16,
+            5_000.. => 8,
+            1_800.. => 4,
             _ => 2,
         });
         let n = (k + programme.m.unwrap_or((k / 4).max(1))).min(MAX_N as u8);
