@@ -291,7 +291,6 @@ pub fn stream_since(now: &StreamStats, then: &StreamStats) -> StreamStats {
         skipped: now.skipped - then.skipped,
         seals: now.seals - then.seals,
         parents_lost: now.parents_lost - then.parents_lost,
-        ..*now
     }
 }
 
@@ -308,7 +307,6 @@ pub fn node_since(now: &NodeStats, then: &NodeStats) -> NodeStats {
         turned_away: now.turned_away - then.turned_away,
         sessions: now.sessions - then.sessions,
         silent: now.silent - then.silent,
-        ..*now
     }
 }
 

@@ -73,6 +73,10 @@ pub struct Shard<'w> {
 }
 
 /// What is under way to nodes of this shard, and from here to those of others.
+#[allow(
+    clippy::vec_box,
+    reason = "datagrams move between queues; the boxes are what is reused"
+)]
 struct Traffic {
     shard: usize,
     shards: usize,
@@ -410,7 +414,7 @@ impl<'w> Shard<'w> {
                 second.missing += life.viewer.missing - life.sampled.1;
                 life.sampled = (life.viewer.stalled, life.viewer.missing);
             }
-            if now_us % (MAP_SECONDS * 1_000_000) == 0 {
+            if now_us.is_multiple_of(MAP_SECONDS * 1_000_000) {
                 map(
                     now_us / 1_000_000,
                     member.port.node,
