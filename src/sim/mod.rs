@@ -14,6 +14,7 @@ pub mod scenario;
 pub mod shard;
 pub mod table;
 pub mod topology;
+pub mod trace;
 pub mod viewer;
 pub mod wheel;
 pub mod wire;

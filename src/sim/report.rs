@@ -112,6 +112,10 @@ impl Report {
                 spread: Spread::of(seconds.iter().map(|s| s.source_rx_datagrams as f64)),
             },
             Row {
+                name: "source knocks/s",
+                spread: Spread::of(seconds.iter().map(|s| s.source_sessions as f64)),
+            },
+            Row {
                 name: "upload/limit",
                 spread: Spread::of(others().filter(lived).filter_map(|r| {
                     let limit = r.upload_limit_bps.filter(|limit| *limit > 0)?;

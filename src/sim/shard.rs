@@ -7,7 +7,7 @@ use super::media::Wrong;
 use super::member::{Life, Member};
 use super::results::Tally;
 use super::scenario::Fault;
-use super::topology::{Edge, ORPHAN};
+use super::trace::{edges, trace};
 use super::wheel::Wheel;
 use super::wire::{Fate, Packet, Port, node_of};
 use super::world::World;
@@ -415,7 +415,7 @@ impl<'w> Shard<'w> {
                 life.sampled = (life.viewer.stalled, life.viewer.missing);
             }
             if now_us.is_multiple_of(MAP_SECONDS * 1_000_000) {
-                map(
+                edges(
                     now_us / 1_000_000,
                     member.port.node,
                     life,
@@ -583,91 +583,4 @@ impl World {
 
 fn complaint(node: u32, now_us: u64, wrong: Wrong) -> std::string::String {
     format!("node {node} at {now_us} us played what it must not: {wrong:?}")
-}
-
-/// Who feeds a node.
-fn map(second: u64, node: u32, life: &Life, edges: &mut Vec<Edge>) {
-    let it = &life.node.streams()[0];
-    let Some(card) = it.card.as_ref().filter(|_| it.source.is_none()) else {
-        return;
-    };
-    let mut lacking = if it.plays { card.k() } else { 0 };
-    let mut add = |stripe: usize, parent| {
-        edges.push(Edge {
-            second,
-            stripe: stripe as u8,
-            node,
-            parent,
-        });
-        lacking = lacking.saturating_sub(1);
-    };
-    for (stripe, parent) in it.parents[..card.n()].iter().enumerate() {
-        let peer = parent.peer.and_then(|id| life.node.peers().get(id));
-        if let Some((parent, _)) = peer.and_then(|peer| node_of(peer.addr)) {
-            add(stripe, parent);
-        }
-    }
-    // What a player lacks stands under the first stripes that have no parent.
-    let open = (0..card.n()).filter(|&stripe| it.parents[stripe].peer.is_none());
-    let orphans: Vec<usize> = open.take(lacking).collect();
-    edges.extend(orphans.into_iter().map(|stripe| Edge {
-        second,
-        stripe: stripe as u8,
-        node,
-        parent: ORPHAN,
-    }));
-}
-
-/// One line about a node, once a second.
-fn trace(
-    node: u32,
-    life: &Life,
-    clock: crate::time::Instant,
-    bitrate_bps: u64,
-    now_us: u64,
-) -> std::string::String {
-    let it = &life.node.streams()[0];
-    let n = it.card.as_ref().map_or(0, |card| card.n());
-    let head = it.heads.iter().map(|head| head.end).max().unwrap_or(0);
-    let parents: Vec<std::string::String> = it.parents[..n]
-        .iter()
-        .zip(&it.heads)
-        .map(|(parent, at)| {
-            let peer = parent
-                .peer
-                .and_then(|id| Some((id, life.node.peers().get(id)?)));
-            match peer {
-                Some((id, peer)) => {
-                    let link = life.node.peers().link(id, 0);
-                    let who = node_of(peer.addr).map_or(0, |(node, _)| node);
-                    format!(
-                        "{who}({}h,-{})",
-                        link.hops.iter().min().unwrap_or(&0),
-                        head - at.end
-                    )
-                }
-                None => format!("none(-{})", head - at.end),
-            }
-        })
-        .collect();
-    let peers = life.node.peers().in_stream(0).count();
-    let fed: u32 = life
-        .node
-        .peers()
-        .in_stream(0)
-        .map(|(_, _, link)| link.granted_down.count_ones())
-        .sum();
-    let lag = life.lag(bitrate_bps, now_us).unwrap_or((0.0, 0.0));
-    let age = it.head_age(clock).map_or(0, |age| age.as_ms());
-    format!(
-        "{:>9.3} node {node} lag {:.2} delivery {:.2} buffer {:.2} s, next {} of {} (head age {age} ms), peers {peers}, copies fed {fed}, stats {:?}\n          parents {}",
-        now_us as f64 / 1e6,
-        lag.0,
-        lag.1,
-        life.viewer.buffered() * 8.0 / bitrate_bps as f64,
-        it.playout.next,
-        it.ring.end(),
-        it.stats,
-        parents.join(" "),
-    )
 }
