@@ -21,11 +21,15 @@ mod values;
 
 mod audience;
 mod bell;
+#[cfg(feature = "demo")]
+mod demo;
 mod engine;
 mod heap;
 #[cfg(feature = "source")]
 mod intake;
 mod launch;
+#[cfg(feature = "demo")]
+mod orphan;
 mod pump;
 mod rates;
 mod resolve;
@@ -35,6 +39,9 @@ mod sequence;
 mod server;
 mod signals;
 #[cfg(feature = "source")]
+mod source;
+#[cfg(not(feature = "source"))]
+#[path = "no_source.rs"]
 mod source;
 mod stdout;
 mod udp;

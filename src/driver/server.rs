@@ -191,9 +191,11 @@ async fn send_document(
         .map_err(|_| ErrorKind::OutOfMemory)?;
     write_all(stream, head.get(..len).unwrap_or(&[])).await?;
     let mut part = [0; PART_BYTES];
-    while request.method != Method::Head {
+    loop {
         let written = document.next(&running.view(), &mut part);
-        let Some(len) = written else { break };
+        let Some(len) = written.filter(|_| request.method != Method::Head) else {
+            break;
+        };
         write_all(stream, part.get(..len).unwrap_or(&[])).await?;
     }
     farewell(stream).await
