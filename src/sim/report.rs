@@ -349,6 +349,27 @@ impl Report {
                 r.upload_limit_bps
             );
         }
+        let mut loud: Vec<&Record> = t.records.iter().filter(|r| r.seconds() >= 5.0).collect();
+        loud.sort_by_key(|r| {
+            core::cmp::Reverse((r.total.tx_control_bytes as f64 / r.seconds()) as u64)
+        });
+        for r in loud.iter().take(worst.min(3)) {
+            let per_s = |count: u64| count as f64 / r.seconds();
+            let _ = writeln!(
+                out,
+                "  most control: node {} life {}: {:.0} B/s of {:.0} sent, {:.1} chunks forwarded and {:.1} repaired for others a second, {:.2} repaired here, {:.2} sessions opened, hops {}, limit {:?}",
+                r.node,
+                r.life,
+                per_s(r.total.tx_control_bytes),
+                per_s(r.total.tx_bytes),
+                per_s(r.stream.forwarded),
+                per_s(r.stream.repairs_sent),
+                per_s(r.stream.repaired),
+                per_s(r.total.sessions),
+                r.hops,
+                r.upload_limit_bps
+            );
+        }
         for what in t.wrong.iter().take(worst.max(5)) {
             let _ = writeln!(out, "WRONG: {what}");
         }
