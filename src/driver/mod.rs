@@ -28,6 +28,7 @@ mod heap;
 #[cfg(feature = "source")]
 mod intake;
 mod launch;
+mod lonely;
 #[cfg(feature = "demo")]
 mod orphan;
 mod pump;
