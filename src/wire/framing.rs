@@ -397,7 +397,7 @@ mod tests {
     impl embedded_io::Read for Slow<'_> {
         fn read(&mut self, out: &mut [u8]) -> Result<usize, Self::Error> {
             self.turn += 1;
-            if self.turn % 2 == 0 {
+            if self.turn.is_multiple_of(2) {
                 return Err(embedded_io::ErrorKind::TimedOut);
             }
             let most = (self.turn % 7 + 1).min(out.len());
