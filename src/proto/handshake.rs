@@ -573,6 +573,7 @@ impl Node<'_> {
             Down::Replaced => {}
         }
         if why == Down::Silent {
+            self.probe_quiet(now);
             self.stats.silent += 1;
         }
         self.upkeep_at = now;

@@ -26,6 +26,9 @@ const MAX_UNANSWERED: u8 = 3;
 /// A relay goes on taking the whole stream this long after its last player left.
 const LINGER: Span = Span::from_s(10);
 
+/// Without a new group for this long a node looks for others, however many it knows.
+const STALE: Span = Span::from_s(3);
+
 /// A node tries for better parents eagerly for this long.
 const SETTLE: Span = Span::from_s(10);
 
@@ -86,6 +89,24 @@ impl Node<'_> {
             }
         } else if now.since(peer.heard_at) > QUIET || now.since(peer.told_at) > QUIET {
             self.ping(now, id);
+        }
+    }
+
+    /// One loss is seldom alone: everybody who shares the flow and has been quiet is asked whether it is there, so that places
+    /// held by the dead are free again soon.
+    pub(super) fn probe_quiet(&mut self, now: Instant) {
+        for id in 0..self.peers.capacity() {
+            let flows = (0..self.streams.len()).any(|at| {
+                let link = self.peers.link(id, at);
+                link.granted_up | link.granted_down != 0
+            });
+            let quiet = self
+                .peers
+                .get(id)
+                .is_some_and(|p| p.ping.is_none() && now.since(p.heard_at) > Span::from_s(1));
+            if flows && quiet {
+                self.ping(now, id);
+            }
         }
     }
 
@@ -218,7 +239,13 @@ impl Node<'_> {
             .filter(|p| p.peer.is_some())
             .count();
         let hungry = self.streams[at].plays && open < stripes || joined == 0;
-        if joined >= enough || self.connecting() >= if hungry { 4 } else { 2 } {
+        // Nothing new for a while: those known here may all be cut off from the source together.
+        let stale = self.streams[at].plays
+            && self.streams[at]
+                .head_age(now)
+                .is_some_and(|age| age > STALE);
+        let wanted = if hungry { enough * 2 } else { enough };
+        if joined >= wanted && !stale || self.connecting() >= if hungry { 4 } else { 2 } {
             return;
         }
         let salt = self.rng.next_u64();
