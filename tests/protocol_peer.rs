@@ -522,7 +522,6 @@ fn an_unproven_address_gets_no_more_than_it_sent() {
 }
 
 #[test]
-#[ignore = "the probe of a new address carries whatever else is owed; docs/PROTOCOL.md, A neighbour that moves"]
 fn an_address_that_a_session_never_had_gets_no_more_than_it_sent() {
     if python().is_none() {
         return;
