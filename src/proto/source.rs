@@ -494,6 +494,7 @@ impl Stream<'_> {
             self.heads[usize::from(id.index)] = Head {
                 end: id.block + 1,
                 at: now,
+                ..Head::default()
             };
             release.done += 1;
             release.index += 1;

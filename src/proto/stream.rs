@@ -47,6 +47,33 @@ pub struct Head {
     pub end: u64,
     /// When that came.
     pub at: Instant,
+    /// One past the newest block for which it was rebuilt here instead.
+    pub rebuilt: u64,
+    /// How long after the first chunk of its block a chunk of this stripe comes.
+    pub pace: Pace,
+}
+
+/// Mean and mean deviation of a delay, each eased by a share of what is new (Jacobson, "Congestion Avoidance and Control", 1988).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Pace {
+    mean_us: u32,
+    deviation_us: u32,
+}
+
+impl Pace {
+    fn note(&mut self, delay: Span) {
+        let delay_us = u32::try_from(delay.as_us())
+            .unwrap_or(u32::MAX)
+            .min(2_000_000);
+        let off_us = delay_us.abs_diff(self.mean_us);
+        self.mean_us = self.mean_us - self.mean_us / 8 + delay_us / 8;
+        self.deviation_us = self.deviation_us - self.deviation_us / 4 + off_us / 4;
+    }
+
+    /// What is later than this is out of the ordinary.
+    pub fn expected(&self) -> Span {
+        Span::from_us(u64::from(self.mean_us) + 4 * u64::from(self.deviation_us))
+    }
 }
 
 /// Who sends a stripe here.
@@ -71,8 +98,12 @@ pub struct Asked {
     pub at: Instant,
 }
 
+/// Who sent waiting chunks that turned out to be forged.
+pub type Forgers = Vec<PeerId, MAX_PARKED>;
+
 struct Parked {
     id: ChunkId,
+    from: PeerId,
     slot: Slot,
 }
 
@@ -132,6 +163,8 @@ pub struct Stream<'s> {
     pub playout: Playout,
     /// Since when the playout has waited for a place to begin.
     pub awaited_since: Option<Instant>,
+    /// The seal that was asked for last, and when.
+    pub seal_asked: (u64, Instant),
     /// Where each stripe stands.
     pub heads: [Head; MAX_N],
     /// Who sends each stripe.
@@ -182,6 +215,7 @@ impl<'s> Stream<'s> {
             log: Log::new(pools.log),
             playout: Playout::default(),
             awaited_since: None,
+            seal_asked: (0, Instant::ZERO),
             heads: [Head::default(); MAX_N],
             parents: [Parent::default(); MAX_N],
             stalled: 0,
@@ -232,7 +266,7 @@ impl<'s> Stream<'s> {
             };
             self.heads = [Head {
                 end: first,
-                at: Instant::ZERO,
+                ..Head::default()
             }; MAX_N];
         }
         if self.source.is_none() {
@@ -241,12 +275,13 @@ impl<'s> Stream<'s> {
         self.card = Some(card);
     }
 
-    /// A seal from outside, `age` old.
+    /// A seal from outside, `age` old. Chunks that waited for it are taken in; senders of forged ones are noted.
     pub fn accept_seal(
         &mut self,
         now: Instant,
         age: Span,
         bytes: &[u8],
+        forgers: &mut Forgers,
     ) -> Result<Sealed, Malformed> {
         let seal = Seal::parse(bytes)?;
         let Some(card) = self.card.as_ref() else {
@@ -271,7 +306,7 @@ impl<'s> Stream<'s> {
         }
         self.stats.seals += 1;
         self.open_group(&seal, bytes, now, now - age);
-        self.admit_parked(now);
+        self.admit_parked(now, forgers);
         Ok(Sealed::New)
     }
 
@@ -307,7 +342,7 @@ impl<'s> Stream<'s> {
     }
 
     /// A chunk from outside.
-    pub fn accept_chunk(&mut self, now: Instant, chunk: &Chunk<'_>) -> Taken {
+    pub fn accept_chunk(&mut self, now: Instant, from: PeerId, chunk: &Chunk<'_>) -> Taken {
         let Some(card) = self.card.as_ref() else {
             return Taken::Dropped;
         };
@@ -316,7 +351,7 @@ impl<'s> Stream<'s> {
             return Taken::Invalid;
         }
         let taken = match self.ring.row(id.block) {
-            None => self.park(id, chunk.bytes),
+            None => self.park(id, from, chunk.bytes),
             Some(row) if row.have & 1 << id.index != 0 => Taken::Duplicate,
             Some(row) if !proves(&self.hasher, card, row, id, chunk.bytes) => Taken::Invalid,
             Some(_) => match self.ring.insert(id, chunk.bytes.len()) {
@@ -344,14 +379,19 @@ impl<'s> Stream<'s> {
             self.resumed_at = now;
         }
         self.flowed_at = now;
+        let asked = self.asked.iter().position(|asked| asked.id == id);
+        let delay = match asked {
+            None => self.ring.note_arrival(id.block, now),
+            Some(_) => None,
+        };
         let head = &mut self.heads[usize::from(id.index)];
-        if id.block >= head.end {
-            *head = Head {
-                end: id.block + 1,
-                at: now,
-            };
+        if let Some(delay) = delay {
+            head.pace.note(delay);
         }
-        if let Some(at) = self.asked.iter().position(|asked| asked.id == id) {
+        if id.block >= head.end {
+            (head.end, head.at) = (id.block + 1, now);
+        }
+        if let Some(at) = asked {
             self.asked.swap_remove(at);
             self.ask_window = (self.ask_window + 1).min(MAX_ASKED as u8);
             self.stats.repaired += 1;
@@ -359,21 +399,30 @@ impl<'s> Stream<'s> {
         self.log.push(id);
     }
 
-    fn park(&mut self, id: ChunkId, bytes: &[u8]) -> Taken {
+    /// Keeps a chunk until its seal comes: one of each sender, so that a forged one does not keep the true one out, and of no sender
+    /// more than half of what there is room for.
+    fn park(&mut self, id: ChunkId, from: PeerId, bytes: &[u8]) -> Taken {
         let (tail, end) = (self.ring.tail(), self.ring.end());
         let near = id.block >= tail && (end == tail || id.block < end + MAX_AHEAD_BLOCKS);
-        if !near || self.parked.iter().any(|p| p.id == id) {
+        let same = self.parked.iter().any(|p| p.id == id && p.from == from);
+        if !near || same {
             return Taken::Dropped;
         }
-        if self.parked.is_full() {
-            let oldest = self.parked.remove(0);
+        let greedy = self.parked.iter().filter(|p| p.from == from).count() >= MAX_PARKED / 2;
+        let oldest = if greedy {
+            self.parked.iter().position(|p| p.from == from)
+        } else {
+            Some(0)
+        };
+        if let Some(oldest) = oldest.filter(|_| greedy || self.parked.is_full()) {
+            let oldest = self.parked.remove(oldest);
             self.ring.unpark(oldest.slot);
         }
         match self.ring.park(bytes) {
             // Cannot be full: one was just taken out.
             Some(slot) => self
                 .parked
-                .push(Parked { id, slot })
+                .push(Parked { id, from, slot })
                 .map_or(Taken::Dropped, |()| Taken::Parked),
             None => Taken::Dropped,
         }
@@ -385,7 +434,7 @@ impl<'s> Stream<'s> {
     }
 
     /// Takes in the parked chunks whose seal has come.
-    fn admit_parked(&mut self, now: Instant) {
+    fn admit_parked(&mut self, now: Instant, forgers: &mut Forgers) {
         let mut at = 0;
         while at < self.parked.len() {
             let id = self.parked[at].id;
@@ -398,7 +447,7 @@ impl<'s> Stream<'s> {
                 }
                 continue;
             }
-            let Parked { id, slot } = self.parked.remove(at);
+            let Parked { id, from, slot } = self.parked.remove(at);
             let good =
                 self.card
                     .as_ref()
@@ -408,6 +457,8 @@ impl<'s> Stream<'s> {
                     });
             if !good {
                 self.stats.invalid += 1;
+                // Room: there are no more than wait.
+                let _ = forgers.push(from);
                 self.ring.unpark(slot);
             } else if self.ring.adopt(id, slot) {
                 self.note_new(now, id);
@@ -537,6 +588,8 @@ impl<'s> Stream<'s> {
             let pathless = self.ring.row(block).map_or(0, |row| row.pathless) | 1 << index;
             self.ring.set_pathless(block, pathless);
             self.stats.rebuilt += 1;
+            let head = &mut self.heads[usize::from(index)];
+            head.rebuilt = head.rebuilt.max(block + 1);
             self.log.push(id);
         }
         true

@@ -5,7 +5,7 @@
 
 use super::slots::{NO_SLOT, Slot, Slots};
 use crate::limits::MAX_N;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::chunk::ChunkId;
 use crate::wire::seal::BlockMark;
 
@@ -20,6 +20,8 @@ pub struct Row {
     pub sealed_at: Instant,
     /// When the source closed its group, on this node's clock, as well as can be told.
     pub born_at: Instant,
+    /// When the first of its chunks came that nobody had asked for; zero before that.
+    pub begun_at: Instant,
     /// Media bytes that are given out: all, or less when what follows is missing and the rest could not be made sense of.
     pub play_bytes: u16,
     /// Bit i: chunk i is here.
@@ -42,6 +44,7 @@ impl Row {
         },
         sealed_at: Instant::ZERO,
         born_at: Instant::ZERO,
+        begun_at: Instant::ZERO,
         play_bytes: 0,
         have: 0,
         pathless: 0,
@@ -141,6 +144,15 @@ impl<'s> Ring<'s> {
         true
     }
 
+    /// A chunk of a block came as it should. How long after the first one of that block.
+    pub fn note_arrival(&mut self, block: u64, now: Instant) -> Option<Span> {
+        let row = self.row_mut(block)?;
+        if row.begun_at == Instant::ZERO {
+            row.begun_at = now;
+        }
+        Some(now.since(row.begun_at))
+    }
+
     /// Replaces what is known of an open block (the source opens it before its root is known).
     pub fn set_mark(&mut self, block: u64, mark: BlockMark) {
         if let Some(row) = self.row_mut(block) {
@@ -236,9 +248,9 @@ impl<'s> Ring<'s> {
         }
     }
 
-    /// A spare slot for bytes that wait (chunks without their seal). Never evicts.
+    /// A slot for bytes that wait (chunks without their seal), if need be at the cost of the oldest block.
     pub fn park(&mut self, bytes: &[u8]) -> Option<Slot> {
-        let slot = self.slots.take(bytes.len())?;
+        let slot = self.take_slot(bytes.len(), self.end)?;
         self.slots.get_mut(slot).copy_from_slice(bytes);
         Some(slot)
     }
