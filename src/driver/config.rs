@@ -92,7 +92,7 @@ pub struct Config {
     pub spare_stripes: u8,
     /// What a new player gets at once.
     pub burst: Span,
-    /// How far back the ring reaches; nothing means as far as the memory allows.
+    /// How long a part that is missing is sought before it is skipped; nothing means as long as the core finds right.
     pub window: Option<Span>,
     /// Where node key and quota are remembered; nothing is written where there is none.
     pub state: Option<PathBuf>,

@@ -360,7 +360,9 @@ impl Node<'_> {
         // The hole may be long: as many rows as the ring has are looked at.
         let newest_known = (first..end).find_map(|b| stream.ring.row(b));
         let Some(known) = newest_known else { return };
-        let waited = now.since(known.sealed_at.max(known.born_at));
+        // While this node was cut off nothing could be had: the time begins when it is back.
+        let since = known.sealed_at.max(known.born_at).max(stream.resumed_at);
+        let waited = now.since(since);
         let lost = next < stream.ring.tail() || waited > window;
         if !lost {
             return;

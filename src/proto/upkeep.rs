@@ -17,6 +17,9 @@ const OFFER_AGAIN: Span = Span::from_s(9);
 /// Silence after which a neighbour is asked whether it is there.
 const QUIET: Span = Span::from_s(8);
 
+/// As much of one that is fed from here: its place is wanted by others.
+const QUIET_CHILD: Span = Span::from_s(2);
+
 /// A Ping without a Pong is said again after this long, plus round trips.
 const PING_AGAIN: Span = Span::from_ms(300);
 
@@ -43,6 +46,7 @@ impl Node<'_> {
         for id in 0..self.peers.capacity() {
             self.tend_peer(now, id);
         }
+        self.keep_a_place(now);
         let mut busy = false;
         for at in 0..self.streams.len() {
             self.tend_players(now, at);
@@ -73,7 +77,21 @@ impl Node<'_> {
         self.upkeep_at = now + if busy { BUSY } else { IDLE };
     }
 
+    /// When all places are taken, who is of no use goes, and is told: the next newcomer finds a place.
+    fn keep_a_place(&mut self, now: Instant) {
+        if self.peers.vacancy().is_none()
+            && let Some(idle) = self.idle_peer(now)
+        {
+            self.dismiss(idle, Reason::Full);
+        }
+    }
+
     fn tend_peer(&mut self, now: Instant, id: PeerId) {
+        let patience = if self.is_child(id) {
+            QUIET_CHILD
+        } else {
+            QUIET
+        };
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
@@ -87,7 +105,7 @@ impl Node<'_> {
                     self.ping(now, id);
                 }
             }
-        } else if now.since(peer.heard_at) > QUIET || now.since(peer.told_at) > QUIET {
+        } else if now.since(peer.heard_at) > patience || now.since(peer.told_at) > QUIET {
             self.ping(now, id);
         }
     }
