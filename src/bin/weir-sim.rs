@@ -103,7 +103,8 @@ fn command(options: &Options) -> Result<bool, String> {
 }
 
 fn load(file: &Path) -> Result<Scenario, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     Scenario::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
 }
 
@@ -119,8 +120,12 @@ fn run(options: &Options, file: &Path) -> Result<Report, String> {
     for group in &mut scenario.groups {
         group.max_children = options.max_children.unwrap_or(group.max_children);
     }
-    let name = file.file_stem().map_or("".into(), |name| name.to_string_lossy().into_owned());
-    let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let name = file
+        .file_stem()
+        .map_or("".into(), |name| name.to_string_lossy().into_owned());
+    let threads = options
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let began = Instant::now();
     let world = World::new(scenario.clone(), options.trace);
     let report = Report::new(&name, &scenario, world.run(threads));
@@ -131,21 +136,29 @@ fn run(options: &Options, file: &Path) -> Result<Report, String> {
         print!("{}", report.text(options.worst.unwrap_or(5)));
     }
     let pace = took / scenario.seconds as f64;
-    eprintln!("took {took:.1} s on {threads} threads: {pace:.3} s for each simulated second; {}", memory());
+    eprintln!(
+        "took {took:.1} s on {threads} threads: {pace:.3} s for each simulated second; {}",
+        memory()
+    );
     Ok(report)
 }
 
 fn memory() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find(|line| line.starts_with("VmHWM"));
-    peak.map_or(String::new(), |line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+    peak.map_or(String::new(), |line| {
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    })
 }
 
 fn scenarios() -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir("scenarios").map_err(|error| format!("scenarios: {error}"))?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
         .collect();
     files.sort();
     Ok(files)
@@ -154,7 +167,13 @@ fn scenarios() -> Result<Vec<PathBuf>, String> {
 fn list() -> Result<bool, String> {
     for file in scenarios()? {
         let scenario = load(&file)?;
-        println!("{:<28} {:>6} nodes {:>5} s  {}", file.display(), scenario.nodes(), scenario.seconds, scenario.about);
+        println!(
+            "{:<28} {:>6} nodes {:>5} s  {}",
+            file.display(),
+            scenario.nodes(),
+            scenario.seconds,
+            scenario.about
+        );
     }
     Ok(true)
 }

@@ -42,7 +42,9 @@ impl UploadCheck {
         self.bins[(bin % BINS as u64) as usize] += bytes;
         self.sum += bytes;
         self.most = self.most.max(self.sum);
-        self.worst_excess = self.worst_excess.max(self.sum.saturating_sub(self.limit_bytes));
+        self.worst_excess = self
+            .worst_excess
+            .max(self.sum.saturating_sub(self.limit_bytes));
     }
 }
 

@@ -41,7 +41,10 @@ mod tests {
     fn means_and_medians_are_what_was_asked_for() {
         let mut rng = Rng::new(3);
         let n = 20_000;
-        let mean = (0..n).map(|_| exponential(50.0, rng.next_u64())).sum::<f64>() / f64::from(n);
+        let mean = (0..n)
+            .map(|_| exponential(50.0, rng.next_u64()))
+            .sum::<f64>()
+            / f64::from(n);
         assert!((mean - 50.0).abs() < 1.5, "{mean}");
         let mut drawn: std::vec::Vec<f64> = (0..n)
             .map(|_| lognormal(8.0, 0.5, rng.next_u64(), rng.next_u64()))
@@ -55,7 +58,10 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_ranks() {
         let sample = [1.0, 2.0, 3.0, 4.0];
-        assert_eq!([0.01, 0.5, 0.99].map(|p| percentile(&sample, p)), [1.0, 2.0, 4.0]);
+        assert_eq!(
+            [0.01, 0.5, 0.99].map(|p| percentile(&sample, p)),
+            [1.0, 2.0, 4.0]
+        );
         assert_eq!(percentile(&[], 0.5), 0.0);
     }
 }

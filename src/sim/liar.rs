@@ -52,7 +52,13 @@ impl Liar {
     }
 
     /// Spoils a datagram in place; false when it is not to be sent at all. Returns the new length with it.
-    pub fn spoil(&mut self, now_us: u64, rng: &mut Rng, bytes: &mut [u8], len: usize) -> Option<usize> {
+    pub fn spoil(
+        &mut self,
+        now_us: u64,
+        rng: &mut Rng,
+        bytes: &mut [u8],
+        len: usize,
+    ) -> Option<usize> {
         if !matches!(Datagram::parse(&bytes[..len]), Ok(Datagram::Chunk { .. })) {
             return Some(len);
         }
@@ -69,7 +75,8 @@ impl Liar {
             Lie::Stale => {
                 self.seen += 1;
                 let old = self.old.get(self.seen % self.old.len().max(1));
-                let Some(old) = old.filter(|old| CHUNK_PREFIX_BYTES + old.len() <= bytes.len()) else {
+                let Some(old) = old.filter(|old| CHUNK_PREFIX_BYTES + old.len() <= bytes.len())
+                else {
                     return Some(len);
                 };
                 bytes[CHUNK_PREFIX_BYTES..][..old.len()].copy_from_slice(old);
@@ -109,7 +116,11 @@ mod tests {
             if at == 1_000 {
                 return len.map(|len| bytes[..len].to_vec());
             }
-            assert_eq!(len.map(|len| bytes[..len].to_vec()), Some(honest), "honest at first");
+            assert_eq!(
+                len.map(|len| bytes[..len].to_vec()),
+                Some(honest),
+                "honest at first"
+            );
         }
         None
     }
@@ -120,7 +131,10 @@ mod tests {
         let garbage = told(Lie::Garbage, 9).unwrap();
         assert!(garbage[..25] == honest[..25] && garbage[25..] != honest[25..]);
         let forged = told(Lie::Forge, 9).unwrap();
-        assert_eq!(forged.iter().zip(&honest).filter(|(a, b)| a != b).count(), 1);
+        assert_eq!(
+            forged.iter().zip(&honest).filter(|(a, b)| a != b).count(),
+            1
+        );
         assert_eq!(told(Lie::Stale, 9).unwrap()[12..], chunk(3)[12..]);
         assert_eq!(told(Lie::Withhold, 9), None);
     }

@@ -117,7 +117,9 @@ impl Checker {
             let number = u64::from_be_bytes(self.head);
             // Bytes of this number already counted in an earlier piece.
             let before = (8 - n) as u64;
-            let here = number.saturating_mul(CELL_BYTES as u64).saturating_add(before);
+            let here = number
+                .saturating_mul(CELL_BYTES as u64)
+                .saturating_add(before);
             if let Some(expected) = self.next {
                 let jump = here.checked_sub(expected).ok_or(Wrong::Order(expected))?;
                 heard.skipped += jump;
@@ -172,7 +174,10 @@ mod tests {
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1;
-            assert!(hear_in_pieces(&bad, 1_000).is_err() || at < PREAMBLE.len() + 64, "{at}");
+            assert!(
+                hear_in_pieces(&bad, 1_000).is_err() || at < PREAMBLE.len() + 64,
+                "{at}"
+            );
         }
         let back = [&PREAMBLE[..], &programme(5..10), &programme(9..12)].concat();
         assert_eq!(hear_in_pieces(&back, 64), Err(Wrong::Order(10 * 64)));

@@ -77,7 +77,13 @@ impl Member {
     pub fn new(world: &World, node: u32) -> Self {
         let (group, index) = world.place(node);
         let mut it = Self {
-            port: Port::new(node, Nat::Open, Direction::default(), Direction::default(), world.seed()),
+            port: Port::new(
+                node,
+                Nat::Open,
+                Direction::default(),
+                Direction::default(),
+                world.seed(),
+            ),
             group,
             index,
             life: None,
@@ -146,7 +152,11 @@ impl Member {
     fn config(&self, world: &World) -> NodeConfig {
         let stream = &world.scenario().stream;
         let key = |what: u64| {
-            let seed = mix(world.seed(), u64::from(self.port.node), u64::from(self.lives));
+            let seed = mix(
+                world.seed(),
+                u64::from(self.port.node),
+                u64::from(self.lives),
+            );
             *blake3::hash(&mix(seed, what, 0).to_be_bytes()).as_bytes()
         };
         NodeConfig {
@@ -165,10 +175,17 @@ impl Member {
             max_children: scenario.source.max_children,
             ..self.config(world)
         };
-        let mut life = self.live(world, now_us, config, Role::Source, scenario.source.ring_kib);
+        let mut life = self.live(
+            world,
+            now_us,
+            config,
+            Role::Source,
+            scenario.source.ring_kib,
+        );
         let now = self.clock(now_us);
         let signer = SigningKey::from_seed(world.signing_seed());
-        life.node.set_source(0, Source::new(signer, pools::staging(), 1, 1_000, 0));
+        life.node
+            .set_source(0, Source::new(signer, pools::staging(), 1, 1_000, 0));
         let programme = Programme {
             bitrate_bps: scenario.bitrate_bps() as u32,
             k: scenario.stream.k,
@@ -177,7 +194,10 @@ impl Member {
             ..Programme::default()
         };
         let published = life.node.publish(now, 0, &programme, PREAMBLE);
-        assert!(published.is_ok(), "the source refuses its programme: {published:?}");
+        assert!(
+            published.is_ok(),
+            "the source refuses its programme: {published:?}"
+        );
         life
     }
 
@@ -197,7 +217,10 @@ impl Member {
         let now = self.clock(now_us);
         life.node.add_bootstrap(now, 0, address(0, 0));
         for name in group.bootstrap.iter().filter(|name| *name != "source") {
-            for node in world.first_of(name, 3).filter(|node| *node != self.port.node) {
+            for node in world
+                .first_of(name, 3)
+                .filter(|node| *node != self.port.node)
+            {
                 life.node.add_bootstrap(now, 0, address(node, 0));
             }
         }
@@ -208,10 +231,21 @@ impl Member {
         life
     }
 
-    fn live(&self, world: &World, now_us: u64, config: NodeConfig, role: Role, ring_kib: usize) -> Life {
+    fn live(
+        &self,
+        world: &World,
+        now_us: u64,
+        config: NodeConfig,
+        role: Role,
+        ring_kib: usize,
+    ) -> Life {
         let sizes = pools::sizes(role == Role::Source, config.max_children, ring_kib);
         let upload = UploadCheck::new(config.upload_limit_bps);
-        let mut node = Box::new(Node::new(self.clock(now_us), config, pools::node_pools(&sizes)));
+        let mut node = Box::new(Node::new(
+            self.clock(now_us),
+            config,
+            pools::node_pools(&sizes),
+        ));
         let added = node.add_stream(world.key(), role, pools::stream_pools(&sizes));
         assert!(added.is_ok(), "the node refuses its stream: {added:?}");
         let stream = &world.scenario().stream;
@@ -234,7 +268,9 @@ impl Member {
     /// The source takes in what its encoder has made by now.
     pub fn push(&mut self, world: &World, now_us: u64) {
         let now = self.clock(now_us);
-        let Some(life) = self.life.as_mut() else { return };
+        let Some(life) = self.life.as_mut() else {
+            return;
+        };
         let due = now_us * world.scenario().bitrate_bps() / 8_000_000 / CELL_BYTES as u64;
         let mut piece = std::vec::Vec::with_capacity(4_096);
         for number in life.cells..due {

@@ -99,7 +99,9 @@ impl Geography {
     pub fn delay_us(&self, from: u32, to: u32, now_us: u64) -> u64 {
         let pair = u64::from(from) << 32 | u64::from(to);
         let knot = now_us / KNOT_US;
-        let at = |knot| exponential(self.network.jitter_ms, mix(self.seed, pair, knot)).min(MAX_JITTER_MS);
+        let at = |knot| {
+            exponential(self.network.jitter_ms, mix(self.seed, pair, knot)).min(MAX_JITTER_MS)
+        };
         let way = (now_us % KNOT_US) as f64 / KNOT_US as f64;
         let jitter = if self.network.jitter_ms > 0.0 {
             at(knot) * (1.0 - way) + at(knot + 1) * way
@@ -130,7 +132,9 @@ mod tests {
             ..Network::default()
         };
         let net = Geography::new(&network, 2_000, 1);
-        let mut base: Vec<f64> = (0..1_000).map(|i| net.base_ms(i, 1_999) - net.places[1_999].access_ms).collect();
+        let mut base: Vec<f64> = (0..1_000)
+            .map(|i| net.base_ms(i, 1_999) - net.places[1_999].access_ms)
+            .collect();
         base.sort_by(f64::total_cmp);
         assert!((percentile(&base, 0.5) - 10.0).abs() < 1.0);
         assert!((percentile(&base, 0.8413) - 18.2).abs() < 2.0);

@@ -57,20 +57,34 @@ impl Report {
         let others = || tally.records.iter().filter(|record| record.group.is_some());
         let lived = |record: &&Record| record.seconds() >= 5.0;
         let stream_bytes = |record: &Record| record.seconds() * bitrate / 8.0;
-        let started = |record: &Record| {
-            Some((record.started_us? - record.joined_us) as f64 / 1e6)
-        };
-        let chunks = |record: &Record| (record.stream.chunks + record.stream.duplicate).max(1) as f64;
-        let seconds: Vec<_> = tally.seconds.iter().take(scenario.seconds as usize).collect();
+        let started = |record: &Record| Some((record.started_us? - record.joined_us) as f64 / 1e6);
+        let chunks =
+            |record: &Record| (record.stream.chunks + record.stream.duplicate).max(1) as f64;
+        let seconds: Vec<_> = tally
+            .seconds
+            .iter()
+            .take(scenario.seconds as usize)
+            .collect();
         let measured = || seconds.iter().skip(scenario.measure_from as usize);
         let rows = Vec::from([
             Row {
                 name: "start-up s",
-                spread: Spread::of(listeners().filter(|r| r.joined_us >= scenario.measure_from * 1_000_000 || scenario.measure_from <= 30).filter_map(started)),
+                spread: Spread::of(
+                    listeners()
+                        .filter(|r| {
+                            r.joined_us >= scenario.measure_from * 1_000_000
+                                || scenario.measure_from <= 30
+                        })
+                        .filter_map(started),
+                ),
             },
             Row {
                 name: "continuity",
-                spread: Spread::of(listeners().filter(|r| r.should() > 0.0).map(Record::continuity)),
+                spread: Spread::of(
+                    listeners()
+                        .filter(|r| r.should() > 0.0)
+                        .map(Record::continuity),
+                ),
             },
             Row {
                 name: "longest stall s",
@@ -105,23 +119,43 @@ impl Report {
             },
             Row {
                 name: "received/stream",
-                spread: Spread::of(listeners().filter(lived).map(|r| r.total.rx_bytes as f64 / stream_bytes(r))),
+                spread: Spread::of(
+                    listeners()
+                        .filter(lived)
+                        .map(|r| r.total.rx_bytes as f64 / stream_bytes(r)),
+                ),
             },
             Row {
                 name: "control share",
-                spread: Spread::of(others().filter(lived).map(|r| r.total.tx_control_bytes as f64 / stream_bytes(r))),
+                spread: Spread::of(
+                    others()
+                        .filter(lived)
+                        .map(|r| r.total.tx_control_bytes as f64 / stream_bytes(r)),
+                ),
             },
             Row {
                 name: "repair share",
-                spread: Spread::of(listeners().filter(lived).map(|r| r.stream.repaired as f64 / chunks(r))),
+                spread: Spread::of(
+                    listeners()
+                        .filter(lived)
+                        .map(|r| r.stream.repaired as f64 / chunks(r)),
+                ),
             },
             Row {
                 name: "duplicate share",
-                spread: Spread::of(listeners().filter(lived).map(|r| r.stream.duplicate as f64 / chunks(r))),
+                spread: Spread::of(
+                    listeners()
+                        .filter(lived)
+                        .map(|r| r.stream.duplicate as f64 / chunks(r)),
+                ),
             },
             Row {
                 name: "parents lost/min",
-                spread: Spread::of(listeners().filter(lived).map(|r| r.stream.parents_lost as f64 * 60.0 / r.seconds())),
+                spread: Spread::of(
+                    listeners()
+                        .filter(lived)
+                        .map(|r| r.stream.parents_lost as f64 * 60.0 / r.seconds()),
+                ),
             },
         ]);
         let played: f64 = listeners().map(|r| r.played).sum();
@@ -150,7 +184,11 @@ impl Report {
     fn judge(&mut self, scenario: &Scenario) {
         let expect = &scenario.expect;
         let in_5s = {
-            let joined = self.tally.records.iter().filter(|r| r.plays && r.left_us >= r.joined_us + 5_000_000);
+            let joined = self
+                .tally
+                .records
+                .iter()
+                .filter(|r| r.plays && r.left_us >= r.joined_us + 5_000_000);
             let soon = |r: &&Record| r.started_us.is_some_and(|at| at <= r.joined_us + 5_000_000);
             joined.clone().filter(soon).count() as f64 / joined.count().max(1) as f64
         };
@@ -162,22 +200,52 @@ impl Report {
         ];
         let at_most = [
             ("lag_p99", self.row("lag s").p99, expect.lag_p99),
-            ("lag_end_p99", self.tally.lag_end.percentile(0.99), expect.lag_end_p99),
-            ("startup_p99", self.row("start-up s").p99, expect.startup_p99),
-            ("source_upload", seconds_max("source upload"), expect.source_upload),
-            ("source_requests", seconds_max("source requests/s"), expect.source_requests.map(|n| n as f64)),
+            (
+                "lag_end_p99",
+                self.tally.lag_end.percentile(0.99),
+                expect.lag_end_p99,
+            ),
+            (
+                "startup_p99",
+                self.row("start-up s").p99,
+                expect.startup_p99,
+            ),
+            (
+                "source_upload",
+                seconds_max("source upload"),
+                expect.source_upload,
+            ),
+            (
+                "source_requests",
+                seconds_max("source requests/s"),
+                expect.source_requests.map(|n| n as f64),
+            ),
             ("control_p99", control.p99, expect.control_p99),
             ("control_mean", control.mean, expect.control_mean),
-            ("duplicates", self.row("duplicate share").mean, expect.duplicates),
+            (
+                "duplicates",
+                self.row("duplicate share").mean,
+                expect.duplicates,
+            ),
             ("wrong", self.tally.wrong_count as f64, Some(0.0)),
         ];
         let least = at_least.iter().filter_map(|&(name, value, limit)| {
             let limit = limit?;
-            Some(Verdict { name, value, limit, well: value >= limit })
+            Some(Verdict {
+                name,
+                value,
+                limit,
+                well: value >= limit,
+            })
         });
         let most = at_most.iter().filter_map(|&(name, value, limit)| {
             let limit = limit?;
-            Some(Verdict { name, value, limit, well: value <= limit })
+            Some(Verdict {
+                name,
+                value,
+                limit,
+                well: value <= limit,
+            })
         });
         self.verdicts = least.chain(most).collect();
     }
@@ -191,31 +259,86 @@ impl Report {
     pub fn text(&self, worst: usize) -> String {
         let mut out = String::new();
         let t = &self.tally;
-        let _ = writeln!(out, "{} seed {}: {} nodes, {} s", self.name, self.seed, self.nodes, self.seconds);
-        let _ = writeln!(out, "{:<18} {:>7} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}", "", "of", "mean", "min", "p1", "p50", "p99", "max");
+        let _ = writeln!(
+            out,
+            "{} seed {}: {} nodes, {} s",
+            self.name, self.seed, self.nodes, self.seconds
+        );
+        let _ = writeln!(
+            out,
+            "{:<18} {:>7} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
+            "", "of", "mean", "min", "p1", "p50", "p99", "max"
+        );
         for Row { name, spread: s } in &self.rows {
             let cells = [s.mean, s.min, s.p1, s.p50, s.p99, s.max].map(number);
-            let _ = writeln!(out, "{name:<18} {:>7} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}", s.count, cells[0], cells[1], cells[2], cells[3], cells[4], cells[5]);
+            let _ = writeln!(
+                out,
+                "{name:<18} {:>7} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
+                s.count, cells[0], cells[1], cells[2], cells[3], cells[4], cells[5]
+            );
         }
-        let _ = writeln!(out, "continuity of all {:.6}, never played {}, lag in the last 10 s p99 {:.2} s", self.continuity, self.never_played, t.lag_end.percentile(0.99));
-        let _ = writeln!(out, "datagrams sent {} delivered {} lost {} dropped by queues {} by NATs {} to nobody {}; pools {} MiB; digest {:016x}", t.sent, t.delivered, t.lost, t.queue_drops, t.nat_drops, t.nowhere, t.pool_bytes >> 20, t.digest);
-        let mut bad: Vec<&Record> = t.records.iter().filter(|r| r.plays && r.continuity() < 1.0).collect();
+        let _ = writeln!(
+            out,
+            "continuity of all {:.6}, never played {}, lag in the last 10 s p99 {:.2} s",
+            self.continuity,
+            self.never_played,
+            t.lag_end.percentile(0.99)
+        );
+        let _ = writeln!(
+            out,
+            "datagrams sent {} delivered {} lost {} dropped by queues {} by NATs {} to nobody {}; pools {} MiB; digest {:016x}",
+            t.sent,
+            t.delivered,
+            t.lost,
+            t.queue_drops,
+            t.nat_drops,
+            t.nowhere,
+            t.pool_bytes >> 20,
+            t.digest
+        );
+        let mut bad: Vec<&Record> = t
+            .records
+            .iter()
+            .filter(|r| r.plays && r.continuity() < 1.0)
+            .collect();
         bad.sort_by(|a, b| a.continuity().total_cmp(&b.continuity()));
         if worst > 0 && !bad.is_empty() {
             let _ = writeln!(out, "{} lives below 1; the worst:", bad.len());
         }
         for r in bad.iter().take(worst) {
             let bytes_per_s = r.should() / r.seconds().max(0.001);
-            let _ = writeln!(out, "  node {} life {}: continuity {:.4}, joined {:.1} s, left {:.1} s, began {}, stalled {:.2} s, missing {:.2} s, gaps {}, parents lost {}, repaired {}, invalid {}, hops {}, limit {:?}",
-                r.node, r.life, r.continuity(), r.joined_us as f64 / 1e6, r.left_us as f64 / 1e6,
-                r.started_us.map_or("never".into(), |at| format!("{:.1} s", at as f64 / 1e6)),
-                r.stalled / bytes_per_s, r.missing / bytes_per_s, r.stream.gaps, r.stream.parents_lost, r.stream.repaired, r.stream.invalid, r.hops, r.upload_limit_bps);
+            let _ = writeln!(
+                out,
+                "  node {} life {}: continuity {:.4}, joined {:.1} s, left {:.1} s, began {}, stalled {:.2} s, missing {:.2} s, gaps {}, parents lost {}, repaired {}, invalid {}, hops {}, limit {:?}",
+                r.node,
+                r.life,
+                r.continuity(),
+                r.joined_us as f64 / 1e6,
+                r.left_us as f64 / 1e6,
+                r.started_us
+                    .map_or("never".into(), |at| format!("{:.1} s", at as f64 / 1e6)),
+                r.stalled / bytes_per_s,
+                r.missing / bytes_per_s,
+                r.stream.gaps,
+                r.stream.parents_lost,
+                r.stream.repaired,
+                r.stream.invalid,
+                r.hops,
+                r.upload_limit_bps
+            );
         }
         for what in t.wrong.iter().take(worst.max(5)) {
             let _ = writeln!(out, "WRONG: {what}");
         }
         for v in &self.verdicts {
-            let _ = writeln!(out, "{} {}: {} (limit {})", if v.well { "well " } else { "SHORT" }, v.name, number(v.value), number(v.limit));
+            let _ = writeln!(
+                out,
+                "{} {}: {} (limit {})",
+                if v.well { "well " } else { "SHORT" },
+                v.name,
+                number(v.value),
+                number(v.limit)
+            );
         }
         out
     }
@@ -224,25 +347,75 @@ impl Report {
     pub fn json(&self) -> String {
         let mut out = String::new();
         let t = &self.tally;
-        let _ = write!(out, "{{\"scenario\":\"{}\",\"seed\":{},\"nodes\":{},\"seconds\":{},\"digest\":\"{:016x}\",\"continuity\":{},\"never_played\":{},\"well\":{},\"rows\":{{", self.name, self.seed, self.nodes, self.seconds, t.digest, json_number(self.continuity), self.never_played, self.is_well());
+        let _ = write!(
+            out,
+            "{{\"scenario\":\"{}\",\"seed\":{},\"nodes\":{},\"seconds\":{},\"digest\":\"{:016x}\",\"continuity\":{},\"never_played\":{},\"well\":{},\"rows\":{{",
+            self.name,
+            self.seed,
+            self.nodes,
+            self.seconds,
+            t.digest,
+            json_number(self.continuity),
+            self.never_played,
+            self.is_well()
+        );
         for (i, Row { name, spread: s }) in self.rows.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
-            let _ = write!(out, "{comma}\"{name}\":{{\"count\":{},\"mean\":{},\"min\":{},\"p1\":{},\"p50\":{},\"p99\":{},\"max\":{}}}", s.count, json_number(s.mean), json_number(s.min), json_number(s.p1), json_number(s.p50), json_number(s.p99), json_number(s.max));
+            let _ = write!(
+                out,
+                "{comma}\"{name}\":{{\"count\":{},\"mean\":{},\"min\":{},\"p1\":{},\"p50\":{},\"p99\":{},\"max\":{}}}",
+                s.count,
+                json_number(s.mean),
+                json_number(s.min),
+                json_number(s.p1),
+                json_number(s.p50),
+                json_number(s.p99),
+                json_number(s.max)
+            );
         }
         let _ = write!(out, "}},\"verdicts\":[");
         for (i, v) in self.verdicts.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
-            let _ = write!(out, "{comma}{{\"name\":\"{}\",\"value\":{},\"limit\":{},\"well\":{}}}", v.name, json_number(v.value), json_number(v.limit), v.well);
+            let _ = write!(
+                out,
+                "{comma}{{\"name\":\"{}\",\"value\":{},\"limit\":{},\"well\":{}}}",
+                v.name,
+                json_number(v.value),
+                json_number(v.limit),
+                v.well
+            );
         }
-        let _ = write!(out, "],\"datagrams\":{{\"sent\":{},\"delivered\":{},\"lost\":{},\"queue_drops\":{},\"nat_drops\":{},\"nowhere\":{}}},\"series\":{{", t.sent, t.delivered, t.lost, t.queue_drops, t.nat_drops, t.nowhere);
+        let _ = write!(
+            out,
+            "],\"datagrams\":{{\"sent\":{},\"delivered\":{},\"lost\":{},\"queue_drops\":{},\"nat_drops\":{},\"nowhere\":{}}},\"series\":{{",
+            t.sent, t.delivered, t.lost, t.queue_drops, t.nat_drops, t.nowhere
+        );
         let seconds = &t.seconds[..t.seconds.len() - 1];
         let series: [(&str, Vec<f64>); 6] = [
-            ("present", seconds.iter().map(|s| s.present as f64).collect()),
-            ("playing", seconds.iter().map(|s| s.playing as f64).collect()),
-            ("stalled_bytes", seconds.iter().map(|s| s.stalled.round()).collect()),
+            (
+                "present",
+                seconds.iter().map(|s| s.present as f64).collect(),
+            ),
+            (
+                "playing",
+                seconds.iter().map(|s| s.playing as f64).collect(),
+            ),
+            (
+                "stalled_bytes",
+                seconds.iter().map(|s| s.stalled.round()).collect(),
+            ),
             ("missing_bytes", seconds.iter().map(|s| s.missing).collect()),
-            ("source_tx_bytes", seconds.iter().map(|s| s.source_tx_bytes as f64).collect()),
-            ("source_rx_datagrams", seconds.iter().map(|s| s.source_rx_datagrams as f64).collect()),
+            (
+                "source_tx_bytes",
+                seconds.iter().map(|s| s.source_tx_bytes as f64).collect(),
+            ),
+            (
+                "source_rx_datagrams",
+                seconds
+                    .iter()
+                    .map(|s| s.source_rx_datagrams as f64)
+                    .collect(),
+            ),
         ];
         for (i, (name, values)) in series.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
@@ -264,5 +437,9 @@ fn number(value: f64) -> String {
 }
 
 fn json_number(value: f64) -> String {
-    if value.is_finite() { format!("{value}") } else { "null".into() }
+    if value.is_finite() {
+        format!("{value}")
+    } else {
+        "null".into()
+    }
 }

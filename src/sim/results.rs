@@ -48,7 +48,11 @@ impl Record {
     /// Played of what should have been played; 1 when nothing should have been.
     pub fn continuity(&self) -> f64 {
         let should = self.should();
-        if should > 0.0 { self.played / should } else { 1.0 }
+        if should > 0.0 {
+            self.played / should
+        } else {
+            1.0
+        }
     }
 
     /// What should have been played.
@@ -105,7 +109,10 @@ impl Histogram {
 
     /// Adds another one of the same shape.
     pub fn merge(&mut self, other: &Self) {
-        self.bins.iter_mut().zip(&other.bins).for_each(|(a, b)| *a += b);
+        self.bins
+            .iter_mut()
+            .zip(&other.bins)
+            .for_each(|(a, b)| *a += b);
     }
 
     /// The upper end of the bin in which this share lies; 0 of nothing.

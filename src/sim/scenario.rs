@@ -252,11 +252,20 @@ impl Scenario {
         for group in &self.groups {
             let sum: f64 = group.upload.iter().map(|[share, _]| share).sum();
             if (sum - 1.0).abs() > 1e-6 {
-                return Err(std::format!("group {}: shares of upload add up to {sum}", group.name));
+                return Err(std::format!(
+                    "group {}: shares of upload add up to {sum}",
+                    group.name
+                ));
             }
-            let unknown = group.bootstrap.iter().find(|name| self.group(name).is_none());
+            let unknown = group
+                .bootstrap
+                .iter()
+                .find(|name| self.group(name).is_none());
             if let Some(name) = unknown.filter(|name| *name != "source") {
-                return Err(std::format!("group {}: no group is called {name}", group.name));
+                return Err(std::format!(
+                    "group {}: no group is called {name}",
+                    group.name
+                ));
             }
         }
         let unknown = self.events.iter().filter_map(|event| event.group.as_ref());
@@ -301,7 +310,9 @@ impl Group {
             quantile < sum
         });
         let [_, rates] = found.or(self.upload.last())?;
-        rates.is_finite().then_some((rates * bitrate_bps as f64) as u64)
+        rates
+            .is_finite()
+            .then_some((rates * bitrate_bps as f64) as u64)
     }
 }
 

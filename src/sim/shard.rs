@@ -118,7 +118,9 @@ impl<'w> Shard<'w> {
 
     /// Datagrams from other shards.
     pub fn receive(&mut self, packets: &mut Vec<Box<Packet>>) {
-        packets.drain(..).for_each(|packet| self.traffic.put(packet));
+        packets
+            .drain(..)
+            .for_each(|packet| self.traffic.put(packet));
     }
 
     fn run_tick(&mut self, tick: u64) {
@@ -170,7 +172,9 @@ impl<'w> Shard<'w> {
             }
             Act::Go(life, bye) => {
                 if member.lives == life && member.life.is_some() {
-                    let group = member.group.map(|group| &self.world.scenario().groups[group]);
+                    let group = member
+                        .group
+                        .map(|group| &self.world.scenario().groups[group]);
                     let after = group.map_or(-1.0, |group| group.replaced_after);
                     self.end(now_us, at, bye);
                     if after >= 0.0 {
@@ -246,7 +250,11 @@ impl<'w> Shard<'w> {
             Some(life) if open => {
                 let bytes = &packet.bytes[..packet.len];
                 let from = super::wire::address(packet.from, packet.from_turn);
-                let tail = bytes.iter().rev().take(8).fold(0u64, |n, b| n << 8 | u64::from(*b));
+                let tail = bytes
+                    .iter()
+                    .rev()
+                    .take(8)
+                    .fold(0u64, |n, b| n << 8 | u64::from(*b));
                 let what = u64::from(packet.from) << 16 | packet.len as u64;
                 member.digest = mix(member.digest ^ tick, what, tail);
                 life.node.handle_datagram(clock, from, bytes);
@@ -273,17 +281,24 @@ impl<'w> Shard<'w> {
             rounds += 1;
             if rounds == MAX_ROUNDS {
                 let node = self.members[at].port.node;
-                self.tally.complain(|| format!("node {node} at {now_us} us: a timer that is always due"));
+                self.tally
+                    .complain(|| format!("node {node} at {now_us} us: a timer that is always due"));
                 break;
             }
         }
         self.play(now_us, at);
         let member = &mut self.members[at];
         member.wake = u64::MAX;
-        let Some(life) = member.life.as_mut() else { return };
+        let Some(life) = member.life.as_mut() else {
+            return;
+        };
         while let Some(event) = life.node.poll_event() {
             if self.world.traces(member.port.node) {
-                std::eprintln!("{:>9.3} node {} {event:?}", now_us as f64 / 1e6, member.port.node);
+                std::eprintln!(
+                    "{:>9.3} node {} {event:?}",
+                    now_us as f64 / 1e6,
+                    member.port.node
+                );
             }
         }
         if let Some(due) = life.node.poll_timeout() {
@@ -298,7 +313,9 @@ impl<'w> Shard<'w> {
     fn send_all(&mut self, now_us: u64, at: usize) {
         let member = &mut self.members[at];
         let clock = member.clock(now_us);
-        let Some(life) = member.life.as_mut() else { return };
+        let Some(life) = member.life.as_mut() else {
+            return;
+        };
         while life.node.poll_transmit(clock, &mut self.out) {
             let Some(to) = self.world.node_at(self.out.to) else {
                 self.tally.nowhere += 1;
@@ -309,7 +326,8 @@ impl<'w> Shard<'w> {
                 packet.len = self.out.control_len;
                 packet.bytes[..packet.len].copy_from_slice(self.out.control_bytes());
                 let sent = Sent { now_us, to, packet };
-                self.traffic.dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
+                self.traffic
+                    .dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
             }
             for chunk in &self.out.chunks {
                 let mut packet = self.traffic.take();
@@ -318,7 +336,8 @@ impl<'w> Shard<'w> {
                 packet.bytes[..CHUNK_PREFIX_BYTES].copy_from_slice(&chunk.prefix);
                 packet.bytes[CHUNK_PREFIX_BYTES..packet.len].copy_from_slice(bytes);
                 let sent = Sent { now_us, to, packet };
-                self.traffic.dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
+                self.traffic
+                    .dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
             }
         }
     }
@@ -327,7 +346,9 @@ impl<'w> Shard<'w> {
     fn play(&mut self, now_us: u64, at: usize) {
         let member = &mut self.members[at];
         let (clock, node) = (member.clock(now_us), member.port.node);
-        let Some(life) = member.life.as_mut() else { return };
+        let Some(life) = member.life.as_mut() else {
+            return;
+        };
         let Some(player) = life.player else { return };
         loop {
             let n = life.node.read_player(clock, player, &mut self.read);
@@ -352,15 +373,22 @@ impl<'w> Shard<'w> {
         let measured = now_us > scenario.measure_from * 1_000_000;
         let late = now_us > scenario.seconds.saturating_sub(10) * 1_000_000;
         let index = (now_us / 1_000_000 - 1) as usize;
-        let Some(second) = self.tally.seconds.get_mut(index) else { return };
+        let Some(second) = self.tally.seconds.get_mut(index) else {
+            return;
+        };
         for member in &mut self.members {
             let traced = self.world.traces(member.port.node);
             let clock = member.clock(now_us);
             let is_source = member.group.is_none();
-            let Some(life) = member.life.as_mut() else { continue };
+            let Some(life) = member.life.as_mut() else {
+                continue;
+            };
             life.viewer.advance(now_us);
             if traced {
-                std::eprintln!("{}", trace(member.port.node, life, clock, bitrate_bps, now_us));
+                std::eprintln!(
+                    "{}",
+                    trace(member.port.node, life, clock, bitrate_bps, now_us)
+                );
             }
             if life.player.is_some() {
                 second.present += 1;
@@ -378,7 +406,11 @@ impl<'w> Shard<'w> {
             }
             if is_source {
                 let stats = life.node.stats();
-                let now = (stats.tx_bytes, stats.rx_datagrams, stats.sessions + stats.turned_away);
+                let now = (
+                    stats.tx_bytes,
+                    stats.rx_datagrams,
+                    stats.sessions + stats.turned_away,
+                );
                 second.source_tx_bytes = now.0 - life.sampled_total.0;
                 second.source_rx_datagrams = now.1 - life.sampled_total.1;
                 second.source_sessions = now.2 - life.sampled_total.2;
@@ -413,8 +445,19 @@ struct Sent {
 
 impl Traffic {
     /// Sends a datagram through the node's port.
-    fn dispatch(&mut self, world: &World, port: &mut Port, life: &mut Life, sent: Sent, tally: &mut Tally) {
-        let Sent { now_us, to, mut packet } = sent;
+    fn dispatch(
+        &mut self,
+        world: &World,
+        port: &mut Port,
+        life: &mut Life,
+        sent: Sent,
+        tally: &mut Tally,
+    ) {
+        let Sent {
+            now_us,
+            to,
+            mut packet,
+        } = sent;
         if let Some(liar) = port.liar.as_mut() {
             let len = packet.len;
             match liar.spoil(now_us, &mut port.rng, &mut packet.bytes, len) {
@@ -537,12 +580,18 @@ fn trace(
         .iter()
         .zip(&it.heads)
         .map(|(parent, at)| {
-            let peer = parent.peer.and_then(|id| Some((id, life.node.peers().get(id)?)));
+            let peer = parent
+                .peer
+                .and_then(|id| Some((id, life.node.peers().get(id)?)));
             match peer {
                 Some((id, peer)) => {
                     let link = life.node.peers().link(id, 0);
                     let who = node_of(peer.addr).map_or(0, |(node, _)| node);
-                    format!("{who}({}h,-{})", link.hops.iter().min().unwrap_or(&0), head - at.end)
+                    format!(
+                        "{who}({}h,-{})",
+                        link.hops.iter().min().unwrap_or(&0),
+                        head - at.end
+                    )
                 }
                 None => format!("none(-{})", head - at.end),
             }

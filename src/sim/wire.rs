@@ -1,8 +1,8 @@
 //! A datagram on its way: out through the sender's line and NAT, over the net, in through the receiver's.
 
 use super::dist::mix;
-use super::line::Direction;
 use super::liar::Liar;
+use super::line::Direction;
 use super::network::Geography;
 use super::scenario::Nat;
 use crate::limits::MAX_DATAGRAM_BYTES;
@@ -29,7 +29,12 @@ pub fn node_of(addr: Addr) -> Option<(u32, u8)> {
     };
     let [high, low, middle, turn] = addr.ip().octets();
     let known = IpAddr::V4(*addr.ip()).is_ipv4() && addr.port() == PORT;
-    known.then(|| (u32::from_be_bytes([0, high.wrapping_sub(20), middle, low]), turn))
+    known.then(|| {
+        (
+            u32::from_be_bytes([0, high.wrapping_sub(20), middle, low]),
+            turn,
+        )
+    })
 }
 
 /// One datagram.

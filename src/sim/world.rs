@@ -46,7 +46,8 @@ impl World {
         // A datagram is under way at least this long: what others send meanwhile arrives in a later window.
         let window = (self.geography.network().least_ms * 1_000 / TICK_US).max(1);
         let barrier = Barrier::new(threads);
-        let mail: Vec<Mutex<Vec<Box<Packet>>>> = (0..threads * threads).map(|_| Mutex::default()).collect();
+        let mail: Vec<Mutex<Vec<Box<Packet>>>> =
+            (0..threads * threads).map(|_| Mutex::default()).collect();
         let tallies = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for me in 0..threads {
@@ -58,18 +59,25 @@ impl World {
                         let end = (begin + window).min(ticks + 1);
                         shard.run(begin, end);
                         for to in (0..threads).filter(|to| *to != me) {
-                            let mut letters = mail[to * threads + me].lock().unwrap_or_else(|e| e.into_inner());
+                            let mut letters = mail[to * threads + me]
+                                .lock()
+                                .unwrap_or_else(|e| e.into_inner());
                             letters.append(shard.outbox(to));
                         }
                         barrier.wait();
                         for from in (0..threads).filter(|from| *from != me) {
-                            let mut letters = mail[me * threads + from].lock().unwrap_or_else(|e| e.into_inner());
+                            let mut letters = mail[me * threads + from]
+                                .lock()
+                                .unwrap_or_else(|e| e.into_inner());
                             shard.receive(&mut letters);
                         }
                         begin = end;
                     }
                     let tally = shard.finish(ticks * TICK_US);
-                    tallies.lock().unwrap_or_else(|e| e.into_inner()).push((me, tally));
+                    tallies
+                        .lock()
+                        .unwrap_or_else(|e| e.into_inner())
+                        .push((me, tally));
                 });
             }
         });
@@ -121,7 +129,8 @@ impl World {
                     continue;
                 }
             };
-            self.plan.extend(some.into_iter().map(|node| (node, at_us, act)));
+            self.plan
+                .extend(some.into_iter().map(|node| (node, at_us, act)));
         }
     }
 
@@ -142,7 +151,12 @@ impl World {
 
     /// The first nodes of a group.
     pub fn first_of(&self, name: &str, most: usize) -> impl Iterator<Item = u32> {
-        let before = |at: usize| 1 + self.scenario.groups[..at].iter().map(|g| g.count).sum::<usize>();
+        let before = |at: usize| {
+            1 + self.scenario.groups[..at]
+                .iter()
+                .map(|g| g.count)
+                .sum::<usize>()
+        };
         let range = self.scenario.group(name).map_or(0..0, |at| {
             let first = before(at);
             first..first + self.scenario.groups[at].count.min(most)
