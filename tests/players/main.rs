@@ -6,3 +6,4 @@
 
 mod containers;
 mod rig;
+mod titles;
