@@ -197,7 +197,8 @@ impl Taking {
                 });
             }
             self.emitted_bytes += segment.bytes.len() as u64;
-            let news = segment.preamble_changed || segment.discontinuity;
+            let broken = segment.discontinuity;
+            let news = segment.preamble_changed || broken;
             if self.published && !news {
                 push(node, now, start, segment.bytes, is_raw);
                 continue;
@@ -206,6 +207,9 @@ impl Taking {
             self.piece.extend_from_slice(segment.bytes);
             if self.published || (news && self.held.has_sync) {
                 self.settle(node, now, true);
+                if broken {
+                    node.begin_run(now, STREAM);
+                }
                 self.publish(node, now, None);
                 push(node, now, start, &self.piece, is_raw);
             } else {

@@ -191,12 +191,23 @@ async fn send_document(
         .map_err(|_| ErrorKind::OutOfMemory)?;
     write_all(stream, head.get(..len).unwrap_or(&[])).await?;
     let mut part = [0; PART_BYTES];
-    while request.method != Method::Head {
-        let written = document.next(&running.view(), &mut part);
-        let Some(len) = written else { break };
+    while let Some(len) = next_part(request, &mut document, running, &mut part) {
         write_all(stream, part.get(..len).unwrap_or(&[])).await?;
     }
     farewell(stream).await
+}
+
+/// Nothing when the request is for the head only.
+fn next_part(
+    request: &Request<'_>,
+    document: &mut Document,
+    running: &Running,
+    part: &mut [u8],
+) -> Option<usize> {
+    match request.method {
+        Method::Head => None,
+        _ => document.next(&running.view(), part),
+    }
 }
 
 /// A short answer, whole, of any status.

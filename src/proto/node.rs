@@ -286,6 +286,14 @@ impl<'s> Node<'s> {
             .push_source(now, start, bytes, end_is_cut)
     }
 
+    /// What comes next does not join on to what came before, at the source: the output is cut there. To be followed by
+    /// [`Node::publish`] and media that begins at a sync point.
+    pub fn begin_run(&mut self, now: Instant, stream: StreamId) {
+        if let Some(stream) = self.streams.get_mut(stream) {
+            stream.begin_run(now);
+        }
+    }
+
     /// Says what is playing now, at the source.
     pub fn set_now_playing(&mut self, now: Instant, stream: StreamId, text: &str) {
         if let Some(stream) = self.streams.get_mut(stream) {
@@ -523,6 +531,10 @@ impl<'s> Node<'s> {
             if at.1 >= row.play_bytes {
                 at = (at.0 + 1, 0);
                 continue;
+            }
+            if at.1 < row.play_from {
+                // Something was skipped: the next call begins behind it.
+                break;
             }
             match playout::slice_at(at.0, at.1, &stream.ring, &stream.playout, card) {
                 Some(slice) if !slice.is_empty() => {

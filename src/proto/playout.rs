@@ -27,14 +27,15 @@ impl Playout {
         self.next += 1;
     }
 
-    /// What lies before `block` will not come: go on there. What was whole before the hole is given out up to its last cut; the
-    /// next output begins at a sync point.
-    pub fn skip_to(&mut self, ring: &mut Ring<'_>, block: u64) {
+    /// What lies before `place` in `block` will not come, or does not join on to it: go on there. What was whole before the hole
+    /// is given out up to its last cut, and nothing of what comes late.
+    pub fn skip_to(&mut self, ring: &mut Ring<'_>, block: u64, place: u16) {
         let (last, cut) = self.limit;
         ring.cut_short(last, cut);
-        for behind in (last + 1).max(ring.tail())..self.next {
+        for behind in (last + 1).max(ring.tail())..block.min(ring.end()) {
             ring.cut_short(behind, 0);
         }
+        ring.play_from(block, place);
         self.next = block;
     }
 }
@@ -87,6 +88,7 @@ pub fn settle(player: &mut Player, ring: &Ring<'_>, playout: &Playout, k: usize)
             return false;
         }
         match ring.row(player.block).filter(|row| is_whole(row, k)) {
+            Some(row) if player.offset < row.play_from => player.offset = row.play_from,
             Some(row) if player.offset < row.play_bytes => return true,
             Some(_) => {
                 player.block += 1;

@@ -303,11 +303,13 @@ impl Node<'_> {
             .as_ref()
             .map_or(0, |card| card.descriptor.first_block);
         if next < run && stream.ring.row(run).is_some() {
-            stream.playout.skip_to(&mut stream.ring, run);
+            stream.playout.skip_to(&mut stream.ring, run, 0);
             stream.play(now, self.config.burst);
             return;
         }
-        let newest_known = (next..end.min(next + MAX_LOOK)).find_map(|b| stream.ring.row(b));
+        // Behind a new run, or what was missed for long, the window has moved on as a whole.
+        let first = next.max(stream.ring.tail());
+        let newest_known = (first..end.min(first + MAX_LOOK)).find_map(|b| stream.ring.row(b));
         let Some(known) = newest_known else { return };
         let waited = now.since(known.sealed_at.max(known.born_at));
         let lost = next < stream.ring.tail() || waited > window;
@@ -315,7 +317,7 @@ impl Node<'_> {
             return;
         }
         let k = stream.card.as_ref().map_or(0, |card| card.k());
-        let begins = (next + 1..end).find(|&b| {
+        let begins = ((next + 1).max(first)..end).find(|&b| {
             let row = stream.ring.row(b);
             row.is_some_and(|row| {
                 row.mark.sync != crate::wire::seal::NOWHERE
@@ -323,7 +325,7 @@ impl Node<'_> {
             })
         });
         let Some(begins) = begins else { return };
-        let missing: u64 = (next..begins)
+        let missing: u64 = (first..begins)
             .filter_map(|b| stream.ring.row(b))
             .map(|row| u64::from(row.mark.length_bytes))
             .sum();
@@ -331,7 +333,8 @@ impl Node<'_> {
             stream.stats.gaps += 1;
             stream.stats.missing_bytes += missing;
         }
-        stream.playout.skip_to(&mut stream.ring, begins);
+        let sync = stream.ring.row(begins).map_or(0, |row| row.mark.sync);
+        stream.playout.skip_to(&mut stream.ring, begins, sync);
         stream.play(now, self.config.burst);
         if stream.stats.gaps > 0 {
             self.tell(Event::Gap(at, begins - next));

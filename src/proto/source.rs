@@ -217,7 +217,8 @@ impl Stream<'_> {
             preamble_from_block: match &old {
                 Some(d) if same_preamble => d.preamble_from_block,
                 _ => source.next_block,
-            },
+            }
+            .max(source.first_block),
             content_type: programme.content_type.clone(),
             title: programme.title.clone(),
             genre: programme.genre.clone(),
@@ -241,6 +242,14 @@ impl Stream<'_> {
         self.close_group(now);
         self.adopt_card(card);
         Ok(())
+    }
+
+    /// What comes next does not join on to what came before: a new run begins with the next block.
+    pub fn begin_run(&mut self, now: Instant) {
+        self.close_block(now);
+        if let Some(source) = self.source.as_mut() {
+            source.first_block = source.next_block;
+        }
     }
 
     /// Says what is playing now; longer texts are cut at a character.

@@ -4,6 +4,7 @@
 //! The media are made by ffmpeg. Where it is not installed the tests say so and pass, except in continuous integration
 //! (`CI=true`), where it must be there.
 
+mod changes;
 mod containers;
 mod rig;
 mod titles;

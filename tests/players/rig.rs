@@ -107,10 +107,6 @@ impl Program {
         Self(child.expect("the program was found before"))
     }
 
-    pub fn wait(&mut self) {
-        let _ = self.0.wait();
-    }
-
     pub fn stdout(&mut self) -> Stdio {
         self.0.stdout.take().unwrap().into()
     }
@@ -164,7 +160,12 @@ impl Node {
     pub fn start(arguments: &[&str], stdin: Stdio) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(arguments)
-            .args(["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(if arguments.contains(&"--bind") {
+                &[][..]
+            } else {
+                &["--bind", "127.0.0.1:0"]
+            })
+            .args(["--http", "127.0.0.1:0"])
             .env_remove("STATE_DIRECTORY")
             .stdin(stdin)
             .stdout(Stdio::null())
