@@ -24,6 +24,13 @@ pub fn check(file: &str, config: &Config) -> Result<(), Failure> {
 }
 
 /// A whole grid on this machine.
+#[cfg(feature = "demo")]
+pub fn demo(config: &DemoConfig) -> Result<(), Failure> {
+    super::demo::run(config)
+}
+
+/// A whole grid on this machine, which this build has not.
+#[cfg(not(feature = "demo"))]
 pub fn demo(_config: &DemoConfig) -> Result<(), Failure> {
-    Err(Failure::Runtime(std::string::String::from("not built yet")))
+    Err(Failure::usage("demo", "is not in this build of weir"))
 }

@@ -50,6 +50,8 @@ struct Taking {
     emitted_bytes: u64,
     media_time: Option<MediaTime>,
     trouble: Option<&'static str>,
+    /// The input came back, and no player could begin since.
+    began_anew: bool,
     /// The piece in front of which something is published.
     piece: Vec<u8>,
 }
@@ -61,6 +63,8 @@ struct Held {
     pieces: Vec<(Start, usize)>,
     bytes: Vec<u8>,
     has_sync: bool,
+    /// What a player needs before the first sync point.
+    preamble: Vec<u8>,
 }
 
 impl<'a> Intake<'a> {
@@ -79,6 +83,7 @@ impl<'a> Intake<'a> {
                 emitted_bytes: 0,
                 media_time: None,
                 trouble: None,
+                began_anew: false,
                 piece: Vec::new(),
             }),
         }
@@ -126,6 +131,7 @@ impl Sink for Intake<'_> {
         let taking = &mut *self.taking.borrow_mut();
         self.running.engine.with(|node, now| {
             taking.drain(node, now);
+            taking.settle(node, now, true);
             taking.scanner.restart();
             taking.held = Held::default();
             (taking.emitted_bytes, taking.media_time) = (0, None);
@@ -198,7 +204,13 @@ impl Taking {
             }
             self.emitted_bytes += segment.bytes.len() as u64;
             let broken = segment.discontinuity;
-            let news = segment.preamble_changed || broken;
+            self.began_anew |= broken;
+            // At a sync point only: the preamble of a new beginning is whole when players can begin.
+            let news = start == Start::Sync
+                && (segment.preamble_changed | core::mem::take(&mut self.began_anew));
+            if self.published && broken {
+                node.begin_run(now, STREAM);
+            }
             if self.published && !news {
                 push(node, now, start, segment.bytes, is_raw);
                 continue;
@@ -207,12 +219,14 @@ impl Taking {
             self.piece.extend_from_slice(segment.bytes);
             if self.published || (news && self.held.has_sync) {
                 self.settle(node, now, true);
-                if broken {
-                    node.begin_run(now, STREAM);
-                }
-                self.publish(node, now, None);
+                self.publish(node, now, None, None);
                 push(node, now, start, &self.piece, is_raw);
             } else {
+                if start == Start::Sync && !self.held.has_sync {
+                    self.held
+                        .preamble
+                        .extend_from_slice(self.scanner.preamble());
+                }
                 self.held.add(start, &self.piece);
             }
         }
@@ -235,9 +249,9 @@ impl Taking {
             let shown = Rate(measured_bps / 1_000 * 1_000);
             log::info!("bit rate: {shown}, as measured; --bitrate says it exactly");
         }
-        self.publish(node, now, Some(measured_bps));
-        let is_raw = self.scanner.container() == Container::Raw;
         let held = core::mem::take(&mut self.held);
+        self.publish(node, now, Some(measured_bps), Some(&held.preamble));
+        let is_raw = self.scanner.container() == Container::Raw;
         let mut rest = held.bytes.as_slice();
         for (start, len) in held.pieces {
             let (piece, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
@@ -253,7 +267,14 @@ impl Taking {
         self.broadcast.bitrate_bps.or(said).or_else(scanned)
     }
 
-    fn publish(&mut self, node: &mut Node<'_>, now: Instant, measured_bps: Option<u64>) {
+    /// Says what is broadcast from here on; `preamble` is the scanner's where it is not given.
+    fn publish(
+        &mut self,
+        node: &mut Node<'_>,
+        now: Instant,
+        measured_bps: Option<u64>,
+        preamble: Option<&[u8]>,
+    ) {
         let told = self.told_bps().map(u64::from);
         let current = node.streams().get(STREAM).and_then(|s| s.card.as_ref());
         let current = current.map(|card| u64::from(card.descriptor.bitrate_bps));
@@ -271,7 +292,8 @@ impl Taking {
             m: broadcast.m,
             group_ms: broadcast.group.map(|group| group.as_ms() as u16),
         };
-        match node.publish(now, STREAM, &programme, self.scanner.preamble()) {
+        let preamble = preamble.unwrap_or(self.scanner.preamble());
+        match node.publish(now, STREAM, &programme, preamble) {
             Ok(()) => self.published = true,
             Err(error) => log::error!("the stream cannot be described: {error:?}"),
         }

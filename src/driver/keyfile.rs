@@ -34,6 +34,11 @@ pub fn generate(file: &Path) -> Result<String, Failure> {
     Ok(base32::encode(public.as_bytes()) + "\n")
 }
 
+/// The text of a key file for a new stream.
+pub fn new_stream_key() -> Result<String, Failure> {
+    random_key().map(|seed| text(STREAM_LABEL, &seed))
+}
+
 /// The Ed25519 seed in a stream's key file; warns where others can read it.
 pub fn load_stream_key(file: &Path) -> Result<[u8; 32], Failure> {
     load(file, STREAM_LABEL)
@@ -83,14 +88,17 @@ fn create(file: &Path, label: &str, key: &[u8; 32]) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(file)?;
-    let line = format!("{label} {}\n", base32::encode(key));
     let written = open
-        .write_all(line.as_bytes())
+        .write_all(text(label, key).as_bytes())
         .and_then(|()| open.sync_all());
     if written.is_err() {
         let _ = fs::remove_file(file);
     }
     written
+}
+
+fn text(label: &str, key: &[u8; 32]) -> String {
+    format!("{label} {}\n", base32::encode(key))
 }
 
 /// The key in `file`; the error completes a sentence that begins with the file's name.

@@ -21,11 +21,15 @@ mod values;
 
 mod audience;
 mod bell;
+#[cfg(feature = "demo")]
+mod demo;
 mod engine;
 mod heap;
 #[cfg(feature = "source")]
 mod intake;
 mod launch;
+#[cfg(feature = "demo")]
+mod orphan;
 mod pump;
 mod rates;
 mod resolve;

@@ -52,6 +52,8 @@ impl Ending {
 /// Runs a node until it is stopped or its work is done.
 pub fn run(config: &Config) -> Result<(), Failure> {
     let clock = Clock::start();
+    #[cfg(feature = "demo")]
+    super::orphan::end_with_parent();
     let signals = signals::Signals::new()?;
     #[cfg(feature = "source")]
     let mut origin = source::Origin::prepare(config)?;
@@ -115,7 +117,11 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         let outcome = ending.wait().await;
         running.engine.leave();
         // Late or not, the program ends now; what was not said is found out by the others.
-        let _ = within(GOODBYE, async { io::Result::Ok(pump.await) }).await;
+        let said = async {
+            pump.await;
+            io::Result::Ok(())
+        };
+        let _ = within(GOODBYE, said).await;
         outcome
     }))
 }

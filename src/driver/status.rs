@@ -63,6 +63,17 @@ pub fn fetch(target: &Target) -> Result<String, Failure> {
     Ok(printable(&answer.body))
 }
 
+/// The document at `path`, if the node has it.
+pub fn body(target: &Target, path: &str) -> Result<String, Failure> {
+    match get(target, path)? {
+        Answer { status: 200, body } => Ok(String::from_utf8_lossy(&body).into_owned()),
+        other => Err(Failure::runtime(
+            target,
+            format!("answers {}", other.status),
+        )),
+    }
+}
+
 struct Answer {
     status: u16,
     body: Vec<u8>,

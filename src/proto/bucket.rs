@@ -2,24 +2,34 @@
 
 use crate::time::{Instant, Span};
 
-/// Tokens are bytes. Control traffic may overdraw the bucket, so it never starves; forwarding waits until it is positive again.
+/// What is asked of the bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Urgency {
+    /// Control: may empty the bucket.
+    Words,
+    /// The stream: leaves a cushion for control.
+    Stream,
+    /// What was asked for again: leaves half the bucket for the stream.
+    Repair,
+}
+
+/// Tokens are bytes. The limit is hard for everything; control never starves because the stream leaves it a cushion.
 pub struct Bucket {
     /// Bytes a second; `None`: no limit.
     rate: Option<u64>,
-    tokens: i64,
-    burst: i64,
+    tokens: u64,
+    burst: u64,
     /// What is left of a token, in byte-microseconds, so that no rounding loses or gains bytes.
     rest: u64,
     at: Instant,
 }
 
 impl Bucket {
-    /// A bucket for a limit in bits a second. It holds what a tenth of a second brings (at least four datagrams).
+    /// A bucket for a limit in bits a second. It holds what a tenth of a second brings, at least eight datagrams. A limit of 0 forwards
+    /// nothing, and control goes on: without it a node could not even listen.
     pub fn new(limit_bps: Option<u64>, now: Instant) -> Self {
         let rate = limit_bps.map(|bps| bps / 8);
-        let burst = rate.map_or(0, |rate| {
-            ((rate / 10).max(5_000)).min(i64::MAX as u64) as i64
-        });
+        let burst = rate.map_or(0, |rate| (rate / 10).max(10_240));
         Self {
             rate,
             tokens: burst,
@@ -30,31 +40,36 @@ impl Bucket {
     }
 
     /// Whether `bytes` may be sent now.
-    pub fn allows(&mut self, now: Instant, bytes: usize) -> bool {
+    pub fn allows(&mut self, now: Instant, bytes: usize, urgency: Urgency) -> bool {
         self.refill(now);
-        self.rate.is_none() || self.tokens >= bytes as i64
-    }
-
-    /// What less urgent traffic leaves in the bucket: half of it.
-    pub fn reserve_bytes(&self) -> usize {
-        (self.burst / 2) as usize
+        match self.rate {
+            None => true,
+            Some(0) => urgency == Urgency::Words,
+            Some(_) => self.tokens >= self.needed(bytes, urgency),
+        }
     }
 
     /// Records that `bytes` were sent.
     pub fn spend(&mut self, bytes: usize) {
-        if self.rate.is_some() {
-            // A bound below keeps one second of control traffic from becoming a debt of hours.
-            self.tokens = (self.tokens - bytes as i64).max(-self.burst * 10);
-        }
+        self.tokens = self.tokens.saturating_sub(bytes as u64);
     }
 
-    /// When `bytes` can be sent at the earliest; `None` if never (limit 0).
-    pub fn ready_at(&self, bytes: usize) -> Option<Instant> {
+    /// When `bytes` can be sent at the earliest; `None` if never.
+    pub fn ready_at(&self, bytes: usize, urgency: Urgency) -> Option<Instant> {
         let Some(rate) = self.rate else {
             return Some(self.at);
         };
-        let short = (bytes as i64 - self.tokens).max(0) as u64;
+        let short = self.needed(bytes, urgency).saturating_sub(self.tokens);
         (rate > 0).then(|| self.at + Span::from_us((short * 1_000_000).div_ceil(rate)))
+    }
+
+    fn needed(&self, bytes: usize, urgency: Urgency) -> u64 {
+        let cushion = match urgency {
+            Urgency::Words => 0,
+            Urgency::Stream => self.burst / 4,
+            Urgency::Repair => self.burst / 2,
+        };
+        bytes as u64 + cushion
     }
 
     fn refill(&mut self, now: Instant) {
@@ -65,7 +80,7 @@ impl Bucket {
         self.rest = earned % 1_000_000;
         self.tokens = self
             .tokens
-            .saturating_add((earned / 1_000_000) as i64)
+            .saturating_add(earned / 1_000_000)
             .min(self.burst);
     }
 }
@@ -73,6 +88,7 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Urgency::{Repair, Stream, Words};
 
     #[test]
     fn never_more_than_the_rate_and_one_bucket() {
@@ -80,7 +96,8 @@ mod tests {
         let mut sent = 0u64;
         for us in (0..10_000_000).step_by(137) {
             let now = Instant::from_us(us);
-            while bucket.allows(now, 1_260) {
+            let urgency = [Words, Stream, Repair][us as usize % 3];
+            while bucket.allows(now, 1_260, urgency) {
                 bucket.spend(1_260);
                 sent += 1_260;
             }
@@ -90,12 +107,30 @@ mod tests {
     }
 
     #[test]
-    fn control_may_overdraw_and_forwarding_then_waits() {
-        let mut bucket = Bucket::new(Some(80_000), Instant::ZERO);
-        bucket.spend(15_000);
-        assert!(!bucket.allows(Instant::ZERO, 1));
-        assert_eq!(bucket.ready_at(0), Some(Instant::from_us(1_000_000)));
-        assert!(bucket.allows(Instant::from_us(1_200_000), 1_000));
-        assert_eq!(Bucket::new(Some(0), Instant::ZERO).ready_at(6_000), None);
+    fn the_stream_leaves_a_cushion_for_control_and_repair_leaves_more() {
+        let mut bucket = Bucket::new(Some(8_000_000), Instant::ZERO);
+        let mut drain = |urgency| {
+            let mut bytes = 0;
+            while bucket.allows(Instant::ZERO, 1_000, urgency) {
+                bucket.spend(1_000);
+                bytes += 1_000;
+            }
+            bytes
+        };
+        assert_eq!(
+            [drain(Repair), drain(Stream), drain(Words)],
+            [50_000, 25_000, 25_000]
+        );
+        assert_eq!(bucket.ready_at(1_000, Words), Some(Instant::from_us(1_000)));
+        assert!(bucket.allows(Instant::from_us(26_000), 1_000, Stream));
+    }
+
+    #[test]
+    fn a_limit_of_nothing_forwards_nothing_but_talks() {
+        let mut bucket = Bucket::new(Some(0), Instant::ZERO);
+        assert!(
+            bucket.allows(Instant::ZERO, 1_000, Words) && !bucket.allows(Instant::ZERO, 1, Stream)
+        );
+        assert_eq!(bucket.ready_at(6_000, Stream), None);
     }
 }

@@ -1,5 +1,6 @@
 //! What neighbours say, and what follows from it at once.
 
+use super::forward::Wish;
 use super::node::{Down, Event, Job, Node, Repair, StreamId};
 use super::peer::{Due, Link, PeerId};
 use super::stream::{Sealed, bits};
@@ -11,7 +12,7 @@ use crate::wire::chunk::ChunkId;
 use crate::wire::message::{Message, Reason, Standing, Wanted};
 
 /// A subscription that is not renewed ends after this long.
-const LEASE: Span = Span::from_s(8);
+const LEASE: Span = Span::from_s(18);
 
 /// Most seals handed to a newcomer, and most blocks' seals one request can ask for.
 const MAX_SEALS_ASKED: u16 = 64;
@@ -264,19 +265,18 @@ impl Node<'_> {
             }
             Message::Subscribe {
                 stripes,
+                spare,
                 seals,
                 back_ms,
                 ..
             } => {
                 link.lease_until = stale_after;
-                self.on_subscribe(
-                    now,
-                    id,
-                    at,
-                    *stripes,
-                    *seals,
-                    Span::from_ms(u64::from(*back_ms)),
-                );
+                let wish = Wish {
+                    stripes: *stripes,
+                    spare: stripes & spare,
+                    seals: *seals,
+                };
+                self.on_subscribe(now, id, at, wish, Span::from_ms(u64::from(*back_ms)));
             }
             Message::Unsubscribe { stripes, .. } => {
                 link.granted_down &= !stripes;

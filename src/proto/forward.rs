@@ -1,5 +1,6 @@
 //! The parent's side: who is granted which stripes, and the chunks on their way to children.
 
+use super::bucket::Urgency;
 use super::node::{Node, Repair, StreamId};
 use super::peer::{Due, Link, PeerId};
 use super::stream::{SEAL_ENTRY, bits};
@@ -15,6 +16,14 @@ const MAX_STEPS: usize = 512;
 /// A request that waited longer is not served: whoever made it has asked elsewhere.
 const STALE: Span = Span::from_ms(250);
 
+/// What a child asks for: stripes, those of them it could do without, and whether the seals as well.
+#[derive(Clone, Copy)]
+pub(super) struct Wish {
+    pub stripes: u32,
+    pub spare: u32,
+    pub seals: bool,
+}
+
 impl Node<'_> {
     /// A child says which stripes it wants from here: the whole set.
     pub(super) fn on_subscribe(
@@ -22,25 +31,23 @@ impl Node<'_> {
         now: Instant,
         id: PeerId,
         at: StreamId,
-        wanted: u32,
-        seals: bool,
+        wish: Wish,
         back: Span,
     ) {
         let link = *self.peers.link(id, at);
-        let kept = link.granted_down & wanted;
+        let kept = link.granted_down & wish.stripes;
         let mut granted = kept;
         // What comes from a neighbour is not sent back to it.
         let offered = self.offered(at).0 & !self.wanted_from(id, at);
-        for stripe in self.scarce_first(at, wanted & !kept & offered) {
-            let places = self
-                .places(at, id)
-                .saturating_sub((granted & !kept).count_ones() as u16);
-            if places == 0 && !self.make_room(at, id, stripe) {
+        for stripe in self.scarce_first(at, wish.stripes & !kept & offered) {
+            let new = (granted & !kept).count_ones() as u16;
+            let spare = wish.spare >> stripe & 1 != 0;
+            if self.places(at, id) <= new && (spare || !self.make_room(at, id, stripe)) {
                 break;
             }
             granted |= 1 << stripe;
         }
-        let refused = wanted & !granted;
+        let refused = wish.stripes & !granted;
         let log_end = self.streams[at].log.end();
         let Some(link) = self.peers.link_mut(id, at) else {
             return;
@@ -48,10 +55,10 @@ impl Node<'_> {
         if link.granted_down == 0 {
             link.cursor = log_end;
         }
-        let begins = seals && !link.wants_seals;
-        link.wants_seals = seals;
+        let begins = wish.seals && !link.wants_seals;
         let news = link.granted_down != granted;
-        link.granted_down = granted;
+        (link.granted_down, link.spare, link.wants_seals) =
+            (granted, wish.spare & granted, wish.seals);
         link.due.add(Due::GRANT);
         if refused != 0 {
             let reason = if refused & offered == 0 {
@@ -109,11 +116,7 @@ impl Node<'_> {
         let Some(card) = self.streams[at].card.as_ref() else {
             return 0;
         };
-        let children = self
-            .peers
-            .iter()
-            .filter(|(other, _)| self.is_child(*other))
-            .count();
+        let children = self.children();
         if self.leaving || (!self.is_child(id) && children >= self.config.max_children) {
             return 0;
         }
@@ -128,16 +131,35 @@ impl Node<'_> {
     /// Places as a peer is told of them: those that are free, and those it would be given at the cost of others.
     pub(super) fn places_for(&self, at: StreamId, id: PeerId) -> u16 {
         let free = self.places(at, id);
-        let link = self.peers.link(id, at);
-        if free > 0 || self.leaving || !link.standing.forwards() {
+        if free > 0
+            || self.leaving
+            || !self.is_child(id) && self.children() >= self.config.max_children
+        {
             return free;
         }
+        let newcomer = self.peers.link(id, at);
         let others = self
             .peers
             .in_stream(at)
             .filter(|(other, _, _)| *other != id);
-        let wasted: u32 = others.map(|(_, _, link)| wasted(link).count_ones()).sum();
-        wasted.min(link.home.count_ones()) as u16
+        let (mut spare, mut wasted) = (0, 0);
+        for (_, _, link) in others {
+            spare += link.spare.count_ones();
+            wasted += not_handed_on(link).count_ones();
+        }
+        let handed_on = if newcomer.standing.forwards() {
+            wasted.min(newcomer.home.count_ones())
+        } else {
+            0
+        };
+        spare.max(handed_on) as u16
+    }
+
+    fn children(&self) -> usize {
+        self.peers
+            .iter()
+            .filter(|(id, _)| self.is_child(*id))
+            .count()
     }
 
     /// Bits a second that all granted stripes take.
@@ -162,28 +184,31 @@ impl Node<'_> {
         (0..self.streams.len()).any(|at| self.peers.link(id, at).granted_down != 0)
     }
 
-    /// For a child that will hand a stripe on, takes a place from one that will not: a stripe that is fed to others can reach many.
+    /// Takes a place from another child: a stripe that child can do without; or, for one that will hand the stripe on and so reach
+    /// many, a stripe whose holder will not.
     fn make_room(&mut self, at: StreamId, id: PeerId, stripe: u8) -> bool {
         let newcomer = self.peers.link(id, at);
-        if newcomer.home & 1 << stripe == 0 || !newcomer.standing.forwards() {
+        let hands_on = newcomer.home & 1 << stripe != 0 && newcomer.standing.forwards();
+        if !self.is_child(id) && self.children() >= self.config.max_children {
             return false;
         }
-        let wasted = |link: &Link| {
-            let handed_on = if link.standing.forwards() {
-                link.home
-            } else {
-                0
-            };
-            link.granted_down & !handed_on
+        let yields = |link: &Link| match link.spare & link.granted_down {
+            0 if hands_on => not_handed_on(link),
+            spare => spare,
         };
+        // The same stripe if somebody has it: the newcomer can hand it on to them.
         let others = self
             .peers
             .in_stream(at)
-            .filter(|(other, _, link)| *other != id && wasted(link) != 0);
-        // The same stripe if somebody has it: the newcomer can hand it on to them.
-        let victim = others
-            .max_by_key(|(_, _, link)| (wasted(link) >> stripe & 1, wasted(link).count_ones()));
-        let Some((victim, theirs)) = victim.map(|(other, _, link)| (other, wasted(link))) else {
+            .filter(|(other, _, link)| *other != id && yields(link) != 0);
+        let victim = others.max_by_key(|(_, _, link)| {
+            (
+                link.spare != 0,
+                yields(link) >> stripe & 1,
+                yields(link).count_ones(),
+            )
+        });
+        let Some((victim, theirs)) = victim.map(|(other, _, link)| (other, yields(link))) else {
             return false;
         };
         let taken = if theirs & 1 << stripe != 0 {
@@ -193,6 +218,7 @@ impl Node<'_> {
         };
         if let Some(link) = self.peers.link_mut(victim, at) {
             link.granted_down &= !(1 << taken);
+            link.spare &= !(1 << taken);
             link.refuse = Some((1 << taken, Reason::Full));
             link.due.add(Due::GRANT);
             link.due.add(Due::REFUSE);
@@ -214,7 +240,8 @@ impl Node<'_> {
             if more {
                 return true;
             }
-            if self.held_until.is_some_and(|until| until > now) {
+            let bytes = MAX_DATAGRAM_BYTES + self.config.overhead_bytes;
+            if !self.bucket.allows(now, bytes, Urgency::Stream) {
                 return false;
             }
         }
@@ -280,7 +307,7 @@ impl Node<'_> {
             .map(|o| self.chunk_bytes(o.stream, o.id).len() + CHUNK_PREFIX_BYTES);
         // Only the last of a batch may be shorter.
         let fits = last.is_none_or(|last| last == out.segment_bytes && len <= out.segment_bytes);
-        if out.chunks.is_full() || !fits || !self.may_send(now, len) {
+        if out.chunks.is_full() || !fits || !self.may_send(now, len, Urgency::Stream) {
             return false;
         }
         let Some(peer) = self.peers.get_mut(id) else {
@@ -313,7 +340,7 @@ impl Node<'_> {
         }) = self.repairs.front()
         {
             let stale = now.since(at) > STALE;
-            if !stale && !self.may_send(now, MAX_DATAGRAM_BYTES + self.bucket.reserve_bytes()) {
+            if !stale && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Repair) {
                 return false;
             }
             self.repairs.pop();
@@ -332,7 +359,7 @@ impl Node<'_> {
 }
 
 /// Stripes granted to a child that does not specialise in handing them on.
-fn wasted(link: &Link) -> u32 {
+fn not_handed_on(link: &Link) -> u32 {
     let handed_on = if link.standing.forwards() {
         link.home
     } else {

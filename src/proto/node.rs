@@ -180,6 +180,8 @@ pub struct Node<'s> {
     pub(super) upkeep_at: Instant,
     pub(super) connect_at: [Instant; MAX_STREAMS],
     pub(super) balance_at: Instant,
+    /// When the node was made.
+    pub(super) began: Instant,
     /// Whose turn it is to be sent to.
     pub(super) turn: usize,
     pub(super) stats: NodeStats,
@@ -212,6 +214,7 @@ impl<'s> Node<'s> {
             upkeep_at: now,
             connect_at: [now; MAX_STREAMS],
             balance_at: now,
+            began: now,
             turn: 0,
             stats: NodeStats::default(),
             leaving: false,
@@ -286,11 +289,12 @@ impl<'s> Node<'s> {
             .push_source(now, start, bytes, end_is_cut)
     }
 
-    /// What comes next does not join on to what came before, at the source: the output is cut there. To be followed by
-    /// [`Node::publish`] and media that begins at a sync point.
+    /// What comes next does not join on to what came before, at the source: the output is cut there. To be followed by media
+    /// that begins at a sync point.
     pub fn begin_run(&mut self, now: Instant, stream: StreamId) {
-        if let Some(stream) = self.streams.get_mut(stream) {
-            stream.begin_run(now);
+        if let Some(it) = self.streams.get_mut(stream) {
+            it.begin_run(now);
+            self.spread_descriptor(stream);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What leaves: handshakes first, then what neighbours are owed in words, then what they asked for, then the stream.
 
+use super::bucket::Urgency;
 use super::node::{Down, Job, Node};
 use super::peer::{Due, PeerId};
 use super::transmit::Transmit;
@@ -49,8 +50,8 @@ impl<'n> Node<'n> {
             self.account(bytes.len(), true);
             return true;
         }
-        self.poll_words(now, out)
-            || self.poll_jobs(now, out)
+        let talks = self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Words);
+        talks && (self.poll_words(now, out) || self.poll_jobs(now, out))
             || self.poll_stream(now, out)
             || self.poll_repairs(now, out)
     }
@@ -262,9 +263,11 @@ impl<'n> Node<'n> {
         let fresh = stream.plays && !stream.playout.started;
         let back = if fresh { SEALS_BACK_MS } else { 1_000 };
         let seals = self.seals_from(id, at);
+        let spare = stripes & self.spare_stripes(at);
         let said = letter.add(&Message::Subscribe {
             tag: stream.tag,
             stripes,
+            spare,
             seals,
             back_ms: back as u32,
         });
@@ -434,7 +437,7 @@ impl<'n> Node<'n> {
                 return false;
             };
             let bulky = matches!(job, Job::Preamble { .. });
-            if bulky && !self.may_send(now, MAX_DATAGRAM_BYTES) {
+            if bulky && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
                 // It waits behind the others, unless nothing may ever be sent here.
                 if self.config.upload_limit_bps != Some(0) {
                     self.queue(job);
@@ -559,12 +562,18 @@ impl<'n> Node<'n> {
     }
 
     /// Whether the bucket lets a datagram of this size through; if not, it is noted when it will.
-    pub(super) fn may_send(&mut self, now: Instant, payload_bytes: usize) -> bool {
+    pub(super) fn may_send(
+        &mut self,
+        now: Instant,
+        payload_bytes: usize,
+        urgency: Urgency,
+    ) -> bool {
         let bytes = payload_bytes + self.config.overhead_bytes;
-        if self.bucket.allows(now, bytes) {
+        if self.bucket.allows(now, bytes, urgency) {
             return true;
         }
-        self.held_until = self.bucket.ready_at(bytes);
+        let ready = self.bucket.ready_at(bytes, urgency);
+        self.held_until = [self.held_until, ready].into_iter().flatten().min();
         false
     }
 }

@@ -159,6 +159,8 @@ pub struct Link {
 
     /// As a child: stripes it gets from here.
     pub granted_down: u32,
+    /// Of these, what it could do without.
+    pub spare: u32,
     /// What it asked for and did not get, and why.
     pub refuse: Option<(u32, Reason)>,
     /// It takes its seals from here.
@@ -174,6 +176,10 @@ pub struct Link {
     pub told_listeners: u32,
     /// When the standing news (Have, Offer) was last told.
     pub told_at: Instant,
+    /// The Offer told last: stripes, home, whether there was a place; and when.
+    pub told_offer: (u32, u32, u16),
+    /// See `told_offer`.
+    pub offered_at: Instant,
     /// What is owed.
     pub due: Due,
 }
@@ -200,6 +206,7 @@ impl Link {
         have_at: Instant::ZERO,
         chunk_at: Instant::ZERO,
         granted_down: 0,
+        spare: 0,
         refuse: None,
         wants_seals: false,
         cursor: 0,
@@ -207,6 +214,8 @@ impl Link {
         listeners: 0,
         told_listeners: 0,
         told_at: Instant::ZERO,
+        told_offer: (0, 0, 0),
+        offered_at: Instant::ZERO,
         due: Due(0),
     };
 

@@ -32,6 +32,7 @@ impl Playout {
     pub fn skip_to(&mut self, ring: &mut Ring<'_>, block: u64, place: u16) {
         let (last, cut) = self.limit;
         ring.cut_short(last, cut);
+        // What still comes of the skipped blocks comes too late to join on.
         for behind in (last + 1).max(ring.tail())..block.min(ring.end()) {
             ring.cut_short(behind, 0);
         }

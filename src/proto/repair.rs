@@ -221,7 +221,7 @@ impl Node<'_> {
                 link.head_of(stripe) > 0 && link.granted_down >> stripe & 1 == 0 && has(stripe)
             };
             peer.bye.is_none()
-                && age < Span::from_s(6)
+                && age < Span::from_s(10)
                 && (flows(usize::from(index)) || (0..32).filter(|&s| flows(s)).count() >= k)
         });
         holders

@@ -71,18 +71,19 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The shape for a rate: as many stripes as give chunks of at least some 500 bytes, groups of 250 ms, or 500 ms below 300 kbit/s,
+    /// The shape for a rate: as many stripes as give chunks of at least some 500 bytes and neighbours few enough for
+    /// what they cost, groups of 250 ms, or 500 ms below 600 kbit/s,
     /// one parity chunk for four data chunks.
     pub fn for_programme(programme: &Programme) -> Self {
         let bps = u64::from(programme.bitrate_bps);
         let group_ms = programme
             .group_ms
-            .unwrap_or(if bps < 300_000 { 500 } else { 250 });
+            .unwrap_or(if bps < 600_000 { 500 } else { 250 });
         let group_bytes = bps * u64::from(group_ms) / 8_000;
         let k = programme.k.unwrap_or(match group_bytes {
-            8_000.. => 16,
-            4_000.. => 8,
-            1_600.. => 4,
+            24_000.. => 16,
+            5_000.. => 8,
+            1_800.. => 4,
             _ => 2,
         });
         let n = (k + programme.m.unwrap_or((k / 4).max(1))).min(MAX_N as u8);
@@ -217,8 +218,7 @@ impl Stream<'_> {
             preamble_from_block: match &old {
                 Some(d) if same_preamble => d.preamble_from_block,
                 _ => source.next_block,
-            }
-            .max(source.first_block),
+            },
             content_type: programme.content_type.clone(),
             title: programme.title.clone(),
             genre: programme.genre.clone(),
@@ -247,8 +247,22 @@ impl Stream<'_> {
     /// What comes next does not join on to what came before: a new run begins with the next block.
     pub fn begin_run(&mut self, now: Instant) {
         self.close_block(now);
-        if let Some(source) = self.source.as_mut() {
-            source.first_block = source.next_block;
+        let (Some(card), Some(source)) = (self.card.as_ref(), self.source.as_mut()) else {
+            return;
+        };
+        source.first_block = source.next_block;
+        let descriptor = Descriptor {
+            version: source.version,
+            first_block: source.first_block,
+            preamble_from_block: source.first_block,
+            ..card.descriptor.clone()
+        };
+        // Cannot fail: nothing in it got longer.
+        if let Ok(card) = Card::sign(descriptor, &source.signer) {
+            source.version += 1;
+            self.close_group(now);
+            self.preamble.expect(&card.descriptor);
+            self.adopt_card(card);
         }
     }
 

@@ -133,6 +133,8 @@ pub struct Stream<'s> {
     pub heads: [Head; MAX_N],
     /// Who sends each stripe.
     pub parents: [Parent; MAX_N],
+    /// Stripes that were stalled when last looked at.
+    pub stalled: u32,
     /// The stripes this node prefers to carry.
     pub home: u32,
     /// When that is next reconsidered.
@@ -175,6 +177,7 @@ impl<'s> Stream<'s> {
             awaited_since: None,
             heads: [Head::default(); MAX_N],
             parents: [Parent::default(); MAX_N],
+            stalled: 0,
             home: 0,
             home_at: Instant::ZERO,
             asked: Vec::new(),
@@ -273,6 +276,10 @@ impl<'s> Stream<'s> {
     ) {
         for (block, mark) in seal.blocks() {
             self.ring.open(block, mark, now, born_at);
+            if self.playout.started && block < self.playout.next {
+                // It was skipped already; what was played does not join on to it.
+                self.ring.cut_short(block, 0);
+            }
         }
         self.ring
             .keep_seal(seal.first_block, seal.end_block(), bytes);

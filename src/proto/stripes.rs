@@ -19,6 +19,13 @@ const ASK_AGAIN: Span = Span::from_ms(250);
 /// Subscribes without an answer before another parent is looked for.
 const MAX_ASKED: u8 = 3;
 
+/// A stripe of which nothing came for a group's time and this has stalled; its parent is replaced after the second.
+const QUIET: Span = Span::from_ms(200);
+const GRACE: Span = Span::from_ms(150);
+
+/// A subscription is renewed this often.
+const RENEW: Span = Span::from_s(5);
+
 /// A trial parent that sent nothing by then is not tried further.
 const TRIAL: Span = Span::from_s(3);
 
@@ -27,7 +34,7 @@ const MAX_TRIALS: usize = 3;
 
 /// What each stripe that already hangs on a parent adds to its cost, and what a move must gain; in ms of delay or their like.
 const SAME_PEER: u64 = 40;
-const WORTH_MOVING: u64 = 60;
+const WORTH_MOVING: u64 = 90;
 
 /// With fewer forwarding neighbours than this, everybody serves anything.
 const SMALL_SWARM: usize = 4;
@@ -167,6 +174,21 @@ impl Node<'_> {
         }
     }
 
+    /// Stripes that come although K others do, and that nobody is fed from here: the grid may use their places when it is short.
+    pub(super) fn spare_stripes(&self, at: StreamId) -> u32 {
+        let Some(card) = self.streams[at].card.as_ref() else {
+            return 0;
+        };
+        let coming = bits(card.all_stripes()).filter(|&s| self.carries(at, s));
+        let coming = coming.fold(0u32, |mask, s| mask | 1 << s) & !self.streams[at].stalled;
+        let surplus = (coming.count_ones() as usize).saturating_sub(card.k());
+        let free: heapless::Vec<u8, MAX_N> = bits(coming & !self.demanded(at)).collect();
+        free.iter()
+            .rev()
+            .take(surplus)
+            .fold(0, |mask, &s| mask | 1 << s)
+    }
+
     /// Finds parents for stripes that lack one, gives up parents that send nothing, and lets go of stripes not needed.
     pub(super) fn tend_stripes(&mut self, now: Instant, at: StreamId) {
         if self.streams[at].source.is_some() || self.streams[at].card.is_none() {
@@ -189,7 +211,7 @@ impl Node<'_> {
             let wait = if open {
                 ASK_AGAIN + peer.rtt_or_guess().times(2)
             } else {
-                Span::from_s(2)
+                RENEW
             };
             if wanted == 0 || now.since(link.asked_at) < wait {
                 continue;
@@ -239,16 +261,33 @@ impl Node<'_> {
         told.fold(own, u64::max)
     }
 
-    /// A stripe that fell two blocks behind the others for longer than a group takes gets another parent.
-    fn replace_stalled(&mut self, now: Instant, at: StreamId) {
+    /// Stripes taken here of which nothing has come for longer than a group takes, while others went on: two blocks behind.
+    fn stalled(&self, now: Instant, at: StreamId) -> u32 {
         let Some(card) = self.streams[at].card.as_ref() else {
-            return;
+            return 0;
         };
-        let group = Span::from_ms(u64::from(card.descriptor.group_ms));
-        let (n, patience) = (card.n(), group + Span::from_ms(200));
+        let patience = Span::from_ms(u64::from(card.descriptor.group_ms)) + QUIET;
         let horizon = self.horizon(now, at);
+        let behind = |stripe: u8| {
+            let (head, parent) = (
+                self.streams[at].heads[usize::from(stripe)],
+                self.streams[at].parents[usize::from(stripe)],
+            );
+            let quiet = now.since(head.at).min(now.since(parent.since)) > patience;
+            parent.peer.is_some() && quiet && horizon >= head.end + 2
+        };
+        bits(card.all_stripes())
+            .filter(|&stripe| behind(stripe))
+            .fold(0, |mask, stripe| mask | 1 << stripe)
+    }
+
+    /// A stripe that stalls gets another parent; but while the parent says that it is without it too, whoever stands highest in the
+    /// broken branch is to mend it, and those below wait: else every loss would set the whole branch in motion.
+    fn replace_stalled(&mut self, now: Instant, at: StreamId) {
+        let stalled = self.stalled(now, at);
+        self.tell_stalled(at, stalled);
         let mut lost = heapless::Vec::<(PeerId, u32), 32>::new();
-        for stripe in 0..n {
+        for stripe in 0..MAX_N {
             let Parent {
                 peer: Some(id),
                 since,
@@ -257,17 +296,24 @@ impl Node<'_> {
             else {
                 continue;
             };
-            if trial.is_some_and(|(_, begun)| now.since(begun) > TRIAL) {
-                let (trial, _) = trial.unwrap_or_default();
+            if let Some((trial, begun)) = trial
+                && now.since(begun) > TRIAL
+            {
                 self.streams[at].parents[stripe].trial = None;
                 self.owe(trial, at, Due::SUBSCRIBE);
             }
             let link = self.peers.link(id, at);
             let head = self.streams[at].heads[stripe];
             let granted = link.granted_up & 1 << stripe != 0;
-            let quiet = now.since(head.at).min(now.since(since)) > patience;
-            let circling = link.hops[stripe] > MAX_HOPS;
-            if granted && (circling || quiet && horizon >= head.end + 2) {
+            let starving = link.have_at > head.at && link.head_of(stripe) <= head.end + 1;
+            let patience = if starving {
+                Span::from_ms(2_000 + self.rng.below(2_000))
+            } else {
+                GRACE
+            };
+            let given_up = stalled & 1 << stripe != 0
+                && now.since(head.at).min(now.since(since)) > QUIET + self.group(at) + patience;
+            if granted && (given_up || link.hops[stripe] > MAX_HOPS) {
                 match lost.iter_mut().find(|(other, _)| *other == id) {
                     Some((_, mask)) => *mask |= 1 << stripe,
                     // Room: there are at most as many parents as stripes.
@@ -278,7 +324,22 @@ impl Node<'_> {
         for (id, stripes) in lost {
             self.give_up(now, at, id, stripes);
         }
-        self.probe_silent(now, at, group);
+        self.probe_silent(now, at);
+    }
+
+    /// Children learn at once that a stripe has stalled here, or flows again.
+    fn tell_stalled(&mut self, at: StreamId, stalled: u32) {
+        let changed = core::mem::replace(&mut self.streams[at].stalled, stalled) ^ stalled;
+        for (_, _, link) in self.peers.each_link_mut(at) {
+            if link.granted_down & changed != 0 {
+                link.due.add(Due::HAVE);
+            }
+        }
+    }
+
+    fn group(&self, at: StreamId) -> Span {
+        let card = self.streams[at].card.as_ref();
+        Span::from_ms(card.map_or(250, |card| u64::from(card.descriptor.group_ms)))
     }
 
     fn give_up(&mut self, now: Instant, at: StreamId, id: PeerId, stripes: u32) {
@@ -294,8 +355,8 @@ impl Node<'_> {
     }
 
     /// A parent from which nothing at all comes is asked whether it is there.
-    fn probe_silent(&mut self, now: Instant, at: StreamId, group: Span) {
-        let quiet = group.times(2) + Span::from_ms(100);
+    fn probe_silent(&mut self, now: Instant, at: StreamId) {
+        let quiet = self.group(at).times(2) + Span::from_ms(100);
         for id in 0..self.peers.capacity() {
             let link = self.peers.link(id, at);
             let silent =
@@ -408,9 +469,11 @@ impl Node<'_> {
             // Nobody is fed this stripe from here, or it stands no lower than the present parent.
             Some(hops) => self.demanded(at) >> stripe & 1 == 0 || link.hops[stripe] <= hops,
             None => {
+                let idle = link.hops[stripe] >= UNKNOWN_HOPS;
                 link.standing.is_source()
-                    || link.hops[stripe] >= UNKNOWN_HOPS
-                    || theirs > 0 && (ours.at == Instant::ZERO || theirs > ours.end)
+                    // One that does not take it yet will find a parent; two such in a row could wait for each other.
+                    || idle && self.demanded(at) >> stripe & 1 == 0
+                    || !idle && theirs > 0 && (ours.at == Instant::ZERO || theirs > ours.end)
             }
         }
     }
@@ -460,19 +523,18 @@ impl Node<'_> {
             .fold(0, |mask, (stripe, _)| mask | 1 << stripe)
     }
 
-    /// Whether seals are taken from this parent too: from two of them, the others' would be the same bytes again.
+    /// Whether seals are taken from this parent: from one of them; a lost seal is asked for when its chunks come.
     pub(super) fn seals_from(&self, id: PeerId, at: StreamId) -> bool {
-        let mut first = heapless::Vec::<PeerId, 2>::new();
-        for parent in self.streams[at]
-            .parents
-            .iter()
-            .filter_map(|parent| parent.peer)
-        {
-            if !first.contains(&parent) && first.push(parent).is_err() {
-                break;
-            }
-        }
-        first.contains(&id)
+        let parents = &self.streams[at].parents;
+        let granted = |s: usize| {
+            parents[s]
+                .peer
+                .filter(|&id| self.peers.link(id, at).granted_up & 1 << s != 0)
+        };
+        let first = (0..MAX_N)
+            .find_map(granted)
+            .or_else(|| parents.iter().find_map(|parent| parent.peer));
+        first == Some(id)
     }
 
     /// What a parent granted.

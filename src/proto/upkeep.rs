@@ -9,12 +9,13 @@ use crate::wire::message::Reason;
 const BUSY: Span = Span::from_ms(50);
 const IDLE: Span = Span::from_ms(500);
 
-/// Neighbours that share the flow are told what is here this often, others at the slower pace.
-const NEWS: Span = Span::from_ms(500);
-const SLOW_NEWS: Span = Span::from_s(4);
+/// Neighbours are told what is here this often, and what can be had when it has changed, or after the longer time. What cannot wait
+/// (a stripe that stalls) is told at once.
+const NEWS: Span = Span::from_s(3);
+const OFFER_AGAIN: Span = Span::from_s(9);
 
 /// Silence after which a neighbour is asked whether it is there.
-const QUIET: Span = Span::from_s(5);
+const QUIET: Span = Span::from_s(8);
 
 /// A Ping without a Pong is said again after this long, plus round trips.
 const PING_AGAIN: Span = Span::from_ms(300);
@@ -24,6 +25,9 @@ const MAX_UNANSWERED: u8 = 3;
 
 /// A relay goes on taking the whole stream this long after its last player left.
 const LINGER: Span = Span::from_s(10);
+
+/// A node tries for better parents eagerly for this long.
+const SETTLE: Span = Span::from_s(10);
 
 /// With fewer neighbours than this, others are sought without delay.
 const FEW: usize = 6;
@@ -54,7 +58,14 @@ impl Node<'_> {
             for at in 0..self.streams.len() {
                 self.balance(now, at);
             }
-            self.balance_at = now + Span::from_ms(300 + self.rng.below(200));
+            // Often while it is new here, then seldom: each move costs others theirs.
+            let settled = now.since(self.began) > SETTLE;
+            let pause = if settled {
+                4_000 + self.rng.below(4_000)
+            } else {
+                300 + self.rng.below(200)
+            };
+            self.balance_at = now + Span::from_ms(pause);
         }
         self.upkeep_at = now + if busy { BUSY } else { IDLE };
     }
@@ -105,21 +116,26 @@ impl Node<'_> {
     }
 
     fn tend_news(&mut self, now: Instant, at: StreamId) {
+        let offer = self.offered(at);
         for id in 0..self.peers.capacity() {
-            let link = self.peers.link(id, at);
-            if !link.joined {
+            let audience = self.audience_for(id, at);
+            let places = self.places_for(at, id);
+            let Some(link) = self.peers.link_mut(id, at).filter(|link| link.joined) else {
+                continue;
+            };
+            if now.since(link.told_at) < NEWS {
                 continue;
             }
-            let flows = link.granted_up | link.granted_down != 0;
-            let due = now.since(link.told_at) >= if flows { NEWS } else { SLOW_NEWS };
-            let stale_audience = link.told_listeners != self.audience_for(id, at);
-            if let Some(link) = self.peers.link_mut(id, at).filter(|_| due) {
-                link.due.add(Due::HAVE);
+            link.told_at = now;
+            link.due.add(Due::HAVE);
+            let same = link.told_offer == (offer.0, offer.1, places.min(1));
+            if !same || now.since(link.offered_at) > OFFER_AGAIN {
+                link.told_offer = (offer.0, offer.1, places.min(1));
+                link.offered_at = now;
                 link.due.add(Due::OFFER);
-                if stale_audience {
-                    link.due.add(Due::AUDIENCE);
-                }
-                link.told_at = now;
+            }
+            if link.told_listeners != audience {
+                link.due.add(Due::AUDIENCE);
             }
         }
     }

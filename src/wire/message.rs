@@ -103,11 +103,12 @@ pub enum Message<'a> {
         hops: Vec<u8, MAX_N>,
         places: u16,
     },
-    /// All stripes the sender wants from this parent (the whole set; an empty one ends it), whether seals as well, and
-    /// how far back to begin with seals.
+    /// All stripes the sender wants from this parent (the whole set; an empty one ends it), those of them it could do without, whether
+    /// seals as well, and how far back to begin with seals.
     Subscribe {
         tag: Tag,
         stripes: u32,
+        spare: u32,
         seals: bool,
         back_ms: u32,
     },
@@ -183,6 +184,7 @@ mod tests {
             Message::Subscribe {
                 tag: 1,
                 stripes: 5,
+                spare: 4,
                 seals: true,
                 back_ms: 2_000,
             },

@@ -1,9 +1,9 @@
 //! What a player hears that stays while things change behind it: it decodes without a complaint, for the output is cut at
 //! sync points only.
 
-use crate::rig::{Node, PATIENCE, Program, Workshop, free_port, have, output, until};
-use std::fs;
-use std::process::Stdio;
+use crate::rig::{Node, Program, Workshop, free_port, have, until};
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
 
 /// A player that keeps what it gets.
 struct Keeper {
@@ -35,20 +35,11 @@ impl Keeper {
     fn decode(mut self) -> usize {
         self.program = None;
         let file = &self.file;
-        let played = output(
-            "ffmpeg",
-            &[
-                "-v",
-                "level+warning",
-                "-i",
-                file,
-                "-map",
-                "0",
-                "-f",
-                "framecrc",
-                "-",
-            ],
-        );
+        let played = Command::new("ffmpeg")
+            .args("-v level+warning -i pipe:0 -map 0 -f framecrc -".split(' '))
+            .stdin(File::open(file).unwrap())
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&played.stderr);
         // The player left in the middle of something; that alone is no fault of ours.
         let errors: Vec<&str> = said
@@ -182,7 +173,6 @@ fn restart(workshop: &Workshop, (name, _, encode, _): (&str, &str, &str, &str)) 
     assert!(player.decode() > 100, "{name}");
     assert!(late.decode() > 50, "{name}");
     drop(source);
-    assert!(PATIENCE.as_secs() > 0);
 }
 
 /// The parts of a chain differ in codec and rate; whoever stays hears both, whoever comes gets the headers of the part it
