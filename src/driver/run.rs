@@ -10,7 +10,7 @@ use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, launch, pump, resolve, signals, stdout};
+use super::{base32, hls, launch, pump, resolve, signals, stdout};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -79,6 +79,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         facts: facts(config, names),
         rates: RefCell::new(Rates::default()),
         seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
+        hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
     };
     let ending = Ending {
         outcome: RefCell::new(None),
@@ -103,6 +104,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     executor
         .spawn(resolve::run(&running, resolve::wanted(config), local))
         .detach();
+    executor.spawn(hls::tend(&running)).detach();
     for _ in 0..tasks {
         executor.spawn(server.attend(&running)).detach();
     }

@@ -2,6 +2,7 @@
 
 use super::engine::Engine;
 use super::heap;
+use super::hls::Memories;
 use super::rates::Rates;
 use crate::http::status::{
     MemoryStatus, NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus,
@@ -64,6 +65,8 @@ pub struct Running {
     pub rates: RefCell<Rates>,
     /// Who sits where, by the node's places for players.
     pub seats: RefCell<Vec<Option<Seat>>>,
+    /// What HLS remembers of each stream.
+    pub hls: Memories,
 }
 
 impl Running {

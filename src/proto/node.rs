@@ -11,6 +11,7 @@ use super::handshake::Attempt;
 use super::peer::{Due, Link, Peer, PeerId, Peers};
 use super::player::{Player, Stage};
 use super::playout;
+use super::segments::Segment;
 use super::source::{Programme, Source, Start};
 use super::stats::NodeStats;
 use super::stream::{Stream, StreamPools, Taken};
@@ -458,6 +459,42 @@ impl<'s> Node<'s> {
         Ok(place)
     }
 
+    /// A player comes for one segment only, with the preamble before it if so wanted. Also the bytes it will be given.
+    ///
+    /// # Errors
+    /// When all places are taken or there is no such stream.
+    pub fn open_segment(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        segment: &Segment,
+        with_preamble: bool,
+    ) -> Result<(PlayerId, u64), Full> {
+        let id = self.open_player(now, stream, None)?;
+        let it = self.streams.get(stream).ok_or(Full)?;
+        let preamble = it.preamble.get().filter(|_| with_preamble).unwrap_or(&[]);
+        let bytes = preamble.len() as u64 + it.segment_bytes(segment);
+        if let Some(player) = self.players.get_mut(id).and_then(Option::as_mut) {
+            (player.block, player.offset) = segment.from;
+            player.end = Some(segment.to);
+            player.stage = match preamble.is_empty() {
+                true => Stage::Playing,
+                false => Stage::Preamble(0),
+            };
+        }
+        Ok((id, bytes))
+    }
+
+    /// How long ago the source sent what a player reads next; `None` before it has begun.
+    pub fn player_age(&mut self, now: Instant, id: PlayerId) -> Option<Span> {
+        if !self.settle_player(now, id) {
+            return None;
+        }
+        let (player, stream) = self.player_and_stream(id)?;
+        let row = stream.ring.row(player.block)?;
+        Some(now.since(row.born_at))
+    }
+
     /// A player goes.
     pub fn close_player(&mut self, now: Instant, id: PlayerId) {
         let Some(player) = self.players.get_mut(id).and_then(Option::take) else {
@@ -540,7 +577,8 @@ impl<'s> Node<'s> {
                 // Something was skipped: the next call begins behind it.
                 break;
             }
-            match playout::slice_at(at.0, at.1, &stream.ring, &stream.playout, card) {
+            let slice = playout::slice_at(at.0, at.1, &stream.ring, &stream.playout, card);
+            match slice.map(|slice| player.clip(at, slice)) {
                 Some(slice) if !slice.is_empty() => {
                     out[n] = slice;
                     n += 1;

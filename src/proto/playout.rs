@@ -124,7 +124,9 @@ pub fn readable<'a>(
     playout: &Playout,
     card: &Card,
 ) -> &'a [u8] {
-    slice_at(player.block, player.offset, ring, playout, card).unwrap_or(&[])
+    let at = (player.block, player.offset);
+    let slice = slice_at(at.0, at.1, ring, playout, card).unwrap_or(&[]);
+    player.clip(at, slice)
 }
 
 /// The media bytes at (block, offset) up to the end of their chunk, or to the limit.
