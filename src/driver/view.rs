@@ -145,6 +145,7 @@ impl StatusSource for View<'_> {
             content_type: described.map_or("", |d| &d.content_type),
             disclosure: described.map_or("", |d| &d.disclosure),
             now_playing: &stream.now_playing,
+            trouble: stream.trouble.unwrap_or(""),
             state: self.state(i, stream),
             bitrate_bps: described.map_or(0, |d| u64::from(d.bitrate_bps)),
             k: described.map_or(0, |d| d.k),

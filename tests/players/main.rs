@@ -6,5 +6,8 @@
 
 mod changes;
 mod containers;
+mod hls;
+mod hostile;
+mod past;
 mod rig;
 mod titles;
