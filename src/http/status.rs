@@ -171,6 +171,7 @@ impl StreamStatus<'_> {
         content_type: "",
         disclosure: "",
         now_playing: "",
+        trouble: "",
         state: StreamState::Ended,
         bitrate_bps: 0,
         k: 0,

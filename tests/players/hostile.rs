@@ -24,12 +24,12 @@ const KINDS: [(&str, &str); 7] = [
     ),
 ];
 
-/// One bit in two thousand is turned, and a tenth is missing from the middle.
+/// One bit in forty thousand is turned, and a tenth is missing from the middle.
 fn spoil(bytes: &[u8], seed: u64) -> Vec<u8> {
     let mut rng = Rng::new(seed);
     let (a, b) = (bytes.len() * 4 / 10, bytes.len() * 5 / 10);
     let mut spoilt = [&bytes[..a], &bytes[b..]].concat();
-    for _ in 0..spoilt.len() / 250 {
+    for _ in 0..spoilt.len() / 5_000 {
         let at = rng.below(spoilt.len() as u64) as usize;
         spoilt[at] ^= 1 << rng.below(8);
     }
@@ -74,7 +74,7 @@ fn media_that_turn_to_noise_are_raw() {
     let file = workshop.encode("noise.mp3", 4, "-map 1 -c:a libmp3lame -b:a 128k");
     let mut bytes = fs::read(&file).unwrap();
     // No frame of MPEG audio begins anywhere in it: frames begin with eleven bits set.
-    bytes.extend((0..600_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 25) as u8));
+    bytes.extend((0..4_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 25) as u8));
     fs::write(&file, &bytes).unwrap();
     let more = ["--bitrate", "3Mbit"];
     let source = Node::source(&workshop.key("noise"), &file, Stdio::null(), &more);
