@@ -7,8 +7,7 @@ use super::bell::Bell;
 use crate::proto::node::{Event, Node, StreamId};
 use crate::time::{Instant, Span};
 use core::cell::{Cell, Ref, RefCell};
-use std::time::SystemTime;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 use std::vec::Vec;
 
 /// The node's time at start: moments before it can be named.
@@ -45,14 +44,16 @@ impl Clock {
     }
 
     /// Wall clock minus the node's, in ms.
+    #[cfg(feature = "source")]
     pub fn wall_offset_ms(&self) -> u64 {
         unix_ms().saturating_sub(self.now().as_ms())
     }
 }
 
 /// Milliseconds since 1970; 0 on a box whose clock is before that.
+#[cfg(feature = "source")]
 pub fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
@@ -149,7 +150,7 @@ fn report(node: &Node<'_>, event: &Event) {
         Event::PeerUp(_, addr) => log::debug!("neighbour {addr} is here"),
         Event::PeerDown(addr, why) => log::debug!("neighbour {addr} is gone: {why:?}"),
         Event::ParentLost(_, addr, stripes) => {
-            log::info!("{addr} fell silent; {} stripes move", stripes.count_ones());
+            log::debug!("{addr} fell silent; {} stripes move", stripes.count_ones());
         }
         Event::Described(id) => log::info!("stream {id} is {:?}", title(id)),
         Event::Gap(id, blocks) => log::warn!("stream {id}: {blocks} blocks were skipped"),

@@ -41,6 +41,9 @@ mod server;
 mod signals;
 #[cfg(feature = "source")]
 mod source;
+#[cfg(not(feature = "source"))]
+#[path = "no_source.rs"]
+mod source;
 mod stdout;
 mod udp;
 mod view;

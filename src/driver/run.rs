@@ -6,21 +6,19 @@ use super::engine::{Clock, Engine};
 use super::failure::Failure;
 use super::rates::Rates;
 use super::server::Server;
+use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, pump, resolve, signals, stdout};
+use super::{base32, hls, launch, output, pump, resolve, signals, stdout};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
 use smol::LocalExecutor;
 use std::string::ToString;
 use std::vec::Vec;
-use std::{io, vec};
-
-#[cfg(feature = "source")]
-use super::source;
+use std::{format, io, vec};
 
 /// Goodbyes have to be out by then.
 const GOODBYE: Duration = Duration::from_millis(800);
@@ -51,64 +49,41 @@ impl Ending {
 
 /// Runs a node until it is stopped or its work is done.
 pub fn run(config: &Config) -> Result<(), Failure> {
-    let clock = Clock::start();
     #[cfg(feature = "demo")]
     super::orphan::end_with_parent();
     let signals = signals::Signals::new()?;
-    #[cfg(feature = "source")]
-    let mut origin = source::Origin::prepare(config)?;
-    #[cfg(feature = "source")]
-    let own_key = origin.as_ref().map(source::Origin::key);
-    #[cfg(not(feature = "source"))]
-    let own_key = None;
-    let streams = launch::streams(config, own_key);
-    let mut node = launch::node(config, clock.now(), &streams)?;
-    let udp = Udp::bind(&config.bind)?;
-    let server = Server::bind(config.http, launch::http_tasks(config))?;
-    let at = config
-        .advertise
-        .unwrap_or_else(|| udp::reachable_at(udp.local()));
-    #[cfg(feature = "source")]
-    if let Some(origin) = origin.as_mut() {
-        origin.give_to(&mut node, clock);
-    }
-    let names: Vec<Names> = streams.iter().map(|(key, _)| names(key, at)).collect();
-    let tasks = launch::http_tasks(config);
-    let running = Running {
-        engine: Engine::new(node, clock, tasks + 4),
-        facts: facts(config, names),
-        rates: RefCell::new(Rates::default()),
-        seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
-        hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
-    };
+    let origin = Origin::prepare(config)?;
+    let House {
+        running,
+        udp,
+        server,
+        origin,
+    } = House::open(config, origin)?;
     let ending = Ending {
         outcome: RefCell::new(None),
         bell: Bell::new(2),
     };
-    log::info!(
-        "udp {}, page and players at http://{}/",
-        udp.local(),
-        server.local()
-    );
-    #[cfg(feature = "source")]
+    let local = udp.local();
+    let http = server.local();
+    log::info!("udp {local}, page and players at http://{http}/");
     if origin.is_some() {
         // The first line on stdout; scripts wait for it.
         let uri = running.facts.names.first().map_or("", |names| &names.uri);
-        super::output::print(&std::format!("{uri}\n"))?;
+        output::print(&format!("{uri}\n"))?;
     }
 
-    let local = udp.local();
+    // What the tasks borrow stands above; the executor goes first.
     let executor = LocalExecutor::new();
     let pump = executor.spawn(pump::run(&running.engine, udp, &running.rates));
     executor.spawn(signals.wait(&ending)).detach();
+    let wanted = resolve::wanted(config);
     executor
-        .spawn(resolve::run(&running, resolve::wanted(config), local))
+        .spawn(resolve::run(&running, wanted, local))
         .detach();
     executor.spawn(hls::tend(&running)).detach();
-    for _ in 0..tasks {
+    for _ in 0..launch::http_tasks(config) {
         executor.spawn(server.attend(&running)).detach();
     }
-    #[cfg(feature = "source")]
     if let Some(origin) = origin {
         executor.spawn(origin.run(&running, &ending)).detach();
     }
@@ -126,6 +101,47 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         let _ = within(GOODBYE, said).await;
         outcome
     }))
+}
+
+/// Everything a node needs before its tasks begin.
+struct House {
+    running: Running,
+    udp: Udp,
+    server: Server,
+    origin: Option<Origin>,
+}
+
+impl House {
+    /// Takes all memory and all ports.
+    fn open(config: &Config, mut origin: Option<Origin>) -> Result<Self, Failure> {
+        let clock = Clock::start();
+        let streams = launch::streams(config, origin.as_ref().map(Origin::key));
+        let mut node = launch::node(config, clock.now(), &streams)?;
+        if let Some(origin) = origin.as_mut() {
+            origin.give_to(&mut node, clock);
+        }
+        let udp = Udp::bind(&config.bind)?;
+        let tasks = launch::http_tasks(config);
+        let server = Server::bind(config.http, tasks)?;
+        let at = config
+            .advertise
+            .unwrap_or_else(|| udp::reachable_at(udp.local()));
+        let names = streams.iter().map(|(key, _)| names(key, at)).collect();
+        let running = Running {
+            // Besides the players, standard output waits for media.
+            engine: Engine::new(node, clock, tasks + 1),
+            facts: facts(config, names),
+            rates: RefCell::new(Rates::default()),
+            seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
+            hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
+        };
+        Ok(Self {
+            running,
+            udp,
+            server,
+            origin,
+        })
+    }
 }
 
 fn names(key: &[u8; 32], at: SocketAddr) -> Names {

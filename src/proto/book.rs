@@ -127,6 +127,23 @@ impl<'s> Book<'s> {
         entry.retry_at = now + Span::from_ms(base_ms / 2 + mix(salt) % base_ms);
     }
 
+    /// It said that it does not carry a stream: it is not asked for that again. True if the user had named it for that.
+    pub fn not_carried(&mut self, addr: Addr, stream: usize) -> bool {
+        let Some(at) = self.find(addr) else {
+            return false;
+        };
+        let entry = &mut self.entries[at];
+        let named = entry.bootstrap && entry.streams & 1 << stream != 0;
+        entry.streams &= !(1 << stream);
+        named
+    }
+
+    /// Whether an address is known for a stream.
+    pub fn knows(&self, addr: Addr, stream: usize) -> bool {
+        self.find(addr)
+            .is_some_and(|at| self.entries[at].streams & 1 << stream != 0)
+    }
+
     /// Not before `until`, though nothing is wrong with it.
     pub fn rest(&mut self, addr: Addr, until: Instant) {
         if let Some(at) = self.find(addr) {

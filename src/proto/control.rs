@@ -2,17 +2,25 @@
 
 use super::forward::Wish;
 use super::node::{Down, Event, Job, Node, Repair, StreamId};
-use super::peer::{Due, Link, PeerId};
-use super::stream::{Sealed, bits};
+use super::peer::{Due, Link, Moving, PeerId};
+use super::stream::{Forgers, Sealed, bits};
 use crate::error::Malformed;
 use crate::limits::MAX_DATAGRAM_BYTES;
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
-use crate::wire::chunk::ChunkId;
+use crate::wire::chunk::{ChunkId, tag_of};
+use crate::wire::datagram::{AEAD_TAG_BYTES, CONTROL_HEADER_BYTES};
 use crate::wire::message::{Message, Reason, Standing, Wanted};
 
 /// A subscription that is not renewed ends after this long.
 const LEASE: Span = Span::from_s(18);
+
+/// A Ping to a new address is said again after this long, plus the round trip; how long it is.
+const PROBE_AGAIN: Span = Span::from_ms(300);
+const PROBE_BYTES: usize = CONTROL_HEADER_BYTES + AEAD_TAG_BYTES + 6;
+
+/// Forgeries a neighbour is forgiven.
+const MAX_INVALID: u32 = 16;
 
 /// Most seals handed to a newcomer, and most blocks' seals one request can ask for.
 const MAX_SEALS_ASKED: u16 = 64;
@@ -40,28 +48,51 @@ impl Node<'_> {
         peer.unanswered = 0;
         peer.rx_bytes += (header.len() + sealed.len()) as u64;
         self.confirmed(session);
-        self.note_address(now, id, from);
+        self.note_address(now, id, from, header.len() + sealed.len());
         let mut rest = &plain[..len];
         while !rest.is_empty() {
             let (message, tail) = Message::take(rest)?;
             rest = tail;
-            self.on_message(now, id, &message)?;
+            if let Err(error) = self.on_message(now, id, &message) {
+                self.blame(now, id);
+                return Err(error);
+            }
         }
         Ok(())
     }
 
-    /// A neighbour heard from a new address is asked there for a Pong before anything is sent to it.
-    fn note_address(&mut self, now: Instant, id: PeerId, from: Addr) {
-        let token = self.rng.next_u64() as u32;
+    /// A neighbour heard from a new address is asked there for a Pong before anything else is sent to it; the question is not
+    /// longer than what came.
+    fn note_address(&mut self, now: Instant, id: PeerId, from: Addr, received_bytes: usize) {
+        let fresh = self.rng.next_u64() as u32;
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
         if peer.addr == from {
             peer.moving_to = None;
-        } else if peer.moving_to.is_none_or(|(addr, _)| addr != from) {
-            peer.moving_to = Some((from, token));
-            peer.ping = Some((token, now));
-            peer.ping_due = true;
+            return;
+        }
+        let moving = peer.moving_to.filter(|moving| moving.addr == from);
+        let asked = moving.and_then(|moving| moving.asked_at);
+        let wait = PROBE_AGAIN + peer.rtt_or_guess();
+        if received_bytes >= PROBE_BYTES && asked.is_none_or(|at| now.since(at) > wait) {
+            let token = moving.map_or(fresh, |moving| moving.token);
+            peer.moving_to = Some(Moving {
+                addr: from,
+                token,
+                asked_at: None,
+            });
+        }
+    }
+
+    /// Holds against a neighbour what only it can have done; a few can be an accident of memory, a stream of them is not.
+    pub(super) fn blame(&mut self, now: Instant, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        peer.invalid += 1;
+        if peer.invalid > MAX_INVALID {
+            self.drop_peer(now, id, Down::Hostile);
         }
     }
 
@@ -122,18 +153,18 @@ impl Node<'_> {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        let Some((_, said_at)) = peer.ping.filter(|(ours, _)| *ours == token) else {
-            return;
-        };
-        peer.ping = None;
-        peer.measured(now.since(said_at));
-        if let Some((addr, proof)) = peer.moving_to
-            && proof == token
+        if let Some((_, said_at)) = peer.ping.filter(|(ours, _)| *ours == token) {
+            peer.ping = None;
+            peer.measured(now.since(said_at));
+        }
+        if let Some(moving) = peer
+            .moving_to
+            .filter(|moving| moving.token == token && moving.asked_at.is_some())
         {
-            let old = core::mem::replace(&mut peer.addr, addr);
+            let old = core::mem::replace(&mut peer.addr, moving.addr);
             peer.moving_to = None;
             self.book.set_busy(old, false);
-            self.book.set_busy(addr, true);
+            self.book.set_busy(moving.addr, true);
         }
     }
 
@@ -146,8 +177,8 @@ impl Node<'_> {
         version: u32,
     ) {
         let Some(at) = self.streams.iter().position(|s| s.key == *key) else {
-            if let Some(link) = self.peers.link_mut(id, 0) {
-                link.due.add(Due::UNKNOWN);
+            if let Some(peer) = self.peers.get_mut(id) {
+                peer.unknown = Some(tag_of(key));
             }
             return;
         };
@@ -215,7 +246,12 @@ impl Node<'_> {
             .map_or(0, |peer| peer.rtt_or_guess().as_us() / 2);
         // Nobody's clock is believed beyond what can matter.
         let age = Span::from_us(half) + Span::from_ms(u64::from(age_ms).min(120_000));
-        match self.streams[at].accept_seal(now, age, bytes)? {
+        let mut forgers = Forgers::new();
+        let sealed = self.streams[at].accept_seal(now, age, bytes, &mut forgers);
+        for forger in forgers {
+            self.blame(now, forger);
+        }
+        match sealed? {
             Sealed::New => self.streams[at].play(now, self.config.burst),
             Sealed::Known => {}
             Sealed::NeedsDescriptor => {
@@ -344,7 +380,9 @@ impl Node<'_> {
         {
             *link = Link::VACANT;
             let addr = peer.addr;
-            self.tell(Event::NotCarried(at, addr));
+            if self.book.not_carried(addr, at) {
+                self.tell(Event::NotCarried(at, addr));
+            }
         }
         self.upkeep_at = now;
     }
@@ -354,6 +392,10 @@ impl Node<'_> {
         match wanted {
             Wanted::Descriptor => self.owe(id, at, Due::DESCRIPTOR),
             Wanted::Peers => self.owe(id, at, Due::EXCHANGE),
+            Wanted::News => {
+                self.owe(id, at, Due::HAVE);
+                self.owe(id, at, Due::OFFER);
+            }
             Wanted::Preamble { version, offset } => self.queue(Job::Preamble {
                 peer: id,
                 stream,
@@ -381,7 +423,13 @@ impl Node<'_> {
             Wanted::Chunks { block, stripes } => {
                 for index in bits(stripes) {
                     let chunk = ChunkId { block, index };
-                    if self.streams[at].can_serve(chunk) {
+                    // No neighbour takes more than its share of the queue.
+                    let waiting = self
+                        .repairs
+                        .iter()
+                        .filter(|repair| repair.peer == id)
+                        .count();
+                    if waiting * 4 <= self.repairs.capacity() && self.streams[at].can_serve(chunk) {
                         // When the queue is full it is lost, as on the wire.
                         let _ = self.repairs.push(Repair {
                             peer: id,

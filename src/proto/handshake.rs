@@ -24,6 +24,9 @@ const HALF_OPEN: Span = Span::from_s(4);
 /// A session without a use makes room for a newcomer after this long.
 const GRACE: Span = Span::from_s(10);
 
+/// Whoever sent forgeries is not asked again for this long.
+const HOSTILE: Span = Span::from_s(600);
+
 enum Step {
     /// Hello is out.
     Hello,
@@ -514,6 +517,7 @@ impl Node<'_> {
             unanswered: 0,
             pong: None,
             moving_to: None,
+            unknown: None,
             rx_bytes: 0,
             tx_bytes: 0,
             invalid: 0,
@@ -523,8 +527,12 @@ impl Node<'_> {
         self.stats.sessions += 1;
         self.book.succeeded(addr, now);
         self.book.set_busy(addr, true);
-        for stream in 0..self.streams.len().min(MAX_STREAMS) {
-            if let Some(link) = self.peers.link_mut(id, stream) {
+        // Whoever calls says for what; nobody is told of streams it did not ask about.
+        for stream in 0..self.streams.len() {
+            if outgoing
+                && self.book.knows(addr, stream)
+                && let Some(link) = self.peers.link_mut(id, stream)
+            {
                 link.due.add(Due::JOIN);
                 link.join_at = now;
             }
@@ -553,7 +561,8 @@ impl Node<'_> {
             }
         }
         match why {
-            Down::Silent | Down::Hostile => {
+            Down::Hostile => self.book.rest(peer.addr, now + HOSTILE),
+            Down::Silent => {
                 let salt = self.rng.next_u64();
                 self.book.failed(peer.addr, now, salt);
             }

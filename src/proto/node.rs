@@ -344,18 +344,14 @@ impl<'s> Node<'s> {
         let Some(at) = self.streams.iter().position(|s| s.tag == chunk.tag) else {
             return;
         };
-        let taken = self.streams[at].accept_chunk(now, chunk);
+        let taken = self.streams[at].accept_chunk(now, id, chunk);
         let Some((peer, link)) = self.peers.both_mut(id, at) else {
             return;
         };
         peer.rx_bytes += len as u64;
         match taken {
             Taken::Invalid => {
-                peer.invalid += 1;
-                // A few can be an accident of memory; a stream of them is not.
-                if peer.invalid > 16 {
-                    self.drop_peer(now, id, Down::Hostile);
-                }
+                self.blame(now, id);
                 return;
             }
             Taken::Dropped | Taken::Parked => {}
@@ -367,7 +363,7 @@ impl<'s> Node<'s> {
         }
         match taken {
             Taken::New => self.streams[at].play(now, self.config.burst),
-            Taken::Parked => self.want_seal(at, id, chunk.id.block),
+            Taken::Parked => self.want_seal(now, at, id, chunk.id.block),
             _ => {}
         }
     }
@@ -749,11 +745,19 @@ impl<'s> Node<'s> {
 
     pub(super) fn spread_descriptor(&mut self, stream: StreamId) {
         let version = self.streams[stream].version();
-        for (_, _, link) in self.peers.each_link_mut(stream) {
-            if link.joined && link.version < version {
+        for (_, _, link) in self
+            .peers
+            .each_link_mut(stream)
+            .filter(|(_, _, link)| link.joined)
+        {
+            if link.version < version {
                 link.due.add(Due::DESCRIPTOR);
             }
+            // What can be had here may be news with it.
+            link.told_at = Instant::ZERO;
+            link.offered_at = Instant::ZERO;
         }
+        self.upkeep_at = Instant::ZERO;
         self.tell(Event::Described(stream));
     }
 

@@ -2,7 +2,7 @@
 
 use super::bucket::Urgency;
 use super::node::{Down, Job, Node};
-use super::peer::{Due, PeerId};
+use super::peer::{Due, Moving, PeerId};
 use super::transmit::Transmit;
 use crate::limits::{MAX_DATAGRAM_BYTES, MAX_N};
 use crate::time::Instant;
@@ -73,7 +73,18 @@ impl<'n> Node<'n> {
             let Some(peer) = self.peers.get(id) else {
                 continue;
             };
+            if peer
+                .moving_to
+                .is_some_and(|moving| moving.asked_at.is_none())
+                && self.write_probe(now, id, out)
+            {
+                return true;
+            }
+            let Some(peer) = self.peers.get(id) else {
+                continue;
+            };
             let owed = peer.ping_due
+                || peer.unknown.is_some()
                 || peer.pong.is_some()
                 || peer.bye.is_some()
                 || (0..self.streams.len()).any(|at| !self.peers.link(id, at).due.is_empty());
@@ -93,11 +104,6 @@ impl<'n> Node<'n> {
         let Some(peer) = self.peers.get_mut(id) else {
             return false;
         };
-        let proving = if peer.ping_due {
-            peer.moving_to.map(|(addr, _)| addr)
-        } else {
-            None
-        };
         if let Some((token, said_at)) = peer.ping.as_mut().filter(|_| peer.ping_due) {
             *said_at = now;
             letter.add(&Message::Ping { token: *token });
@@ -105,6 +111,15 @@ impl<'n> Node<'n> {
         }
         if let Some(token) = peer.pong.take() {
             letter.add(&Message::Pong { token });
+        }
+        if let Some(tag) = peer.unknown.take() {
+            let reason = Reason::UnknownStream;
+            letter.add(&Message::Refuse {
+                tag,
+                stripes: 0,
+                reason,
+                try_these: Vec::new(),
+            });
         }
         let bye = peer.bye;
         for at in 0..self.streams.len() {
@@ -115,9 +130,6 @@ impl<'n> Node<'n> {
         }
         let len = letter.len;
         let sent = self.post(now, id, &plain[..len], out);
-        if let Some(addr) = proving {
-            out.to = addr;
-        }
         if let Some(reason) = bye {
             let why = if reason == Reason::Leaving {
                 Down::Bye
@@ -126,6 +138,29 @@ impl<'n> Node<'n> {
             };
             self.drop_peer(now, id, why);
         }
+        sent
+    }
+
+    /// A Ping, alone, to an address that a neighbour was heard from.
+    fn write_probe(&mut self, now: Instant, id: PeerId, out: &mut Transmit) -> bool {
+        let Some(moving) = self
+            .peers
+            .get_mut(id)
+            .and_then(|peer| peer.moving_to.as_mut())
+        else {
+            return false;
+        };
+        moving.asked_at = Some(now);
+        let Moving { addr, token, .. } = *moving;
+        let mut plain = [0; 16];
+        let mut letter = Letter {
+            room: &mut plain,
+            len: 0,
+        };
+        letter.add(&Message::Ping { token });
+        let len = letter.len;
+        let sent = self.post(now, id, &plain[..len], out);
+        out.to = addr;
         sent
     }
 
@@ -153,8 +188,7 @@ impl<'n> Node<'n> {
     fn write_stream_words(&mut self, now: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) {
         let mut due = self.peers.link(id, at).due;
         let mut left = Due::default();
-        let order: [(Due, Write<'n>); 12] = [
-            (Due::UNKNOWN, Self::write_unknown),
+        let order: [(Due, Write<'n>); 11] = [
             (Due::JOIN, Self::write_join),
             (Due::DESCRIPTOR, Self::write_descriptor),
             (Due::SUBSCRIBE, Self::write_subscribe),
@@ -172,28 +206,18 @@ impl<'n> Node<'n> {
                 left.add(what);
             }
         }
-        if due.take(Due::WANT_PEERS)
-            && !letter.add(&Message::Want {
-                tag: self.streams[at].tag,
-                wanted: Wanted::Peers,
-            })
-        {
-            left.add(Due::WANT_PEERS);
+        for (what, wanted) in [
+            (Due::WANT_PEERS, Wanted::Peers),
+            (Due::WANT_NEWS, Wanted::News),
+        ] {
+            let tag = self.streams[at].tag;
+            if due.take(what) && !letter.add(&Message::Want { tag, wanted }) {
+                left.add(what);
+            }
         }
         if let Some(link) = self.peers.link_mut(id, at) {
             link.due = left;
         }
-    }
-
-    fn write_unknown(&mut self, _: Instant, _: PeerId, _: usize, letter: &mut Letter<'_>) -> bool {
-        // Which stream was meant the other side knows: it asked for one that is not ours.
-        let refusal = Message::Refuse {
-            tag: 0,
-            stripes: 0,
-            reason: Reason::UnknownStream,
-            try_these: Vec::new(),
-        };
-        letter.add(&refusal)
     }
 
     fn write_join(&mut self, now: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) -> bool {
@@ -327,16 +351,15 @@ impl<'n> Node<'n> {
         let Some(n) = stream.card.as_ref().map(|card| card.n()) else {
             return true;
         };
-        let head = stream.heads[..n].iter().map(|h| h.end).max().unwrap_or(0);
+        let ends = stream.heads[..n]
+            .iter()
+            .map(|h| (h.end.max(h.rebuilt), h.at != Instant::ZERO || h.rebuilt > 0));
+        let head = ends.clone().map(|(end, _)| end).max().unwrap_or(0);
         let mut behind: Vec<u8, MAX_N> = Vec::new();
-        for stripe in &stream.heads[..n] {
-            let gap = u8::try_from(head - stripe.end).unwrap_or(u8::MAX);
+        for (end, any) in ends {
+            let gap = u8::try_from(head - end).unwrap_or(u8::MAX);
             // Room: there are at most as many stripes.
-            let _ = behind.push(if stripe.at == Instant::ZERO {
-                u8::MAX
-            } else {
-                gap
-            });
+            let _ = behind.push(if any { gap } else { u8::MAX });
         }
         let said = letter.add(&Message::Have {
             tag: stream.tag,

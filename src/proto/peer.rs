@@ -9,6 +9,17 @@ use crate::wire::message::{Reason, Standing};
 /// Place of a peer in the table.
 pub type PeerId = usize;
 
+/// The proof that a neighbour is at a new address: a Ping goes there, alone, and its Pong must come back.
+#[derive(Clone, Copy, Debug)]
+pub struct Moving {
+    /// Where it was heard from.
+    pub addr: Addr,
+    /// What the Ping says.
+    pub token: u32,
+    /// When the Ping was said; `None` while it is due.
+    pub asked_at: Option<Instant>,
+}
+
 /// A neighbour with an open session.
 pub struct Peer {
     /// Where it is.
@@ -40,7 +51,9 @@ pub struct Peer {
     /// The Pong owed.
     pub pong: Option<u32>,
     /// An address it was heard from, under proof.
-    pub moving_to: Option<(Addr, u32)>,
+    pub moving_to: Option<Moving>,
+    /// The tag of a stream it asked for that is not carried here.
+    pub unknown: Option<u32>,
     /// Bytes received and sent, IP and UDP headers not counted.
     pub rx_bytes: u64,
     /// See `rx_bytes`.
@@ -95,8 +108,9 @@ impl Due {
     pub const WANT_PREAMBLE: Self = Self(1_024);
     /// Ask for other nodes.
     pub const WANT_PEERS: Self = Self(2_048);
-    /// The stream is not carried here.
-    pub const UNKNOWN: Self = Self(4_096);
+
+    /// Ask what it has and offers.
+    pub const WANT_NEWS: Self = Self(4_096);
 
     /// Owes this too.
     pub fn add(&mut self, more: Self) {
@@ -180,6 +194,8 @@ pub struct Link {
     pub told_offer: (u32, u32, u16),
     /// See `told_offer`.
     pub offered_at: Instant,
+    /// When it was last asked for news.
+    pub news_asked_at: Instant,
     /// What is owed.
     pub due: Due,
 }
@@ -216,6 +232,7 @@ impl Link {
         told_at: Instant::ZERO,
         told_offer: (0, 0, 0),
         offered_at: Instant::ZERO,
+        news_asked_at: Instant::ZERO,
         due: Due(0),
     };
 

@@ -31,8 +31,41 @@ impl Node<'_> {
         }
         let demanded = self.demanded(at);
         if self.streams[at].plays || demanded != 0 {
+            self.regenerate(now, at, demanded);
             self.ask_for_late(now, at, demanded);
             self.ask_for_seals(now, at);
+        }
+    }
+
+    /// Makes the chunks that children wait for and that do not come, from K others of their block: a branch below a node that has the
+    /// stream never notices that a stripe was lost above it.
+    fn regenerate(&mut self, now: Instant, at: StreamId, demanded: u32) {
+        let stream = &mut self.streams[at];
+        let Some(card) = stream.card.as_ref() else {
+            return;
+        };
+        let (k, group) = (card.k(), Span::from_ms(u64::from(card.descriptor.group_ms)));
+        let orphaned = bits(demanded).filter(|&s| stream.parents[usize::from(s)].peer.is_none());
+        let orphaned = orphaned.fold(stream.stalled, |mask, s| mask | 1 << s);
+        let mut block = stream.ring.end();
+        while block > stream.ring.tail() && stream.ring.end() - block < MAX_LOOK {
+            block -= 1;
+            let Some(row) = stream.ring.row(block).copied() else {
+                continue;
+            };
+            let age = now.since(row.sealed_at);
+            if age > Span::from_s(2) {
+                break;
+            }
+            let late = if age > group + REORDER {
+                demanded
+            } else {
+                demanded & orphaned
+            };
+            let missing = late & !row.have;
+            if missing != 0 && row.have.count_ones() as usize >= k {
+                stream.rebuild(block, missing);
+            }
         }
     }
 
@@ -250,24 +283,29 @@ impl Node<'_> {
     /// Asks for the seals of blocks whose chunks wait for them, and of holes in the window.
     fn ask_for_seals(&mut self, now: Instant, at: StreamId) {
         let stream = &self.streams[at];
-        let hole = (stream.playout.started && stream.plays)
-            .then(|| stream.playout.next..stream.ring.end().min(stream.playout.next + MAX_LOOK))
-            .and_then(|mut blocks| blocks.find(|&b| stream.ring.row(b).is_none()));
+        if now.since(stream.seal_asked.1) < ANSWER {
+            return;
+        }
+        let window = stream.playout.next..stream.ring.end().min(stream.playout.next + MAX_LOOK);
+        let plays = stream.plays && stream.playout.started;
+        let hole = window
+            .filter(|_| plays)
+            .find(|&block| stream.ring.row(block).is_none());
         let Some(first) = hole.or_else(|| stream.unsealed()) else {
             return;
         };
-        let index = 0;
         let Some(peer) = self
-            .holder(now, at, first, index)
+            .holder(now, at, first, 0)
             .or_else(|| self.any_parent(at))
         else {
             return;
         };
+        self.streams[at].seal_asked = (first, now);
         self.queue(Job::WantSeals {
             peer,
             stream: at as u8,
             first,
-            count: 64,
+            count: 16,
         });
     }
 
@@ -277,10 +315,14 @@ impl Node<'_> {
         (0..32).find_map(|i| parents[(i + salt) % 32].peer)
     }
 
-    /// A chunk came before its seal: ask whoever sent it.
-    pub(super) fn want_seal(&mut self, at: StreamId, peer: PeerId, block: u64) {
-        let waiting = |job: &Job| matches!(job, Job::WantSeals { first, .. } if *first <= block);
-        if !self.jobs.iter().any(waiting) {
+    /// A chunk came before its seal: ask whoever sent it, once.
+    pub(super) fn want_seal(&mut self, now: Instant, at: StreamId, peer: PeerId, block: u64) {
+        let Some(rtt) = self.peers.get(peer).map(Peer::rtt_or_guess) else {
+            return;
+        };
+        let (asked, when) = self.streams[at].seal_asked;
+        if block > asked || now.since(when) > rtt.times(2) + ANSWER {
+            self.streams[at].seal_asked = (block, now);
             self.queue(Job::WantSeals {
                 peer,
                 stream: at as u8,

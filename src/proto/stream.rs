@@ -44,6 +44,8 @@ pub struct Head {
     pub end: u64,
     /// When that came.
     pub at: Instant,
+    /// One past the newest block for which it was rebuilt here instead.
+    pub rebuilt: u64,
 }
 
 /// Who sends a stripe here.
@@ -68,8 +70,12 @@ pub struct Asked {
     pub at: Instant,
 }
 
+/// Who sent waiting chunks that turned out to be forged.
+pub type Forgers = Vec<PeerId, MAX_PARKED>;
+
 struct Parked {
     id: ChunkId,
+    from: PeerId,
     slot: Slot,
 }
 
@@ -129,6 +135,8 @@ pub struct Stream<'s> {
     pub playout: Playout,
     /// Since when the playout has waited for a place to begin.
     pub awaited_since: Option<Instant>,
+    /// The seal that was asked for last, and when.
+    pub seal_asked: (u64, Instant),
     /// Where each stripe stands.
     pub heads: [Head; MAX_N],
     /// Who sends each stripe.
@@ -175,6 +183,7 @@ impl<'s> Stream<'s> {
             log: Log::new(pools.log),
             playout: Playout::default(),
             awaited_since: None,
+            seal_asked: (0, Instant::ZERO),
             heads: [Head::default(); MAX_N],
             parents: [Parent::default(); MAX_N],
             stalled: 0,
@@ -223,7 +232,7 @@ impl<'s> Stream<'s> {
             };
             self.heads = [Head {
                 end: first,
-                at: Instant::ZERO,
+                ..Head::default()
             }; MAX_N];
         }
         if self.source.is_none() {
@@ -232,12 +241,13 @@ impl<'s> Stream<'s> {
         self.card = Some(card);
     }
 
-    /// A seal from outside, `age` old.
+    /// A seal from outside, `age` old. Chunks that waited for it are taken in; senders of forged ones are noted.
     pub fn accept_seal(
         &mut self,
         now: Instant,
         age: Span,
         bytes: &[u8],
+        forgers: &mut Forgers,
     ) -> Result<Sealed, Malformed> {
         let seal = Seal::parse(bytes)?;
         let Some(card) = self.card.as_ref() else {
@@ -262,7 +272,7 @@ impl<'s> Stream<'s> {
         }
         self.stats.seals += 1;
         self.open_group(&seal, bytes, now, now - age);
-        self.admit_parked(now);
+        self.admit_parked(now, forgers);
         Ok(Sealed::New)
     }
 
@@ -298,7 +308,7 @@ impl<'s> Stream<'s> {
     }
 
     /// A chunk from outside.
-    pub fn accept_chunk(&mut self, now: Instant, chunk: &Chunk<'_>) -> Taken {
+    pub fn accept_chunk(&mut self, now: Instant, from: PeerId, chunk: &Chunk<'_>) -> Taken {
         let Some(card) = self.card.as_ref() else {
             return Taken::Dropped;
         };
@@ -307,7 +317,7 @@ impl<'s> Stream<'s> {
             return Taken::Invalid;
         }
         let taken = match self.ring.row(id.block) {
-            None => self.park(id, chunk.bytes),
+            None => self.park(id, from, chunk.bytes),
             Some(row) if row.have & 1 << id.index != 0 => Taken::Duplicate,
             Some(row) if !proves(&self.hasher, card, row, id, chunk.bytes) => Taken::Invalid,
             Some(_) => match self.ring.insert(id, chunk.bytes.len()) {
@@ -333,10 +343,7 @@ impl<'s> Stream<'s> {
         self.stats.chunks += 1;
         let head = &mut self.heads[usize::from(id.index)];
         if id.block >= head.end {
-            *head = Head {
-                end: id.block + 1,
-                at: now,
-            };
+            (head.end, head.at) = (id.block + 1, now);
         }
         if let Some(at) = self.asked.iter().position(|asked| asked.id == id) {
             self.asked.swap_remove(at);
@@ -346,21 +353,30 @@ impl<'s> Stream<'s> {
         self.log.push(id);
     }
 
-    fn park(&mut self, id: ChunkId, bytes: &[u8]) -> Taken {
+    /// Keeps a chunk until its seal comes: one of each sender, so that a forged one does not keep the true one out, and of no sender
+    /// more than half of what there is room for.
+    fn park(&mut self, id: ChunkId, from: PeerId, bytes: &[u8]) -> Taken {
         let (tail, end) = (self.ring.tail(), self.ring.end());
         let near = id.block >= tail && (end == tail || id.block < end + MAX_AHEAD_BLOCKS);
-        if !near || self.parked.iter().any(|p| p.id == id) {
+        let same = self.parked.iter().any(|p| p.id == id && p.from == from);
+        if !near || same {
             return Taken::Dropped;
         }
-        if self.parked.is_full() {
-            let oldest = self.parked.remove(0);
+        let greedy = self.parked.iter().filter(|p| p.from == from).count() >= MAX_PARKED / 2;
+        let oldest = if greedy {
+            self.parked.iter().position(|p| p.from == from)
+        } else {
+            Some(0)
+        };
+        if let Some(oldest) = oldest.filter(|_| greedy || self.parked.is_full()) {
+            let oldest = self.parked.remove(oldest);
             self.ring.unpark(oldest.slot);
         }
         match self.ring.park(bytes) {
             // Cannot be full: one was just taken out.
             Some(slot) => self
                 .parked
-                .push(Parked { id, slot })
+                .push(Parked { id, from, slot })
                 .map_or(Taken::Dropped, |()| Taken::Parked),
             None => Taken::Dropped,
         }
@@ -372,7 +388,7 @@ impl<'s> Stream<'s> {
     }
 
     /// Takes in the parked chunks whose seal has come.
-    fn admit_parked(&mut self, now: Instant) {
+    fn admit_parked(&mut self, now: Instant, forgers: &mut Forgers) {
         let mut at = 0;
         while at < self.parked.len() {
             let id = self.parked[at].id;
@@ -385,7 +401,7 @@ impl<'s> Stream<'s> {
                 }
                 continue;
             }
-            let Parked { id, slot } = self.parked.remove(at);
+            let Parked { id, from, slot } = self.parked.remove(at);
             let good =
                 self.card
                     .as_ref()
@@ -395,6 +411,8 @@ impl<'s> Stream<'s> {
                     });
             if !good {
                 self.stats.invalid += 1;
+                // Room: there are no more than wait.
+                let _ = forgers.push(from);
                 self.ring.unpark(slot);
             } else if self.ring.adopt(id, slot) {
                 self.note_new(now, id);
@@ -529,6 +547,8 @@ impl<'s> Stream<'s> {
             let pathless = self.ring.row(block).map_or(0, |row| row.pathless) | 1 << index;
             self.ring.set_pathless(block, pathless);
             self.stats.rebuilt += 1;
+            let head = &mut self.heads[usize::from(index)];
+            head.rebuilt = head.rebuilt.max(block + 1);
             self.log.push(id);
         }
         true

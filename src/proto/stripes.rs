@@ -29,6 +29,10 @@ const RENEW: Span = Span::from_s(5);
 /// A trial parent that sent nothing by then is not tried further.
 const TRIAL: Span = Span::from_s(3);
 
+/// Neighbours asked for news at once, and how soon one is asked again.
+const MAX_NEWS_ASKED: usize = 8;
+const NEWS_AGAIN: Span = Span::from_ms(700);
+
 /// Most parents on trial at once.
 const MAX_TRIALS: usize = 3;
 
@@ -60,19 +64,39 @@ impl Node<'_> {
             return (all, all);
         }
         let home = self.streams[at].home & all;
-        let carried = bits(all)
-            .filter(|&s| self.carries(at, s))
-            .fold(0, |mask, s| mask | 1 << s);
         let others = self
             .peers
             .in_stream(at)
             .filter(|(_, _, link)| link.standing.forwards())
             .count();
         if others < SMALL_SWARM {
-            (all, home)
-        } else {
-            ((home | carried) & all, home)
+            return (all, home);
         }
+        // Beyond its home stripes a node serves what it has only while more than half of its upload lies idle: else losing it would
+        // cost those below many stripes.
+        let idle = self.places(at, usize::MAX) as usize * 2 > self.copies_in_all(at);
+        let carried = bits(all)
+            .filter(|&s| self.carries(at, s))
+            .fold(0, |mask, s| mask | 1 << s);
+        let held = self.homes_around(at);
+        let nobodys = bits(all)
+            .filter(|&s| held[usize::from(s)] == 0)
+            .fold(0, |mask, s| mask | 1 << s);
+        let extra = if idle { carried } else { carried & nobodys };
+        ((home | extra | self.demanded(at)) & all, home)
+    }
+
+    /// How many neighbours specialise in each stripe.
+    fn homes_around(&self, at: StreamId) -> [u64; MAX_N] {
+        let mut homes = [0; MAX_N];
+        for (_, _, link) in self
+            .peers
+            .in_stream(at)
+            .filter(|(_, _, link)| !link.standing.is_source())
+        {
+            bits(link.home).for_each(|stripe| homes[usize::from(stripe)] += 1);
+        }
+        homes
     }
 
     fn carries(&self, at: StreamId, stripe: u8) -> bool {
@@ -82,16 +106,24 @@ impl Node<'_> {
             .is_some_and(|id| self.peers.link(id, at).granted_up & 1 << stripe != 0)
     }
 
+    /// Stripe copies that the upload is good for.
+    fn copies_in_all(&self, at: StreamId) -> usize {
+        let Some(card) = self.streams[at].card.as_ref() else {
+            return 0;
+        };
+        match self.config.upload_limit_bps {
+            None => self.config.max_children * card.n(),
+            Some(limit) => (limit * 9 / 10 / card.stripe_bps()) as usize,
+        }
+    }
+
     /// How many stripes this node specialises in: as few as its upload fills. Each should reach about eight children, so that the
     /// way it comes in is well used.
     fn home_count(&self, at: StreamId) -> u32 {
         let Some(card) = self.streams[at].card.as_ref() else {
             return 0;
         };
-        let copies = match self.config.upload_limit_bps {
-            None => self.config.max_children * card.n(),
-            Some(limit) => (limit * 9 / 10 / card.stripe_bps()) as usize,
-        };
+        let copies = self.copies_in_all(at);
         copies.div_ceil(8).clamp(1, card.n()) as u32
     }
 
@@ -108,14 +140,7 @@ impl Node<'_> {
         if now < self.streams[at].home_at || self.streams[at].source.is_some() {
             return;
         }
-        let mut homes = [0u64; MAX_N];
-        for (_, _, link) in self
-            .peers
-            .in_stream(at)
-            .filter(|(_, _, link)| !link.standing.is_source())
-        {
-            bits(link.home & all).for_each(|stripe| homes[usize::from(stripe)] += 1);
-        }
+        let homes = self.homes_around(at);
         let salt = u64::from_be_bytes(*self.public.first_chunk().unwrap_or(&[0; 8]));
         let rank = |stripe: u8| {
             (
@@ -124,28 +149,34 @@ impl Node<'_> {
             )
         };
         let count = self.home_count(at);
-        let mut home = self.streams[at].home & all;
         let busy = self.demanded(at);
+        let mut home = self.streams[at].home & all;
         while home.count_ones() < count {
             let Some(scarce) = bits(all & !home).min_by_key(|&s| rank(s)) else {
                 break;
             };
             home |= 1 << scarce;
         }
+        // Others hold them as well, and nobody is fed from here: no need to hold more than the upload fills.
         while home.count_ones() > count {
-            let Some(common) = bits(home).max_by_key(|&s| (busy >> s & 1 == 0, rank(s))) else {
+            let dispensable = bits(home & !busy).filter(|&s| homes[usize::from(s)] > 0);
+            let Some(common) = dispensable.max_by_key(|&s| rank(s)) else {
                 break;
             };
             home &= !(1 << common);
         }
         let out = bits(home & !busy).max_by_key(|&s| rank(s));
         let into = bits(all & !home).min_by_key(|&s| rank(s));
-        if let (Some(out), Some(into)) = (out, into)
-            && homes[usize::from(out)] > homes[usize::from(into)]
-            // Not everybody at once.
-            && self.rng.below(2) == 0
-        {
-            home = home & !(1 << out) | 1 << into;
+        // Not everybody at once.
+        if let Some(into) = into.filter(|_| self.rng.below(2) == 0) {
+            let scarcity = homes[usize::from(into)];
+            let out = out.filter(|&out| homes[usize::from(out)] > scarcity);
+            match out {
+                Some(out) => home = home & !(1 << out) | 1 << into,
+                // What nobody holds is worth more than what is filled best.
+                None if scarcity == 0 && self.places(at, usize::MAX) > 1 => home |= 1 << into,
+                None => {}
+            }
         }
         self.streams[at].home = home;
         self.streams[at].home_at = now + Span::from_ms(1_000 + self.rng.below(1_000));
@@ -285,6 +316,9 @@ impl Node<'_> {
     /// broken branch is to mend it, and those below wait: else every loss would set the whole branch in motion.
     fn replace_stalled(&mut self, now: Instant, at: StreamId) {
         let stalled = self.stalled(now, at);
+        if stalled & !self.streams[at].stalled != 0 {
+            self.ask_news(now, at, stalled);
+        }
         self.tell_stalled(at, stalled);
         let mut lost = heapless::Vec::<(PeerId, u32), 32>::new();
         for stripe in 0..MAX_N {
@@ -325,6 +359,27 @@ impl Node<'_> {
             self.give_up(now, at, id, stripes);
         }
         self.probe_silent(now, at);
+    }
+
+    /// Asks neighbours that could be parents what they have now: what they said seconds ago does not tell who is upstream.
+    fn ask_news(&mut self, now: Instant, at: StreamId, stripes: u32) {
+        let turn = self.rng.next_u64() as usize;
+        let capacity = self.peers.capacity().max(1);
+        let mut asked = 0;
+        for i in 0..capacity {
+            let Some(link) = self.peers.link_mut((i + turn % capacity) % capacity, at) else {
+                continue;
+            };
+            let able = link.joined && link.offer & stripes & !link.granted_down != 0;
+            if able && now.since(link.news_asked_at) > NEWS_AGAIN {
+                link.news_asked_at = now;
+                link.due.add(Due::WANT_NEWS);
+                asked += 1;
+            }
+            if asked == MAX_NEWS_ASKED {
+                return;
+            }
+        }
     }
 
     /// Children learn at once that a stripe has stalled here, or flows again.
@@ -403,6 +458,7 @@ impl Node<'_> {
                 short = short.saturating_sub(1);
             }
         }
+        let mut orphans = 0;
         // What others wait for first, then what is easiest to get; beginning at a place of its own, so that nodes do not all want the same.
         let n = card.n() as u64;
         let [a, ..] = self.public;
@@ -418,6 +474,7 @@ impl Node<'_> {
                 continue;
             }
             let Some(id) = self.best_parent(now, at, stripe, None) else {
+                orphans |= 1 << stripe;
                 continue;
             };
             self.streams[at].parents[usize::from(stripe)] = Parent {
@@ -427,6 +484,9 @@ impl Node<'_> {
             };
             self.owe(id, at, Due::SUBSCRIBE);
             short = short.saturating_sub(1);
+        }
+        if orphans != 0 {
+            self.ask_news(now, at, orphans);
         }
     }
 

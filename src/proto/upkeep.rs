@@ -61,7 +61,7 @@ impl Node<'_> {
             // Often while it is new here, then seldom: each move costs others theirs.
             let settled = now.since(self.began) > SETTLE;
             let pause = if settled {
-                4_000 + self.rng.below(4_000)
+                8_000 + self.rng.below(8_000)
             } else {
                 300 + self.rng.below(200)
             };
@@ -166,7 +166,7 @@ impl Node<'_> {
             if !link.joined {
                 // Our Join, or the answer to it, was lost; or it has nothing to do with any of our streams.
                 let again = now.since(link.join_at) > Span::from_ms(400);
-                if again && age < Span::from_s(5) {
+                if again && age < Span::from_s(5) && link.join_at > Instant::ZERO {
                     self.owe(id, at, Due::JOIN);
                 } else if age > Span::from_s(10) && self.stranger(id) {
                     self.dismiss(id, Reason::UnknownStream);

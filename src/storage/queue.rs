@@ -24,6 +24,11 @@ impl<'s, T: Copy> Queue<'s, T> {
         self.len
     }
 
+    /// How many may wait.
+    pub fn capacity(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.len == 0

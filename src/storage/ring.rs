@@ -246,9 +246,9 @@ impl<'s> Ring<'s> {
         }
     }
 
-    /// A spare slot for bytes that wait (chunks without their seal). Never evicts.
+    /// A slot for bytes that wait (chunks without their seal), if need be at the cost of the oldest block.
     pub fn park(&mut self, bytes: &[u8]) -> Option<Slot> {
-        let slot = self.slots.take(bytes.len())?;
+        let slot = self.take_slot(bytes.len(), self.end)?;
         self.slots.get_mut(slot).copy_from_slice(bytes);
         Some(slot)
     }

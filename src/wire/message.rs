@@ -72,6 +72,8 @@ pub enum Wanted {
     Chunks { block: u64, stripes: u32 },
     /// Other nodes of the stream.
     Peers,
+    /// What the neighbour has and offers, now: it is looked to for a parent.
+    News,
 }
 
 /// One control message.

@@ -1,6 +1,7 @@
 //! The processes of the demonstration: each a `weir` of its own, gone with this one.
 
-use super::watch::Sample;
+use super::programme::{self, Feeder};
+use super::watch::{self, Sample};
 use crate::driver::config::DemoConfig;
 use crate::driver::failure::Failure;
 use crate::driver::{keyfile, orphan};
@@ -12,7 +13,7 @@ use std::format;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::string::{String, ToString};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -46,6 +47,7 @@ pub struct Grid {
     pub relays: Vec<Member>,
     /// Where the loop comes out.
     pub listener: Member,
+    feeder: Option<Feeder>,
 }
 
 impl Grid {
@@ -69,18 +71,26 @@ impl Grid {
                 "A loop of twelve seconds that stays on this machine.",
                 "--http",
                 "127.0.0.1:0",
-                // Few enough that the listener has to be fed by relays.
+                // Few enough that the listener, who comes last, is fed by relays.
                 "--max-children",
-                "3",
+                "2",
             ],
         )?;
         let uri = first_line(&mut source)?;
         let key = uri.rsplit('/').next().unwrap_or("").to_string();
+        let input = source.process.stdin.take();
+        let feeder = input.map(Feeder::start);
         let relay = |n| {
             let name = format!("relay {n}");
-            Member::start(&name, &["relay", &uri], &["--http", "127.0.0.1:0"])
+            let relay = Member::start(&name, &["relay", &uri], &["--http", "127.0.0.1:0"])?;
+            // Somebody at home listens, too: a relay takes nothing that nobody wants.
+            programme::play(relay.http, &key);
+            Ok(relay)
         };
-        let relays = (1..=config.relays).map(relay).collect::<Result<_, _>>()?;
+        let relays = (1..=config.relays)
+            .map(relay)
+            .collect::<Result<Vec<_>, Failure>>()?;
+        wait_until_live(&relays);
         let http = config.http.to_string();
         let listener = Member::start("listener", &["listen", &uri], &["--http", &http])?;
         Ok(Self {
@@ -88,13 +98,8 @@ impl Grid {
             source,
             relays,
             listener,
+            feeder,
         })
-    }
-
-    /// Where the programme goes in.
-    pub fn take_source_input(&mut self) -> Result<ChildStdin, Failure> {
-        let pipe = self.source.process.stdin.take();
-        pipe.ok_or_else(|| Failure::runtime("source", "has no input"))
     }
 
     /// Where it comes out.
@@ -144,6 +149,17 @@ impl Grid {
         {
             thread::sleep(Duration::from_millis(20));
         }
+        if let Some(feeder) = self.feeder.take() {
+            feeder.stop();
+        }
+    }
+}
+
+/// Waits until the stream flows through the relays, but not for ever.
+fn wait_until_live(relays: &[Member]) {
+    let deadline = Instant::now() + START;
+    while Instant::now() < deadline && !relays.iter().all(watch::is_live) {
+        thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::output;
 use core::time::Duration;
 use grid::Grid;
-use programme::{Feeder, Heard, LOOP_BPS};
+use programme::{Heard, LOOP_BPS};
 use std::format;
 use std::string::String;
 use std::sync::Arc;
@@ -35,11 +35,10 @@ pub fn run(config: &DemoConfig) -> Result<(), Failure> {
             .map_err(|error| Failure::runtime("signals", error))?;
     }
     let mut grid = Grid::start(config)?;
-    let feeder = Feeder::start(grid.take_source_input()?);
     let heard = Heard::start(grid.take_listener_output()?);
     output::print(&format!(
         "the page:  http://{http}/\nthe sound: http://{http}/streams/{key}\n\
-         each second (1x is the stream's own rate; relays take only what somebody wants from them):\n",
+         each second (1x is the stream's own rate; at every relay somebody listens, too):\n",
         http = grid.listener.http,
         key = grid.key,
     ))?;
@@ -66,7 +65,6 @@ pub fn run(config: &DemoConfig) -> Result<(), Failure> {
     let sample = watch.sample(&grid);
     let ran = show.began.elapsed();
     grid.stop();
-    feeder.stop();
     summary(ran, &sample, &watch, &heard.finish())
 }
 

@@ -1,6 +1,9 @@
 //! What is played and what is heard: the loop into the source's input at its own pace, and the listener's output against it.
 
+use core::net::SocketAddr;
+use std::format;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,6 +59,20 @@ impl Feeder {
             let _ = thread.join();
         }
     }
+}
+
+/// Plays the stream of a node to nobody, until the node ends.
+pub fn play(http: SocketAddr, key: &str) {
+    let request = format!("GET /streams/{key} HTTP/1.0\r\n\r\n");
+    thread::spawn(move || {
+        let Ok(mut stream) = TcpStream::connect(http) else {
+            return;
+        };
+        let mut sink = [0; 4_096];
+        if stream.write_all(request.as_bytes()).is_ok() {
+            while let Ok(1..) = stream.read(&mut sink) {}
+        }
+    });
 }
 
 /// What was heard, compared with the loop.

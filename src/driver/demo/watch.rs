@@ -80,17 +80,20 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Before the first look.
+    /// With a first look, from which on is counted.
     pub fn new(grid: &Grid) -> Self {
         let name = |member: &Member| (member.udp.to_string(), member.name.clone());
-        Self {
+        let mut watch = Self {
             began: Instant::now(),
             at: Instant::now(),
             before: BTreeMap::new(),
             names: grid.members().map(name).collect(),
             source_sent_bytes: 0,
             last: Sample::default(),
-        }
+        };
+        watch.sample(grid);
+        watch.source_sent_bytes = 0;
+        watch
     }
 
     /// What the source sent since the beginning, in times the stream.
@@ -125,7 +128,7 @@ impl Watch {
             match member.name.as_str() {
                 "source" => {
                     sample.source_sends = sends;
-                    self.source_sent_bytes = now.sent_bytes;
+                    self.source_sent_bytes += now.sent_bytes.saturating_sub(before.sent_bytes);
                 }
                 "listener" => {
                     sample.listener_receives = receives;
@@ -161,6 +164,11 @@ impl Watch {
         };
         values.map(address).collect()
     }
+}
+
+/// Whether the stream flows through a member.
+pub fn is_live(member: &Member) -> bool {
+    ask(member, "/metrics").is_some_and(|metrics| number(&metrics, "weir_stream_live") == 1)
 }
 
 fn ask(member: &Member, path: &str) -> Option<String> {

@@ -1,0 +1,1 @@
+"""What a node can be: a listener, a source, or one that tells lies."""
