@@ -29,6 +29,7 @@ mod hls;
 #[cfg(feature = "source")]
 mod intake;
 mod launch;
+mod lonely;
 #[cfg(feature = "demo")]
 mod orphan;
 mod pump;

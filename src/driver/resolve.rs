@@ -81,7 +81,7 @@ pub async fn run(running: &Running, wanted: Vec<(StreamId, HostPort)>, local: So
 }
 
 /// Whether nobody shares this stream with us.
-fn is_alone(running: &Running, stream: StreamId) -> bool {
+pub fn is_alone(running: &Running, stream: StreamId) -> bool {
     let node = running.engine.look();
     node.peers().in_stream(stream).next().is_none()
 }

@@ -11,7 +11,7 @@ use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, output, pump, resolve, signals, stdout};
+use super::{base32, hls, launch, lonely, output, pump, resolve, signals, stdout};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -72,11 +72,13 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         output::print(&format!("{uri}\n"))?;
     }
 
+    let wanted = resolve::wanted(config);
+    let places = wanted.clone();
     // What the tasks borrow stands above; the executor goes first.
     let executor = LocalExecutor::new();
     let pump = executor.spawn(pump::run(&running.engine, udp, &running.rates));
     executor.spawn(signals.wait(&ending)).detach();
-    let wanted = resolve::wanted(config);
+    executor.spawn(lonely::watch(&running, &places)).detach();
     executor
         .spawn(resolve::run(&running, wanted, local))
         .detach();

@@ -252,7 +252,10 @@ impl Node<'_> {
             self.blame(now, forger);
         }
         match sealed? {
-            Sealed::New => self.streams[at].play(now, self.config.burst),
+            Sealed::New => {
+                self.answer_waiting(at);
+                self.streams[at].play(now, self.config.burst);
+            }
             Sealed::Known => {}
             Sealed::NeedsDescriptor => {
                 if let Some(link) = self.peers.link_mut(id, at) {
@@ -261,6 +264,26 @@ impl Node<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Neighbours that asked for a seal before it was here get it now.
+    fn answer_waiting(&mut self, at: StreamId) {
+        let end = self.streams[at].ring.end();
+        for id in 0..self.peers.capacity() {
+            let Some(link) = self
+                .peers
+                .link_mut(id, at)
+                .filter(|link| (1..end).contains(&link.seal_wanted))
+            else {
+                continue;
+            };
+            let block = core::mem::take(&mut link.seal_wanted);
+            self.queue(Job::Seal {
+                peer: id,
+                stream: at as u8,
+                block,
+            });
+        }
     }
 
     fn on_preamble(&mut self, at: StreamId, id: PeerId, version: u32, offset: u32, bytes: &[u8]) {
@@ -403,10 +426,16 @@ impl Node<'_> {
                 offset,
             }),
             Wanted::Seals { first, count } => {
-                let mut block = first.max(self.streams[at].ring.tail());
+                let ring = &self.streams[at].ring;
+                let mut block = first.max(ring.tail());
                 let end = first
                     .saturating_add(u64::from(count.min(MAX_SEALS_ASKED)))
-                    .min(self.streams[at].ring.end());
+                    .min(ring.end());
+                if first >= ring.end()
+                    && let Some(link) = self.peers.link_mut(id, at)
+                {
+                    link.seal_wanted = first;
+                }
                 while block < end {
                     let Some(next) = self.streams[at].group_end(block) else {
                         block += 1;

@@ -179,6 +179,8 @@ pub struct Link {
     pub refuse: Option<(u32, Reason)>,
     /// It takes its seals from here.
     pub wants_seals: bool,
+    /// It asked for the seal of this block before that was here; 0 for none.
+    pub seal_wanted: u64,
     /// Where it is in the stream's log.
     pub cursor: u64,
     /// Its subscription ends unless renewed.
@@ -225,6 +227,7 @@ impl Link {
         spare: 0,
         refuse: None,
         wants_seals: false,
+        seal_wanted: 0,
         cursor: 0,
         lease_until: Instant::ZERO,
         listeners: 0,

@@ -16,6 +16,9 @@ const ANSWER: Span = Span::from_ms(200);
 /// How long after its group's pace a chunk counts as late: uplinks are shared, and a held-back chunk is not a lost one.
 const LATE: Span = Span::from_ms(300);
 
+/// After this long the seals that a new parent sends of the recent past are here.
+const SETTLED: Span = Span::from_ms(500);
+
 /// A reordered chunk is given this long before it counts as lost.
 const REORDER: Span = Span::from_ms(40);
 
@@ -147,7 +150,12 @@ impl Node<'_> {
         let absent = card.all_stripes() & !row.have;
         let overtaken = bits(absent).filter(|&s| {
             let head = stream.heads[usize::from(s)];
-            head.end > row.block + 1 && now.since(head.at) >= REORDER || head.end > row.block + 2
+            let overtaken = head.end > row.block + 1 && now.since(head.at) >= REORDER
+                || head.end > row.block + 2;
+            // The others of its block are here, and it is late by its own measure.
+            let overdue = row.begun_at != Instant::ZERO
+                && now.since(row.begun_at) >= head.pace.expected() + REORDER;
+            overtaken || overdue
         });
         let lost = if late || backlog && age > REORDER {
             absent
@@ -344,14 +352,13 @@ impl Node<'_> {
             .card
             .as_ref()
             .map_or(0, |card| card.descriptor.first_block);
-        if next < run && stream.ring.row(run).is_some() {
-            stream.playout.skip_to(&mut stream.ring, run, 0);
-            stream.play(now, self.config.burst);
+        if next < run {
+            self.enter_run(now, at, run);
             return;
         }
-        // Behind a new run, or what was missed for long, the window has moved on as a whole.
         let first = next.max(stream.ring.tail());
-        let newest_known = (first..end.min(first + MAX_LOOK)).find_map(|b| stream.ring.row(b));
+        // The hole may be long: as many rows as the ring has are looked at.
+        let newest_known = (first..end).find_map(|b| stream.ring.row(b));
         let Some(known) = newest_known else { return };
         let waited = now.since(known.sealed_at.max(known.born_at));
         let lost = next < stream.ring.tail() || waited > window;
@@ -359,7 +366,7 @@ impl Node<'_> {
             return;
         }
         let k = stream.card.as_ref().map_or(0, |card| card.k());
-        let begins = ((next + 1).max(first)..end).find(|&b| {
+        let begins = (first.max(next + 1)..end).find(|&b| {
             let row = stream.ring.row(b);
             row.is_some_and(|row| {
                 row.mark.sync != crate::wire::seal::NOWHERE
@@ -380,6 +387,36 @@ impl Node<'_> {
         stream.play(now, self.config.burst);
         if stream.stats.gaps > 0 {
             self.tell(Event::Gap(at, begins - next));
+        }
+    }
+
+    /// Goes on in the present run of the source: at its first block, or, where that came too late for it, at the
+    /// oldest place to begin once the seals before it have had time to come.
+    fn enter_run(&mut self, now: Instant, at: StreamId, run: u64) {
+        let stream = &mut self.streams[at];
+        let known = |block: &u64| {
+            stream.ring.row(*block).is_some_and(|row| {
+                let settled = now.since(row.sealed_at) >= SETTLED;
+                *block == run || settled && row.mark.sync != crate::wire::seal::NOWHERE
+            })
+        };
+        let Some(begins) = (run.max(stream.ring.tail())..stream.ring.end()).find(known) else {
+            return;
+        };
+        let Some(row) = stream.ring.row(begins) else {
+            return;
+        };
+        // What is still on its way of the run before is played too.
+        let coming = stream.ring.row(stream.playout.next).is_some();
+        if coming && now.since(row.sealed_at) < SETTLED {
+            return;
+        }
+        let place = if begins == run { 0 } else { row.mark.sync };
+        stream.playout.skip_to(&mut stream.ring, begins, place);
+        stream.play(now, self.config.burst);
+        if begins > run && stream.stats.played_bytes > 0 {
+            stream.stats.gaps += 1;
+            self.tell(Event::Gap(at, begins - run));
         }
     }
 }

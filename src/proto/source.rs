@@ -516,7 +516,7 @@ impl Stream<'_> {
             self.heads[usize::from(id.index)] = Head {
                 end: id.block + 1,
                 at: now,
-                rebuilt: 0,
+                ..Head::default()
             };
             release.done += 1;
             release.index += 1;

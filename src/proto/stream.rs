@@ -46,6 +46,31 @@ pub struct Head {
     pub at: Instant,
     /// One past the newest block for which it was rebuilt here instead.
     pub rebuilt: u64,
+    /// How long after the first chunk of its block a chunk of this stripe comes.
+    pub pace: Pace,
+}
+
+/// Mean and mean deviation of a delay, each eased by a share of what is new (Jacobson, "Congestion Avoidance and Control", 1988).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Pace {
+    mean_us: u32,
+    deviation_us: u32,
+}
+
+impl Pace {
+    fn note(&mut self, delay: Span) {
+        let delay_us = u32::try_from(delay.as_us())
+            .unwrap_or(u32::MAX)
+            .min(2_000_000);
+        let off_us = delay_us.abs_diff(self.mean_us);
+        self.mean_us = self.mean_us - self.mean_us / 8 + delay_us / 8;
+        self.deviation_us = self.deviation_us - self.deviation_us / 4 + off_us / 4;
+    }
+
+    /// What is later than this is out of the ordinary.
+    pub fn expected(&self) -> Span {
+        Span::from_us(u64::from(self.mean_us) + 4 * u64::from(self.deviation_us))
+    }
 }
 
 /// Who sends a stripe here.
@@ -341,11 +366,19 @@ impl<'s> Stream<'s> {
 
     fn note_new(&mut self, now: Instant, id: ChunkId) {
         self.stats.chunks += 1;
+        let asked = self.asked.iter().position(|asked| asked.id == id);
+        let delay = match asked {
+            None => self.ring.note_arrival(id.block, now),
+            Some(_) => None,
+        };
         let head = &mut self.heads[usize::from(id.index)];
+        if let Some(delay) = delay {
+            head.pace.note(delay);
+        }
         if id.block >= head.end {
             (head.end, head.at) = (id.block + 1, now);
         }
-        if let Some(at) = self.asked.iter().position(|asked| asked.id == id) {
+        if let Some(at) = asked {
             self.asked.swap_remove(at);
             self.ask_window = (self.ask_window + 1).min(MAX_ASKED as u8);
             self.stats.repaired += 1;

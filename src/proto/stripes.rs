@@ -358,7 +358,22 @@ impl Node<'_> {
         for (id, stripes) in lost {
             self.give_up(now, at, id, stripes);
         }
+        self.try_others(now, at, stalled);
         self.probe_silent(now, at);
+    }
+
+    /// A stripe that has stalled is taken on trial from somebody who has it; whoever sends first is its parent.
+    fn try_others(&mut self, now: Instant, at: StreamId, stalled: u32) {
+        for stripe in bits(stalled) {
+            let parent = self.streams[at].parents[usize::from(stripe)];
+            let Some(old) = parent.peer.filter(|_| parent.trial.is_none()) else {
+                continue;
+            };
+            if let Some(other) = self.best_parent(now, at, stripe, Some(old)) {
+                self.streams[at].parents[usize::from(stripe)].trial = Some((other, now));
+                self.owe(other, at, Due::SUBSCRIBE);
+            }
+        }
     }
 
     /// Asks neighbours that could be parents what they have now: what they said seconds ago does not tell who is upstream.
@@ -522,8 +537,10 @@ impl Node<'_> {
     fn is_upstream(&self, at: StreamId, stripe: u8, link: &Link) -> bool {
         let stripe = usize::from(stripe);
         let (ours, theirs) = (self.streams[at].heads[stripe], link.head_of(stripe));
+        let flows = self.streams[at].stalled >> stripe & 1 == 0;
         let parent = self.streams[at].parents[stripe]
             .peer
+            .filter(|_| flows)
             .map(|id| self.peers.link(id, at).hops[stripe]);
         match parent {
             // Nobody is fed this stripe from here, or it stands no lower than the present parent.
@@ -583,18 +600,21 @@ impl Node<'_> {
             .fold(0, |mask, (stripe, _)| mask | 1 << stripe)
     }
 
-    /// Whether seals are taken from this parent: from one of them; a lost seal is asked for when its chunks come.
+    /// Whether seals are taken from this parent: from the two that stand nearest to the source. With one, its loss would stop
+    /// everything until it is noticed; from the others they would be the same bytes again.
     pub(super) fn seals_from(&self, id: PeerId, at: StreamId) -> bool {
-        let parents = &self.streams[at].parents;
-        let granted = |s: usize| {
-            parents[s]
-                .peer
-                .filter(|&id| self.peers.link(id, at).granted_up & 1 << s != 0)
-        };
-        let first = (0..MAX_N)
-            .find_map(granted)
-            .or_else(|| parents.iter().find_map(|parent| parent.peer));
-        first == Some(id)
+        let parents = self.streams[at].parents.iter().enumerate();
+        let mut nearest: heapless::Vec<(u8, PeerId), MAX_N> = heapless::Vec::new();
+        for (stripe, peer) in parents.filter_map(|(stripe, parent)| Some((stripe, parent.peer?))) {
+            let hops = self.peers.link(peer, at).hops[stripe];
+            match nearest.iter_mut().find(|(_, known)| *known == peer) {
+                Some((least, _)) => *least = hops.min(*least),
+                // Room: there are at most as many parents as stripes.
+                None => drop(nearest.push((hops, peer))),
+            }
+        }
+        nearest.sort_unstable();
+        nearest.iter().take(2).any(|(_, peer)| *peer == id)
     }
 
     /// What a parent granted.

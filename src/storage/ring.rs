@@ -5,7 +5,7 @@
 
 use super::slots::{NO_SLOT, Slot, Slots};
 use crate::limits::MAX_N;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::chunk::ChunkId;
 use crate::wire::seal::BlockMark;
 
@@ -20,6 +20,8 @@ pub struct Row {
     pub sealed_at: Instant,
     /// When the source closed its group, on this node's clock, as well as can be told.
     pub born_at: Instant,
+    /// When the first of its chunks came that nobody had asked for; zero before that.
+    pub begun_at: Instant,
     /// Media bytes that are given out: all, or less when what follows is missing and the rest could not be made sense of.
     pub play_bytes: u16,
     /// Where output goes on in it when what lies before it was skipped; else 0.
@@ -44,6 +46,7 @@ impl Row {
         },
         sealed_at: Instant::ZERO,
         born_at: Instant::ZERO,
+        begun_at: Instant::ZERO,
         play_bytes: 0,
         play_from: 0,
         have: 0,
@@ -142,6 +145,15 @@ impl<'s> Ring<'s> {
         };
         self.end = self.end.max(block + 1);
         true
+    }
+
+    /// A chunk of a block came as it should. How long after the first one of that block.
+    pub fn note_arrival(&mut self, block: u64, now: Instant) -> Option<Span> {
+        let row = self.row_mut(block)?;
+        if row.begun_at == Instant::ZERO {
+            row.begun_at = now;
+        }
+        Some(now.since(row.begun_at))
     }
 
     /// Replaces what is known of an open block (the source opens it before its root is known).
