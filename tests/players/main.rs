@@ -9,5 +9,6 @@ mod containers;
 mod hls;
 mod hostile;
 mod past;
+mod programs;
 mod rig;
 mod titles;
