@@ -7,14 +7,15 @@ use std::process::ExitCode;
 use std::time::Instant;
 use weir::sim::report::Report;
 use weir::sim::scenario::Scenario;
+use weir::sim::table;
 use weir::sim::world::World;
 
 const HELP: &str = "\
 weir-sim: the grid in a simulated network, replayed exactly by a seed
 
 weir-sim run FILE...   run scenarios (TOML; docs/SIMULATION.md explains the keys); exit 1 when one falls short
-weir-sim table         run all of scenarios/ and write docs/SIM-RESULTS.md and scenarios/results.json
-weir-sim table --check the same, and compare with scenarios/results.json instead; exit 1 on a difference
+weir-sim table [FILE...] run all of scenarios/ (or these) and write docs/SIM-RESULTS.md and docs/sim-results.toml
+weir-sim table --check   compare with docs/sim-results.toml instead; exit 1 when a figure moved too far
 weir-sim list          what there is in scenarios/
 
   --seed N             another seed than the scenario's
@@ -93,7 +94,7 @@ fn command(options: &Options) -> Result<bool, String> {
             Ok(well)
         }
         ["list"] => list(),
-        ["table"] => Err("table: not yet".into()),
+        ["table", files @ ..] => table(options, files),
         ["help", ..] => {
             print!("{HELP}");
             Ok(true)
@@ -141,6 +142,40 @@ fn run(options: &Options, file: &Path) -> Result<Report, String> {
         memory()
     );
     Ok(report)
+}
+
+const TABLE: &str = "docs/sim-results.toml";
+const TABLE_PAGE: &str = "docs/SIM-RESULTS.md";
+
+/// Runs scenarios and writes or compares the table.
+fn table(options: &Options, files: &[&str]) -> Result<bool, String> {
+    let committed = std::fs::read_to_string(TABLE).unwrap_or_default();
+    let mut committed = table::parse(&committed).map_err(|error| format!("{TABLE}: {error}"))?;
+    let files = match files {
+        [] => scenarios()?,
+        files => files.iter().map(PathBuf::from).collect(),
+    };
+    let mut now = table::Table::new();
+    for file in files {
+        let report = run(options, &file)?;
+        now.insert(report.name.clone(), table::figures(&report));
+    }
+    if options.check {
+        let moved = table::differences(&committed, &now);
+        moved.iter().for_each(|what| println!("{what}"));
+        return Ok(moved.is_empty());
+    }
+    committed.extend(now);
+    let page = format!(
+        "# Results\n\nWritten by `weir-sim table`; SIMULATION.md says what the columns mean.\n\n{}",
+        table::to_markdown(&committed)
+    );
+    let write = |file: &str, text: &str| {
+        std::fs::write(file, text).map_err(|error| format!("{file}: {error}"))
+    };
+    write(TABLE, &table::to_toml(&committed))?;
+    write(TABLE_PAGE, &page)?;
+    Ok(true)
 }
 
 fn memory() -> String {

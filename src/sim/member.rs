@@ -7,7 +7,7 @@ use super::line::Direction;
 use super::media::{CELL_BYTES, Checker, PREAMBLE, cell};
 use super::pools;
 use super::results::{Record, node_since, stream_since};
-use super::scenario::{Departure, GroupRole, Nat};
+use super::scenario::{Departure, Fault, GroupRole, Nat};
 use super::viewer::Viewer;
 use super::wire::{Port, address};
 use super::world::World;
@@ -240,7 +240,12 @@ impl Member {
         ring_kib: usize,
     ) -> Life {
         let sizes = pools::sizes(role == Role::Source, config.max_children, ring_kib);
-        let upload = UploadCheck::new(config.upload_limit_bps);
+        let greed = if world.scenario().fault == Some(Fault::GreedyNodes) {
+            10
+        } else {
+            1
+        };
+        let upload = UploadCheck::new(config.upload_limit_bps.map(|limit| limit / greed));
         let mut node = Box::new(Node::new(
             self.clock(now_us),
             config,

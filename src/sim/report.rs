@@ -2,6 +2,7 @@
 
 use super::results::{Record, Spread, Tally};
 use super::scenario::Scenario;
+use super::topology;
 use std::fmt::Write;
 use std::format;
 use std::string::String;
@@ -111,6 +112,10 @@ impl Report {
                 spread: Spread::of(seconds.iter().map(|s| s.source_rx_datagrams as f64)),
             },
             Row {
+                name: "source knocks/s",
+                spread: Spread::of(seconds.iter().map(|s| s.source_sessions as f64)),
+            },
+            Row {
                 name: "upload/limit",
                 spread: Spread::of(others().filter(lived).filter_map(|r| {
                     let limit = r.upload_limit_bps.filter(|limit| *limit > 0)?;
@@ -194,6 +199,9 @@ impl Report {
         };
         let seconds_max = |name| self.row(name).max;
         let control = self.row("control share");
+        // What children say and a few that knock; it does not depend on how many there are.
+        let few = 200 + 50 * scenario.source.max_children as u64;
+        let requests = expect.source_requests.unwrap_or(few);
         let at_least = [
             ("continuity", self.continuity, expect.continuity),
             ("playing_in_5s", in_5s, expect.playing_in_5s),
@@ -218,7 +226,7 @@ impl Report {
             (
                 "source_requests",
                 seconds_max("source requests/s"),
-                expect.source_requests.map(|n| n as f64),
+                Some(requests as f64),
             ),
             ("control_p99", control.p99, expect.control_p99),
             ("control_mean", control.mean, expect.control_mean),
@@ -296,6 +304,20 @@ impl Report {
             t.pool_bytes >> 20,
             t.digest
         );
+        if worst > 0 {
+            let mut rest = t.edges.as_slice();
+            while let Some(first) = rest.first() {
+                let (now, later) =
+                    rest.split_at(rest.partition_point(|edge| edge.second == first.second));
+                let _ = writeln!(
+                    out,
+                    "{:>5} s: {}",
+                    first.second,
+                    topology::describe(now, self.nodes)
+                );
+                rest = later;
+            }
+        }
         let mut bad: Vec<&Record> = t
             .records
             .iter()
@@ -323,6 +345,27 @@ impl Report {
                 r.stream.parents_lost,
                 r.stream.repaired,
                 r.stream.invalid,
+                r.hops,
+                r.upload_limit_bps
+            );
+        }
+        let mut loud: Vec<&Record> = t.records.iter().filter(|r| r.seconds() >= 5.0).collect();
+        loud.sort_by_key(|r| {
+            core::cmp::Reverse((r.total.tx_control_bytes as f64 / r.seconds()) as u64)
+        });
+        for r in loud.iter().take(worst.min(3)) {
+            let per_s = |count: u64| count as f64 / r.seconds();
+            let _ = writeln!(
+                out,
+                "  most control: node {} life {}: {:.0} B/s of {:.0} sent, {:.1} chunks forwarded and {:.1} repaired for others a second, {:.2} repaired here, {:.2} sessions opened, hops {}, limit {:?}",
+                r.node,
+                r.life,
+                per_s(r.total.tx_control_bytes),
+                per_s(r.total.tx_bytes),
+                per_s(r.stream.forwarded),
+                per_s(r.stream.repairs_sent),
+                per_s(r.stream.repaired),
+                per_s(r.total.sessions),
                 r.hops,
                 r.upload_limit_bps
             );

@@ -161,6 +161,8 @@ pub struct Tally {
     pub digest: u64,
     /// Bytes of pools set up.
     pub pool_bytes: u64,
+    /// Who feeds whom, every ten seconds.
+    pub edges: Vec<super::topology::Edge>,
 }
 
 impl Tally {
@@ -182,6 +184,7 @@ impl Tally {
             delivered: 0,
             digest: 0,
             pool_bytes: 0,
+            edges: Vec::new(),
         }
     }
 
@@ -218,6 +221,7 @@ impl Tally {
         self.delivered += other.delivered;
         self.digest = self.digest.wrapping_add(other.digest);
         self.pool_bytes += other.pool_bytes;
+        self.edges.append(&mut other.edges);
     }
 }
 
@@ -287,7 +291,6 @@ pub fn stream_since(now: &StreamStats, then: &StreamStats) -> StreamStats {
         skipped: now.skipped - then.skipped,
         seals: now.seals - then.seals,
         parents_lost: now.parents_lost - then.parents_lost,
-        ..*now
     }
 }
 
@@ -304,7 +307,6 @@ pub fn node_since(now: &NodeStats, then: &NodeStats) -> NodeStats {
         turned_away: now.turned_away - then.turned_away,
         sessions: now.sessions - then.sessions,
         silent: now.silent - then.silent,
-        ..*now
     }
 }
 

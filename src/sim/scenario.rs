@@ -37,6 +37,18 @@ pub struct Scenario {
     /// What must come out.
     #[serde(default)]
     pub expect: Expect,
+    /// Something done wrong on purpose, to see that it is found.
+    #[serde(skip)]
+    pub fault: Option<Fault>,
+}
+
+/// What can be done wrong on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// A byte of what players are given is changed now and then.
+    FlippedByte,
+    /// Nodes are told a higher upload limit than they are held to.
+    GreedyNodes,
 }
 
 /// The programme.

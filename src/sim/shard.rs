@@ -6,7 +6,8 @@ use super::dist::mix;
 use super::media::Wrong;
 use super::member::{Life, Member};
 use super::results::Tally;
-use super::scenario::GroupRole;
+use super::scenario::Fault;
+use super::trace::{edges, trace};
 use super::wheel::Wheel;
 use super::wire::{Fate, Packet, Port, node_of};
 use super::world::World;
@@ -22,6 +23,9 @@ pub const TICK_US: u64 = 1_000;
 
 /// Ticks between samples.
 const SAMPLE_TICKS: u64 = 1_000_000 / TICK_US;
+
+/// Seconds between snapshots of the trees.
+const MAP_SECONDS: u64 = 10;
 
 /// Most times a node's timers are run in one tick.
 const MAX_ROUNDS: usize = 64;
@@ -69,6 +73,10 @@ pub struct Shard<'w> {
 }
 
 /// What is under way to nodes of this shard, and from here to those of others.
+#[allow(
+    clippy::vec_box,
+    reason = "datagrams move between queues; the boxes are what is reused"
+)]
 struct Traffic {
     shard: usize,
     shards: usize,
@@ -102,6 +110,12 @@ impl<'w> Shard<'w> {
             }
         }
         it
+    }
+
+    /// Who lives here, by number.
+    pub fn lives(&self) -> impl Iterator<Item = (u32, &Life)> {
+        let lives = self.members.iter();
+        lives.filter_map(|member| Some((member.port.node, member.life.as_ref()?)))
     }
 
     /// Runs the ticks from `begin` until before `end`.
@@ -355,6 +369,9 @@ impl<'w> Shard<'w> {
             if n == 0 {
                 return;
             }
+            if self.world.scenario().fault == Some(Fault::FlippedByte) && now_us > 9_000_000 {
+                self.read[n / 2] ^= 1;
+            }
             match life.checker.hear(&self.read[..n]) {
                 Ok(heard) => life.viewer.hear(now_us, heard.bytes, heard.skipped),
                 Err(wrong) => {
@@ -396,6 +413,14 @@ impl<'w> Shard<'w> {
                 second.stalled += life.viewer.stalled - life.sampled.0;
                 second.missing += life.viewer.missing - life.sampled.1;
                 life.sampled = (life.viewer.stalled, life.viewer.missing);
+            }
+            if now_us.is_multiple_of(MAP_SECONDS * 1_000_000) {
+                edges(
+                    now_us / 1_000_000,
+                    member.port.node,
+                    life,
+                    &mut self.tally.edges,
+                );
             }
             if let Some((lag, newest)) = life.lag(bitrate_bps, now_us).filter(|_| measured) {
                 self.tally.lag.add(lag);
@@ -554,67 +579,8 @@ impl World {
         };
         sizes.total_bytes() as u64
     }
-
-    /// Whether a group plays.
-    pub fn is_relay(&self, group: Option<usize>) -> bool {
-        group.is_none_or(|group| self.scenario().groups[group].role == GroupRole::Relay)
-    }
 }
 
 fn complaint(node: u32, now_us: u64, wrong: Wrong) -> std::string::String {
     format!("node {node} at {now_us} us played what it must not: {wrong:?}")
-}
-
-/// One line about a node, once a second.
-fn trace(
-    node: u32,
-    life: &Life,
-    clock: crate::time::Instant,
-    bitrate_bps: u64,
-    now_us: u64,
-) -> std::string::String {
-    let it = &life.node.streams()[0];
-    let n = it.card.as_ref().map_or(0, |card| card.n());
-    let head = it.heads.iter().map(|head| head.end).max().unwrap_or(0);
-    let parents: Vec<std::string::String> = it.parents[..n]
-        .iter()
-        .zip(&it.heads)
-        .map(|(parent, at)| {
-            let peer = parent
-                .peer
-                .and_then(|id| Some((id, life.node.peers().get(id)?)));
-            match peer {
-                Some((id, peer)) => {
-                    let link = life.node.peers().link(id, 0);
-                    let who = node_of(peer.addr).map_or(0, |(node, _)| node);
-                    format!(
-                        "{who}({}h,-{})",
-                        link.hops.iter().min().unwrap_or(&0),
-                        head - at.end
-                    )
-                }
-                None => format!("none(-{})", head - at.end),
-            }
-        })
-        .collect();
-    let peers = life.node.peers().in_stream(0).count();
-    let fed: u32 = life
-        .node
-        .peers()
-        .in_stream(0)
-        .map(|(_, _, link)| link.granted_down.count_ones())
-        .sum();
-    let lag = life.lag(bitrate_bps, now_us).unwrap_or((0.0, 0.0));
-    let age = it.head_age(clock).map_or(0, |age| age.as_ms());
-    format!(
-        "{:>9.3} node {node} lag {:.2} delivery {:.2} buffer {:.2} s, next {} of {} (head age {age} ms), peers {peers}, copies fed {fed}, stats {:?}\n          parents {}",
-        now_us as f64 / 1e6,
-        lag.0,
-        lag.1,
-        life.viewer.buffered() * 8.0 / bitrate_bps as f64,
-        it.playout.next,
-        it.ring.end(),
-        it.stats,
-        parents.join(" "),
-    )
 }

@@ -1,1 +1,179 @@
-//! The simulator tried as a whole.
+//! The simulator tried as a whole: it replays exactly, its net delivers what it says, and its checks can fail.
+
+use super::report::Report;
+use super::scenario::{Fault, Scenario};
+use super::shard::Shard;
+use super::wire::node_of;
+use super::world::World;
+use std::string::String;
+
+const SMALL: &str = "
+about = 'a few homes'
+seconds = 15
+measure_from = 6
+[stream]
+bitrate_kbps = 200
+[network]
+loss = 0.01
+[[group]]
+name = 'homes'
+count = 8
+role = 'listener'
+upload = [[1.0, 4.0]]
+ring_kib = 512
+join_over = 2.0
+";
+
+fn scenario(more: &str) -> Scenario {
+    Scenario::parse(&[SMALL, more].concat()).unwrap()
+}
+
+fn run_on(scenario: &Scenario, threads: usize) -> Report {
+    let world = World::new(scenario.clone(), None);
+    Report::new("test", scenario, world.run(threads))
+}
+
+fn run(scenario: &Scenario) -> Report {
+    run_on(scenario, 2)
+}
+
+fn falls_short(report: &Report, name: &str) -> bool {
+    report
+        .verdicts
+        .iter()
+        .any(|verdict| verdict.name == name && !verdict.well)
+}
+
+#[test]
+fn a_seed_replays_exactly_on_any_number_of_threads() {
+    let mut it = scenario("");
+    let once = run_on(&it, 1).json();
+    assert_eq!(once, run_on(&it, 1).json());
+    assert_eq!(once, run_on(&it, 2).json());
+    assert_eq!(once, run_on(&it, 3).json());
+    it.seed = 2;
+    assert_ne!(once, run_on(&it, 1).json());
+}
+
+#[test]
+fn round_trips_measured_by_nodes_are_those_of_the_net() {
+    let it = scenario("");
+    let world = World::new(it, None);
+    let mut shard = Shard::new(&world, 0, 1);
+    shard.run(0, 12_000);
+    let mut seen = 0;
+    for (node, life) in shard.lives() {
+        for (_, peer) in life.node.peers().iter() {
+            let Some((other, _)) = node_of(peer.addr) else {
+                continue;
+            };
+            let Some(rtt) = peer.rtt.map(|rtt| rtt.as_us() as f64 / 1e3) else {
+                continue;
+            };
+            let net = world.geography();
+            let base = net.base_ms(node, other) + net.base_ms(other, node);
+            seen += 1;
+            // Jitter of 2 ms on the mean each way, and a tick each.
+            assert!(
+                (base..base + 40.0).contains(&rtt),
+                "{node} to {other}: {rtt} ms, {base} at least"
+            );
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+#[test]
+fn a_changed_byte_is_found() {
+    let mut it = scenario("");
+    assert_eq!(run(&it).tally.wrong_count, 0);
+    it.fault = Some(Fault::FlippedByte);
+    let report = run(&it);
+    assert!(falls_short(&report, "wrong"), "{}", report.text(5));
+}
+
+#[test]
+fn a_node_above_its_limit_is_found() {
+    let mut it = scenario("");
+    it.fault = Some(Fault::GreedyNodes);
+    let report = run(&it);
+    assert!(
+        report
+            .tally
+            .wrong
+            .iter()
+            .any(|what| what.contains("above limit"))
+    );
+}
+
+#[test]
+fn a_stampede_to_the_source_is_found() {
+    let mut it = scenario("[expect]\nsource_requests = 5");
+    assert!(falls_short(&run(&it), "source_requests"));
+    it.expect.source_requests = Some(100_000);
+    assert!(!falls_short(&run(&it), "source_requests"));
+}
+
+#[test]
+fn lag_and_silence_are_found() {
+    let cut = "[[event]]\nat = 7.0\nuntil = 99.0\nkind = 'partition'\n[expect]\nlag_end_p99 = 4.0\ncontinuity = 0.9\n";
+    let report = run(&scenario(cut));
+    assert!(
+        falls_short(&report, "lag_end_p99") && falls_short(&report, "continuity"),
+        "{}",
+        report.text(5)
+    );
+}
+
+#[test]
+fn those_who_are_killed_are_gone_and_not_counted_further() {
+    let kill = "[[event]]\nat = 9.0\nkind = 'kill'\nshare = 0.5\n";
+    let report = run(&scenario(kill));
+    let gone = report
+        .tally
+        .records
+        .iter()
+        .filter(|record| record.left_us == 9_000_000)
+        .count();
+    assert_eq!(gone, 4);
+    assert_eq!(report.tally.seconds[7].present, 8);
+    assert_eq!(report.tally.seconds[8].present, 4);
+}
+
+#[test]
+fn churn_gives_every_place_one_life_after_another() {
+    let mut it = scenario("");
+    it.groups[0].life = 4.0;
+    it.groups[0].replaced_after = 0.5;
+    let report = run(&it);
+    let lives = report
+        .tally
+        .records
+        .iter()
+        .filter(|record| record.group.is_some())
+        .count();
+    // Eight places, 13 seconds each on the mean: about 8 * 13 / 4.5 + 8.
+    assert!((18..48).contains(&lives), "{lives}");
+}
+
+#[test]
+fn every_committed_scenario_can_be_read() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut names = std::vec::Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let read = Scenario::parse(&text);
+        assert!(
+            read.is_ok(),
+            "{}: {}",
+            path.display(),
+            read.err().unwrap_or_default()
+        );
+        names.push(
+            path.file_name()
+                .map_or(String::new(), |name| name.to_string_lossy().into_owned()),
+        );
+    }
+    assert!(names.len() >= 12, "{names:?}");
+}

@@ -87,6 +87,7 @@ impl World {
         tallies.into_iter().for_each(|(_, tally)| sum.merge(tally));
         sum.records.sort_by_key(|record| (record.node, record.life));
         sum.wrong.sort();
+        sum.edges.sort();
         sum
     }
 
