@@ -560,6 +560,11 @@ impl<'s> Stream<'s> {
             if !is_whole(&row, k) && !self.rebuild(row.block, data & !row.have) {
                 return;
             }
+            let run = self.card.as_ref().map_or(0, |c| c.descriptor.first_block);
+            if row.block == run && self.playout.limit.0 < run {
+                // What came before may end in the middle of a frame.
+                self.playout.skip_to(&mut self.ring, run, 0);
+            }
             self.stats.played_bytes += u64::from(row.mark.length_bytes);
             self.playout.advance(&row);
         }
