@@ -389,6 +389,7 @@ fn every_message() {
             Message::Subscribe {
                 tag,
                 stripes: 0b111,
+                spare: 0b100,
                 seals: true,
                 back_ms: 2_500,
             },
@@ -407,6 +408,15 @@ fn every_message() {
                 stripes: 0b100,
                 reason: Reason::Full,
                 try_these: addresses(),
+            },
+        ),
+        (
+            "refuse unknown",
+            Message::Refuse {
+                tag,
+                stripes: 0,
+                reason: Reason::UnknownStream,
+                try_these: FixedVec::new(),
             },
         ),
         (
@@ -448,6 +458,7 @@ fn every_message() {
             }),
         ),
         ("want peers", want(Wanted::Peers)),
+        ("want news", want(Wanted::News)),
         (
             "peer exchange",
             Message::PeerExchange {

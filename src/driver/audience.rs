@@ -7,7 +7,7 @@ use super::within::within;
 use crate::http::icy::{ICY_METAINT, IcyInterleaver, MAX_ICY_BLOCK_BYTES};
 use crate::http::request::{Method, Request};
 use crate::http::response::{self, Live, MAX_RESPONSE_HEAD_BYTES};
-use crate::proto::node::{PlayerId, StreamId};
+use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::time::Span;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -37,6 +37,9 @@ pub(super) async fn serve(
     ago_ms: Option<u64>,
 ) -> io::Result<()> {
     let socket = client.stream;
+    if request.method == Method::Head {
+        return head_only(client, request, running, stream).await;
+    }
     let Some(place) = Place::take(client, request, running, stream, ago_ms) else {
         return refuse(socket, request.method, 503, "all places are taken").await;
     };
@@ -57,17 +60,63 @@ pub(super) async fn serve(
         other => other?,
     }
     let icy = request.icy_metadata.then_some(ICY_METAINT);
+    let ago_ms = match ago_ms {
+        None => None,
+        Some(_) => match within(PATIENCE, place.age(socket)).await {
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                return refuse(socket, request.method, 503, "nothing can be played yet").await;
+            }
+            age => Some(age?.as_ms()),
+        },
+    };
     let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
-    let len = place.write_head(request, icy, &mut head)?;
+    let len = write_head(running, stream, request, icy, ago_ms, &mut head)?;
     write_all(socket, head.get(..len).unwrap_or(&[])).await?;
-    if request.method == Method::Head {
-        return Ok(());
-    }
     pour(&place, socket, icy.map(Titles::new)).await
 }
 
+/// What a player would be told, without a place for it.
+async fn head_only(
+    client: &Client<'_>,
+    request: &Request<'_>,
+    running: &Running,
+    stream: StreamId,
+) -> io::Result<()> {
+    if running.engine.look().streams()[stream].card.is_none() {
+        return refuse(client.stream, Method::Head, 503, "the stream has not begun").await;
+    }
+    let icy = request.icy_metadata.then_some(ICY_METAINT);
+    let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
+    let len = write_head(running, stream, request, icy, None, &mut head)?;
+    write_all(client.stream, head.get(..len).unwrap_or(&[])).await
+}
+
+fn write_head(
+    running: &Running,
+    stream: StreamId,
+    request: &Request<'_>,
+    icy_metaint: Option<u32>,
+    ago_ms: Option<u64>,
+    out: &mut [u8],
+) -> io::Result<usize> {
+    let node = running.engine.look();
+    let card = node.streams().get(stream).and_then(|s| s.card.as_ref());
+    let descriptor = card.map(|card| &card.descriptor);
+    let live = Live {
+        content_type: descriptor.map_or("", |d| &d.content_type),
+        name: descriptor.map_or("", |d| &d.title),
+        genre: descriptor.map_or("", |d| &d.genre),
+        url: descriptor.map_or("", |d| &d.url),
+        bitrate_bps: descriptor.map_or(0, |d| u64::from(d.bitrate_bps)),
+        icy_metaint,
+        ago_ms,
+        chunked: false,
+    };
+    response::live(request.version, &live, out).map_err(|_| ErrorKind::OutOfMemory.into())
+}
+
 /// A player's place in the node, given back when it goes.
-struct Place<'a> {
+pub(super) struct Place<'a> {
     running: &'a Running,
     stream: StreamId,
     id: PlayerId,
@@ -86,48 +135,54 @@ impl<'a> Place<'a> {
         let opened = running
             .engine
             .with(|node, now| node.open_player(now, stream, ago));
-        let id = opened.ok()?;
-        let mut user_agent = heapless::String::new();
-        for c in request.user_agent.unwrap_or("").chars() {
-            if user_agent.push(c).is_err() {
-                break;
-            }
-        }
-        if let Some(seat) = running.seats.borrow_mut().get_mut(id) {
-            *seat = Some(Seat {
-                address: client.from,
-                user_agent,
-            });
-        }
-        Some(Self {
+        Some(Self::sit(client, request, running, stream, opened.ok()?))
+    }
+
+    /// In a place that the node has given.
+    pub(super) fn sit(
+        client: &Client<'_>,
+        request: &Request<'_>,
+        running: &'a Running,
+        stream: StreamId,
+        id: PlayerId,
+    ) -> Self {
+        seat(client, request, running, id);
+        Self {
             running,
             stream,
             id,
-        })
+        }
     }
 
-    fn write_head(
-        &self,
-        request: &Request<'_>,
-        icy_metaint: Option<u32>,
-        out: &mut [u8],
-    ) -> io::Result<usize> {
-        let node = self.running.engine.look();
-        let card = node
-            .streams()
-            .get(self.stream)
-            .and_then(|s| s.card.as_ref());
-        let descriptor = card.map(|card| &card.descriptor);
-        let live = Live {
-            content_type: descriptor.map_or("", |d| &d.content_type),
-            name: descriptor.map_or("", |d| &d.title),
-            genre: descriptor.map_or("", |d| &d.genre),
-            url: descriptor.map_or("", |d| &d.url),
-            bitrate_bps: descriptor.map_or(0, |d| u64::from(d.bitrate_bps)),
-            icy_metaint,
-            chunked: false,
-        };
-        response::live(request.version, &live, out).map_err(|_| ErrorKind::OutOfMemory.into())
+    /// How far in the past it begins, once it can.
+    async fn age(&self, socket: &Async<TcpStream>) -> io::Result<Span> {
+        loop {
+            let rings = self.running.engine.media.rings();
+            let age = |node: &mut Node<'_>, now| node.player_age(now, self.id);
+            if let Some(age) = self.running.engine.turn(age) {
+                return Ok(age);
+            }
+            let here = poll_fn(|context| poll_wait(socket, self.running, rings, context)).await?;
+            if !here || self.running.engine.is_leaving() {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+        }
+    }
+}
+
+/// Notes who sits in a place.
+pub(super) fn seat(client: &Client<'_>, request: &Request<'_>, running: &Running, id: PlayerId) {
+    let mut user_agent = heapless::String::new();
+    for c in request.user_agent.unwrap_or("").chars() {
+        if user_agent.push(c).is_err() {
+            break;
+        }
+    }
+    if let Some(seat) = running.seats.borrow_mut().get_mut(id) {
+        *seat = Some(Seat {
+            address: client.from,
+            user_agent,
+        });
     }
 }
 
@@ -141,6 +196,27 @@ impl Drop for Place<'_> {
             *seat = None;
         }
     }
+}
+
+/// So many bytes that are all there, and no more.
+pub(super) async fn pour_out(
+    place: &Place<'_>,
+    socket: &Async<TcpStream>,
+    mut left: u64,
+) -> io::Result<()> {
+    while left > 0 {
+        match place.write_some(socket.get_ref(), None) {
+            // The ring has gone on without this client.
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(written) => left = left.saturating_sub(written as u64),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                within(STUCK, socket.writable()).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        smol::future::yield_now().await;
+    }
+    Ok(())
 }
 
 /// Media as it comes, until the player leaves.

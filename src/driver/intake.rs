@@ -203,10 +203,14 @@ impl Taking {
                 });
             }
             self.emitted_bytes += segment.bytes.len() as u64;
-            self.began_anew |= segment.discontinuity;
+            let broken = segment.discontinuity;
+            self.began_anew |= broken;
             // At a sync point only: the preamble of a new beginning is whole when players can begin.
             let news = start == Start::Sync
                 && (segment.preamble_changed | core::mem::take(&mut self.began_anew));
+            if self.published && broken {
+                node.begin_run(now, STREAM);
+            }
             if self.published && !news {
                 push(node, now, start, segment.bytes, is_raw);
                 continue;

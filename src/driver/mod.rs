@@ -25,6 +25,7 @@ mod bell;
 mod demo;
 mod engine;
 mod heap;
+mod hls;
 #[cfg(feature = "source")]
 mod intake;
 mod launch;

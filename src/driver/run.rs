@@ -11,7 +11,7 @@ use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, launch, lonely, output, pump, resolve, signals, stdout};
+use super::{base32, hls, launch, lonely, output, pump, resolve, signals, stdout};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -82,6 +82,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     executor
         .spawn(resolve::run(&running, wanted, local))
         .detach();
+    executor.spawn(hls::tend(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
         executor.spawn(server.attend(&running)).detach();
     }
@@ -134,6 +135,7 @@ impl House {
             facts: facts(config, names),
             rates: RefCell::new(Rates::default()),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
+            hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
         };
         Ok(Self {
             running,

@@ -2,6 +2,7 @@
 
 use super::audience;
 use super::failure::Failure;
+use super::hls;
 use super::view::Running;
 use super::within::within;
 use crate::http::document::{Document, PART_BYTES};
@@ -9,6 +10,7 @@ use crate::http::healthz::healthz;
 use crate::http::request::{Framing, MAX_HEAD_BYTES, Method, Parsed, Request};
 use crate::http::response::{self, MAX_RESPONSE_HEAD_BYTES};
 use crate::http::route::{Route, host_allowed, route};
+use crate::proto::node::StreamId;
 use core::cell::Cell;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -164,17 +166,32 @@ async fn answer(client: &Client<'_>, request: &Request<'_>, running: &Running) -
             let (status, text) = healthz(&running.view());
             refuse(stream, method, status, text).await
         }
-        Route::Stream { key, ago_ms } => {
-            let key = super::base32::decode_key(key);
-            match key.and_then(|key| running.engine.find(&key)) {
-                Some(id) => audience::serve(client, request, running, id, ago_ms).await,
-                None => refuse(stream, method, 404, "this stream is not carried here").await,
-            }
-        }
+        Route::Stream { key, ago_ms } => match carried(running, key) {
+            Some(id) => audience::serve(client, request, running, id, ago_ms).await,
+            None => refuse(stream, method, 404, NOT_CARRIED).await,
+        },
+        Route::HlsPlaylist { key } => match carried(running, key) {
+            Some(id) => hls::playlist(client, request, running, id).await,
+            None => refuse(stream, method, 404, NOT_CARRIED).await,
+        },
+        Route::HlsInit { key } => match carried(running, key) {
+            Some(id) => hls::init(client, request, running, id).await,
+            None => refuse(stream, method, 404, NOT_CARRIED).await,
+        },
+        Route::HlsSegment { key, block } => match carried(running, key) {
+            Some(id) => hls::segment(client, request, running, id, block).await,
+            None => refuse(stream, method, 404, NOT_CARRIED).await,
+        },
         Route::MethodNotAllowed => refuse(stream, method, 405, "only GET and HEAD").await,
         Route::BadRequest => refuse(stream, method, 400, "the address makes no sense").await,
         _ => refuse(stream, method, 404, "there is nothing here").await,
     }
+}
+
+const NOT_CARRIED: &str = "this stream is not carried here";
+
+fn carried(running: &Running, key: &str) -> Option<StreamId> {
+    running.engine.find(&super::base32::decode_key(key)?)
 }
 
 /// A document in parts, up to the close of the connection.
@@ -191,14 +208,23 @@ async fn send_document(
         .map_err(|_| ErrorKind::OutOfMemory)?;
     write_all(stream, head.get(..len).unwrap_or(&[])).await?;
     let mut part = [0; PART_BYTES];
-    loop {
-        let written = document.next(&running.view(), &mut part);
-        let Some(len) = written.filter(|_| request.method != Method::Head) else {
-            break;
-        };
+    while let Some(len) = next_part(request, &mut document, running, &mut part) {
         write_all(stream, part.get(..len).unwrap_or(&[])).await?;
     }
     farewell(stream).await
+}
+
+/// Nothing when the request is for the head only.
+fn next_part(
+    request: &Request<'_>,
+    document: &mut Document,
+    running: &Running,
+    part: &mut [u8],
+) -> Option<usize> {
+    match request.method {
+        Method::Head => None,
+        _ => document.next(&running.view(), part),
+    }
 }
 
 /// A short answer, whole, of any status.

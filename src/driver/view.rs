@@ -2,6 +2,7 @@
 
 use super::engine::Engine;
 use super::heap;
+use super::hls::Memories;
 use super::rates::Rates;
 use crate::http::status::{
     MemoryStatus, NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus,
@@ -64,6 +65,8 @@ pub struct Running {
     pub rates: RefCell<Rates>,
     /// Who sits where, by the node's places for players.
     pub seats: RefCell<Vec<Option<Seat>>>,
+    /// What HLS remembers of each stream.
+    pub hls: Memories,
 }
 
 impl Running {
@@ -142,6 +145,7 @@ impl StatusSource for View<'_> {
             content_type: described.map_or("", |d| &d.content_type),
             disclosure: described.map_or("", |d| &d.disclosure),
             now_playing: &stream.now_playing,
+            trouble: stream.trouble.unwrap_or(""),
             state: self.state(i, stream),
             bitrate_bps: described.map_or(0, |d| u64::from(d.bitrate_bps)),
             k: described.map_or(0, |d| d.k),

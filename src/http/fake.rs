@@ -151,6 +151,7 @@ impl StatusSource for Fake {
             content_type: &self.content_type,
             disclosure: &self.disclosure,
             now_playing: &self.title,
+            trouble: "",
             state,
             bitrate_bps: self.n(128_000),
             k: (self.stripes / 2) as u8,

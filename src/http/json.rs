@@ -122,6 +122,7 @@ fn stream_names(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
 
 fn stream_numbers(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
     text(out, ",\"now_playing\":", stream.now_playing, 768);
+    text(out, ",\"trouble\":", stream.trouble, 128);
     out.fmt(format_args!(
         ",\"state\":\"{}\",\"bitrate_bps\":{},\"k\":{},\"m\":{},\"head_block\":{},\"playout_block\":{},\"lag_ms\":{},\"hops\":{}",
         stream.state.as_str(),

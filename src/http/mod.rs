@@ -9,6 +9,7 @@ pub mod client;
 pub mod document;
 pub(crate) mod header;
 pub mod healthz;
+pub mod hls;
 pub mod icy;
 pub mod json;
 pub mod metrics;

@@ -26,6 +26,8 @@ pub struct Live<'a> {
     pub bitrate_bps: u64,
     /// `icy-metaint`: set if the body goes through an [`IcyInterleaver`](crate::http::icy::IcyInterleaver).
     pub icy_metaint: Option<u32>,
+    /// `X-Weir-Ago-Ms`: how far in the past the media begins, for a player that asked for that.
+    pub ago_ms: Option<u64>,
     /// Chunked transfer coding; else until close. Never for HTTP/1.0.
     pub chunked: bool,
 }
@@ -68,6 +70,9 @@ pub fn live(version: Version, live: &Live<'_>, out: &mut [u8]) -> Result<usize, 
     }
     if let Some(metaint) = live.icy_metaint {
         out.fmt(format_args!("icy-metaint: {metaint}\r\n"));
+    }
+    if let Some(ago_ms) = live.ago_ms {
+        out.fmt(format_args!("X-Weir-Ago-Ms: {ago_ms}\r\n"));
     }
     out.str("\r\n");
     out.finish()
@@ -229,6 +234,7 @@ mod tests {
             url: "",
             bitrate_bps: 128_000,
             icy_metaint: Some(16_000),
+            ago_ms: None,
             chunked: true,
         };
         let text = written(|out| live(Version::Http11, &what, out));
@@ -253,6 +259,7 @@ mod tests {
             url: &"x".repeat(500),
             bitrate_bps: u64::MAX,
             icy_metaint: Some(u32::MAX),
+            ago_ms: None,
             chunked: true,
         };
         assert!(written(|out| live(Version::Http11, &what, out)).len() < MAX_RESPONSE_HEAD_BYTES);

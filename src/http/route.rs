@@ -25,17 +25,22 @@ pub enum Route<'a> {
         /// Time shift.
         ago_ms: Option<u64>,
     },
-    /// `/streams/KEY/hls.m3u8` (reserved: answer 404).
+    /// `/streams/KEY/index.m3u8`
     HlsPlaylist {
         /// The key as sent.
         key: &'a str,
     },
-    /// `/streams/KEY/hls/NUMBER` with any extension (reserved: answer 404).
+    /// `/streams/KEY/seg/init.mp4`
+    HlsInit {
+        /// The key as sent.
+        key: &'a str,
+    },
+    /// `/streams/KEY/seg/NUMBER` with any extension.
     HlsSegment {
         /// The key as sent.
         key: &'a str,
-        /// Number of the segment.
-        sequence: u64,
+        /// Number of the segment: the block it begins in.
+        block: u64,
     },
     /// Answer 400.
     BadRequest,
@@ -83,9 +88,10 @@ fn stream_route<'a>(rest: &'a str, request: &Request<'a>) -> Route<'a> {
                 ago_ms: Some(ago_ms),
             }),
         },
-        "hls.m3u8" => Route::HlsPlaylist { key },
-        _ => match below.strip_prefix("hls/").and_then(segment_number) {
-            Some(sequence) => Route::HlsSegment { key, sequence },
+        "index.m3u8" => Route::HlsPlaylist { key },
+        "seg/init.mp4" => Route::HlsInit { key },
+        _ => match below.strip_prefix("seg/").and_then(segment_number) {
+            Some(block) => Route::HlsSegment { key, block },
             None => Route::NotFound,
         },
     }
@@ -224,17 +230,20 @@ mod tests {
                 assert_eq!(found, Route::BadRequest, "{bad}")
             });
         }
-        of("GET", &format!("/streams/{KEY}/hls.m3u8"), |found| {
+        of("GET", &format!("/streams/{KEY}/index.m3u8"), |found| {
             assert_eq!(found, Route::HlsPlaylist { key: KEY })
         });
-        of("GET", &format!("/streams/{KEY}/hls/12.ts"), |found| {
+        of("GET", &format!("/streams/{KEY}/seg/12.ts"), |found| {
             assert_eq!(
                 found,
                 Route::HlsSegment {
                     key: KEY,
-                    sequence: 12
+                    block: 12
                 }
             );
+        });
+        of("GET", &format!("/streams/{KEY}/seg/init.mp4"), |found| {
+            assert_eq!(found, Route::HlsInit { key: KEY })
         });
         let long = "a".repeat(MAX_KEY_BYTES + 1);
         for bad in [
@@ -245,9 +254,9 @@ mod tests {
             "a%20b",
             "a/",
             "a/b",
-            "a/hls/x.ts",
-            "a/hls/1",
-            "a/hls/+1.ts",
+            "a/seg/x.ts",
+            "a/seg/1",
+            "a/seg/+1.ts",
             &long,
         ] {
             of("GET", &format!("/streams/{bad}"), |found| {
@@ -319,7 +328,7 @@ mod tests {
             "9999999999",
             "ms",
             "h",
-            "hls/",
+            "seg/",
             ".ts",
             "%",
             "[",

@@ -130,6 +130,8 @@ pub struct StreamStatus<'a> {
     pub disclosure: &'a str,
     /// What plays now; empty if not known.
     pub now_playing: &'a str,
+    /// Why the source takes its input for raw bytes, where players may begin anywhere; empty when all is well.
+    pub trouble: &'a str,
     /// How it does.
     pub state: StreamState,
     /// Media bits per second.
@@ -169,6 +171,7 @@ impl StreamStatus<'_> {
         content_type: "",
         disclosure: "",
         now_playing: "",
+        trouble: "",
         state: StreamState::Ended,
         bitrate_bps: 0,
         k: 0,

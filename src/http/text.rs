@@ -110,6 +110,7 @@ fn stream_names(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
 
 fn stream_numbers(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
     line(out, "playing", stream.now_playing, 512);
+    line(out, "trouble", stream.trouble, 128);
     out.fmt(format_args!(
         "  state       {}   {}   {} behind   {} hops   audience {}\n",
         stream.state.as_str(),

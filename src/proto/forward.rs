@@ -266,7 +266,8 @@ impl Node<'_> {
         {
             steps += 1;
             if entry.index == SEAL_ENTRY {
-                if wants_seals && !out.chunks.is_empty() {
+                let room = self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Words);
+                if wants_seals && (!out.chunks.is_empty() || !room) {
                     break;
                 }
                 cursor += 1;

@@ -302,7 +302,7 @@ impl Node<'_> {
     }
 
     /// The session that is missed least: feeds nobody, is fed by nobody, has been silent longest.
-    fn idle_peer(&self, now: Instant) -> Option<PeerId> {
+    pub(super) fn idle_peer(&self, now: Instant) -> Option<PeerId> {
         let useless = |id: PeerId| {
             (0..self.streams.len()).all(|stream| {
                 let link = self.peers.link(id, stream);
@@ -573,6 +573,7 @@ impl Node<'_> {
             Down::Replaced => {}
         }
         if why == Down::Silent {
+            self.probe_quiet(now);
             self.stats.silent += 1;
         }
         self.upkeep_at = now;

@@ -10,6 +10,7 @@ pub mod peer;
 pub mod player;
 pub mod playout;
 pub mod preamble;
+pub mod segments;
 pub mod source;
 pub mod stats;
 pub mod stream;

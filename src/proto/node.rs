@@ -11,6 +11,7 @@ use super::handshake::Attempt;
 use super::peer::{Due, Link, Peer, PeerId, Peers};
 use super::player::{Player, Stage};
 use super::playout;
+use super::segments::Segment;
 use super::source::{Programme, Source, Start};
 use super::stats::NodeStats;
 use super::stream::{Stream, StreamPools, Taken};
@@ -289,6 +290,15 @@ impl<'s> Node<'s> {
             .push_source(now, start, bytes, end_is_cut)
     }
 
+    /// What comes next does not join on to what came before, at the source: the output is cut there. To be followed by media
+    /// that begins at a sync point.
+    pub fn begin_run(&mut self, now: Instant, stream: StreamId) {
+        if let Some(it) = self.streams.get_mut(stream) {
+            it.begin_run(now);
+            self.spread_descriptor(stream);
+        }
+    }
+
     /// Says what is playing now, at the source.
     pub fn set_now_playing(&mut self, now: Instant, stream: StreamId, text: &str) {
         if let Some(stream) = self.streams.get_mut(stream) {
@@ -445,6 +455,42 @@ impl<'s> Node<'s> {
         Ok(place)
     }
 
+    /// A player comes for one segment only, with the preamble before it if so wanted. Also the bytes it will be given.
+    ///
+    /// # Errors
+    /// When all places are taken or there is no such stream.
+    pub fn open_segment(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        segment: &Segment,
+        with_preamble: bool,
+    ) -> Result<(PlayerId, u64), Full> {
+        let id = self.open_player(now, stream, None)?;
+        let it = self.streams.get(stream).ok_or(Full)?;
+        let preamble = it.preamble.get().filter(|_| with_preamble).unwrap_or(&[]);
+        let bytes = preamble.len() as u64 + it.segment_bytes(segment);
+        if let Some(player) = self.players.get_mut(id).and_then(Option::as_mut) {
+            (player.block, player.offset) = segment.from;
+            player.end = Some(segment.to);
+            player.stage = match preamble.is_empty() {
+                true => Stage::Playing,
+                false => Stage::Preamble(0),
+            };
+        }
+        Ok((id, bytes))
+    }
+
+    /// How long ago the source sent what a player reads next; `None` before it has begun.
+    pub fn player_age(&mut self, now: Instant, id: PlayerId) -> Option<Span> {
+        if !self.settle_player(now, id) {
+            return None;
+        }
+        let (player, stream) = self.player_and_stream(id)?;
+        let row = stream.ring.row(player.block)?;
+        Some(now.since(row.born_at))
+    }
+
     /// A player goes.
     pub fn close_player(&mut self, now: Instant, id: PlayerId) {
         let Some(player) = self.players.get_mut(id).and_then(Option::take) else {
@@ -523,7 +569,12 @@ impl<'s> Node<'s> {
                 at = (at.0 + 1, 0);
                 continue;
             }
-            match playout::slice_at(at.0, at.1, &stream.ring, &stream.playout, card) {
+            if at.1 < row.play_from {
+                // Something was skipped: the next call begins behind it.
+                break;
+            }
+            let slice = playout::slice_at(at.0, at.1, &stream.ring, &stream.playout, card);
+            match slice.map(|slice| player.clip(at, slice)) {
                 Some(slice) if !slice.is_empty() => {
                     out[n] = slice;
                     n += 1;

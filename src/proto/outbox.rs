@@ -43,14 +43,14 @@ impl<'n> Node<'n> {
     /// Fills `out` with the next batch to send. False when there is nothing (more) to send now.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Transmit) -> bool {
         out.clear();
-        if let Some((to, bytes)) = self.small.pop_front() {
+        let talks = self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Words);
+        if talks && let Some((to, bytes)) = self.small.pop_front() {
             out.to = to;
             out.control[..bytes.len()].copy_from_slice(&bytes);
             out.control_len = bytes.len();
             self.account(bytes.len(), true);
             return true;
         }
-        let talks = self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Words);
         talks && (self.poll_words(now, out) || self.poll_jobs(now, out))
             || self.poll_stream(now, out)
             || self.poll_repairs(now, out)

@@ -156,6 +156,8 @@ pub struct Link {
     pub refused: u32,
     /// See `refused`.
     pub refused_until: Instant,
+    /// How often it was given up as a parent, lately.
+    pub failures: u8,
     /// When Subscribe was last said, and how often without an answer.
     pub asked_at: Instant,
     /// See `asked_at`.
@@ -216,6 +218,7 @@ impl Link {
         granted_up: 0,
         refused: 0,
         refused_until: Instant::ZERO,
+        failures: 0,
         asked_at: Instant::ZERO,
         asked: 0,
         have_tail: 0,

@@ -24,6 +24,8 @@ pub struct Player {
     pub block: u64,
     /// See `block`.
     pub offset: u16,
+    /// It reads no further than this; `None`: for ever.
+    pub end: Option<(u64, u16)>,
     /// How far in the past it wants to begin.
     pub ago: Span,
     /// When it came.
@@ -37,6 +39,17 @@ pub struct Player {
 }
 
 impl Player {
+    /// What it may read of a slice that begins at a place.
+    pub fn clip<'a>(&self, (block, offset): (u64, u16), slice: &'a [u8]) -> &'a [u8] {
+        match self.end {
+            Some((last, _)) if block > last => &[],
+            Some((last, end)) if block == last => slice
+                .get(..usize::from(end.saturating_sub(offset)))
+                .unwrap_or(slice),
+            _ => slice,
+        }
+    }
+
     /// A player that has just come.
     pub fn new(stream: usize, ago: Span, now: Instant) -> Self {
         Self {
@@ -44,6 +57,7 @@ impl Player {
             stage: Stage::Waiting,
             block: 0,
             offset: 0,
+            end: None,
             ago,
             since: now,
             tx_bytes: 0,

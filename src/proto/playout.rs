@@ -27,15 +27,16 @@ impl Playout {
         self.next += 1;
     }
 
-    /// What lies before `block` will not come: go on there. What was whole before the hole is given out up to its last cut; the
-    /// next output begins at a sync point.
-    pub fn skip_to(&mut self, ring: &mut Ring<'_>, block: u64) {
+    /// What lies before `place` in `block` will not come, or does not join on to it: go on there. What was whole before the hole
+    /// is given out up to its last cut, and nothing of what comes late.
+    pub fn skip_to(&mut self, ring: &mut Ring<'_>, block: u64, place: u16) {
         let (last, cut) = self.limit;
         ring.cut_short(last, cut);
         // What still comes of the skipped blocks comes too late to join on.
         for behind in (last + 1).max(ring.tail())..block.min(ring.end()) {
             ring.cut_short(behind, 0);
         }
+        ring.play_from(block, place);
         self.next = block;
     }
 }
@@ -88,6 +89,7 @@ pub fn settle(player: &mut Player, ring: &Ring<'_>, playout: &Playout, k: usize)
             return false;
         }
         match ring.row(player.block).filter(|row| is_whole(row, k)) {
+            Some(row) if player.offset < row.play_from => player.offset = row.play_from,
             Some(row) if player.offset < row.play_bytes => return true,
             Some(_) => {
                 player.block += 1;
@@ -122,7 +124,9 @@ pub fn readable<'a>(
     playout: &Playout,
     card: &Card,
 ) -> &'a [u8] {
-    slice_at(player.block, player.offset, ring, playout, card).unwrap_or(&[])
+    let at = (player.block, player.offset);
+    let slice = slice_at(at.0, at.1, ring, playout, card).unwrap_or(&[]);
+    player.clip(at, slice)
 }
 
 /// The media bytes at (block, offset) up to the end of their chunk, or to the limit.

@@ -360,7 +360,9 @@ impl Node<'_> {
         // The hole may be long: as many rows as the ring has are looked at.
         let newest_known = (first..end).find_map(|b| stream.ring.row(b));
         let Some(known) = newest_known else { return };
-        let waited = now.since(known.sealed_at.max(known.born_at));
+        // While this node was cut off nothing could be had: the time begins when it is back.
+        let since = known.sealed_at.max(known.born_at).max(stream.resumed_at);
+        let waited = now.since(since);
         let lost = next < stream.ring.tail() || waited > window;
         if !lost {
             return;
@@ -382,7 +384,8 @@ impl Node<'_> {
             stream.stats.gaps += 1;
             stream.stats.missing_bytes += missing;
         }
-        stream.playout.skip_to(&mut stream.ring, begins);
+        let sync = stream.ring.row(begins).map_or(0, |row| row.mark.sync);
+        stream.playout.skip_to(&mut stream.ring, begins, sync);
         stream.play(now, self.config.burst);
         if stream.stats.gaps > 0 {
             self.tell(Event::Gap(at, begins - next));
@@ -402,7 +405,16 @@ impl Node<'_> {
         let Some(begins) = (run.max(stream.ring.tail())..stream.ring.end()).find(known) else {
             return;
         };
-        stream.playout.skip_to(&mut stream.ring, begins);
+        let Some(row) = stream.ring.row(begins) else {
+            return;
+        };
+        // What is still on its way of the run before is played too.
+        let coming = stream.ring.row(stream.playout.next).is_some();
+        if coming && now.since(row.sealed_at) < SETTLED {
+            return;
+        }
+        let place = if begins == run { 0 } else { row.mark.sync };
+        stream.playout.skip_to(&mut stream.ring, begins, place);
         stream.play(now, self.config.burst);
         if begins > run && stream.stats.played_bytes > 0 {
             stream.stats.gaps += 1;

@@ -244,6 +244,28 @@ impl Stream<'_> {
         Ok(())
     }
 
+    /// What comes next does not join on to what came before: a new run begins with the next block.
+    pub fn begin_run(&mut self, now: Instant) {
+        self.close_block(now);
+        let (Some(card), Some(source)) = (self.card.as_ref(), self.source.as_mut()) else {
+            return;
+        };
+        source.first_block = source.next_block;
+        let descriptor = Descriptor {
+            version: source.version,
+            first_block: source.first_block,
+            preamble_from_block: source.first_block,
+            ..card.descriptor.clone()
+        };
+        // Cannot fail: nothing in it got longer.
+        if let Ok(card) = Card::sign(descriptor, &source.signer) {
+            source.version += 1;
+            self.close_group(now);
+            self.preamble.expect(&card.descriptor);
+            self.adopt_card(card);
+        }
+    }
+
     /// Says what is playing now; longer texts are cut at a character.
     pub fn set_now_playing(&mut self, now: Instant, text: &str) {
         let Some(source) = self.source.as_mut() else {

@@ -37,6 +37,9 @@ const MAX_AHEAD_BLOCKS: u64 = 4 * seal::MAX_GROUP_BLOCKS as u64;
 /// The playout begins with less than a whole burst when that does not come within this time.
 const START_PATIENCE: Span = Span::from_ms(1_000);
 
+/// Without a chunk for so long this node was cut off, and nothing could be asked for.
+const SILENCE: Span = Span::from_ms(1_000);
+
 /// Where a stripe stands here.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Head {
@@ -172,6 +175,10 @@ pub struct Stream<'s> {
     pub home: u32,
     /// When that is next reconsidered.
     pub home_at: Instant,
+    /// When the newest chunk came.
+    pub flowed_at: Instant,
+    /// When chunks began to come again after a silence.
+    pub resumed_at: Instant,
     /// What was asked for again.
     pub asked: Vec<Asked, MAX_ASKED>,
     /// How many may be asked for at once: grows with each that comes, shrinks when one does not (as a congestion window does,
@@ -214,6 +221,8 @@ impl<'s> Stream<'s> {
             stalled: 0,
             home: 0,
             home_at: Instant::ZERO,
+            flowed_at: Instant::ZERO,
+            resumed_at: Instant::ZERO,
             asked: Vec::new(),
             ask_window: 32,
             now_playing: String::new(),
@@ -366,6 +375,10 @@ impl<'s> Stream<'s> {
 
     fn note_new(&mut self, now: Instant, id: ChunkId) {
         self.stats.chunks += 1;
+        if now.since(self.flowed_at) > SILENCE {
+            self.resumed_at = now;
+        }
+        self.flowed_at = now;
         let asked = self.asked.iter().position(|asked| asked.id == id);
         let delay = match asked {
             None => self.ring.note_arrival(id.block, now),
@@ -546,6 +559,11 @@ impl<'s> Stream<'s> {
             let data = (1u32 << k) - 1;
             if !is_whole(&row, k) && !self.rebuild(row.block, data & !row.have) {
                 return;
+            }
+            let run = self.card.as_ref().map_or(0, |c| c.descriptor.first_block);
+            if row.block == run && self.playout.limit.0 < run {
+                // What came before may end in the middle of a frame.
+                self.playout.skip_to(&mut self.ring, run, 0);
             }
             self.stats.played_bytes += u64::from(row.mark.length_bytes);
             self.playout.advance(&row);

@@ -29,6 +29,9 @@ const RENEW: Span = Span::from_s(5);
 /// A trial parent that sent nothing by then is not tried further.
 const TRIAL: Span = Span::from_s(3);
 
+/// A parent that was given up has been forgiven after this long.
+const FORGIVE: Span = Span::from_s(60);
+
 /// Neighbours asked for news at once, and how soon one is asked again.
 const MAX_NEWS_ASKED: usize = 8;
 const NEWS_AGAIN: Span = Span::from_ms(700);
@@ -417,10 +420,18 @@ impl Node<'_> {
         self.abandon(at, id, stripes);
         if let Some((peer, link)) = self.peers.both_mut(id, at) {
             link.refused |= stripes;
-            link.refused_until = now + Span::from_s(3);
+            let forgotten = now.since(link.refused_until) > FORGIVE;
+            link.failures = if forgotten {
+                0
+            } else {
+                link.failures.saturating_add(1)
+            };
+            // Whoever fails again is asked again later each time.
+            link.refused_until = now + Span::from_s(3 << link.failures.min(4));
             link.granted_up &= !stripes;
             let addr = peer.addr;
             self.tell(Event::ParentLost(at, addr, stripes));
+            self.probe_quiet(now);
         }
     }
 

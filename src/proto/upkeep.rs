@@ -17,6 +17,9 @@ const OFFER_AGAIN: Span = Span::from_s(9);
 /// Silence after which a neighbour is asked whether it is there.
 const QUIET: Span = Span::from_s(8);
 
+/// As much of one that is fed from here: its place is wanted by others.
+const QUIET_CHILD: Span = Span::from_s(2);
+
 /// A Ping without a Pong is said again after this long, plus round trips.
 const PING_AGAIN: Span = Span::from_ms(300);
 
@@ -25,6 +28,9 @@ const MAX_UNANSWERED: u8 = 3;
 
 /// A relay goes on taking the whole stream this long after its last player left.
 const LINGER: Span = Span::from_s(10);
+
+/// Without a new group for this long a node looks for others, however many it knows.
+const STALE: Span = Span::from_s(3);
 
 /// A node tries for better parents eagerly for this long.
 const SETTLE: Span = Span::from_s(10);
@@ -40,6 +46,7 @@ impl Node<'_> {
         for id in 0..self.peers.capacity() {
             self.tend_peer(now, id);
         }
+        self.keep_a_place(now);
         let mut busy = false;
         for at in 0..self.streams.len() {
             self.tend_players(now, at);
@@ -70,7 +77,21 @@ impl Node<'_> {
         self.upkeep_at = now + if busy { BUSY } else { IDLE };
     }
 
+    /// When all places are taken, who is of no use goes, and is told: the next newcomer finds a place.
+    fn keep_a_place(&mut self, now: Instant) {
+        if self.peers.vacancy().is_none()
+            && let Some(idle) = self.idle_peer(now)
+        {
+            self.dismiss(idle, Reason::Full);
+        }
+    }
+
     fn tend_peer(&mut self, now: Instant, id: PeerId) {
+        let patience = if self.is_child(id) {
+            QUIET_CHILD
+        } else {
+            QUIET
+        };
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
@@ -84,8 +105,26 @@ impl Node<'_> {
                     self.ping(now, id);
                 }
             }
-        } else if now.since(peer.heard_at) > QUIET || now.since(peer.told_at) > QUIET {
+        } else if now.since(peer.heard_at) > patience || now.since(peer.told_at) > QUIET {
             self.ping(now, id);
+        }
+    }
+
+    /// One loss is seldom alone: everybody who shares the flow and has been quiet is asked whether it is there, so that places
+    /// held by the dead are free again soon.
+    pub(super) fn probe_quiet(&mut self, now: Instant) {
+        for id in 0..self.peers.capacity() {
+            let flows = (0..self.streams.len()).any(|at| {
+                let link = self.peers.link(id, at);
+                link.granted_up | link.granted_down != 0
+            });
+            let quiet = self
+                .peers
+                .get(id)
+                .is_some_and(|p| p.ping.is_none() && now.since(p.heard_at) > Span::from_s(1));
+            if flows && quiet {
+                self.ping(now, id);
+            }
         }
     }
 
@@ -218,7 +257,13 @@ impl Node<'_> {
             .filter(|p| p.peer.is_some())
             .count();
         let hungry = self.streams[at].plays && open < stripes || joined == 0;
-        if joined >= enough || self.connecting() >= if hungry { 4 } else { 2 } {
+        // Nothing new for a while: those known here may all be cut off from the source together.
+        let stale = self.streams[at].plays
+            && self.streams[at]
+                .head_age(now)
+                .is_some_and(|age| age > STALE);
+        let wanted = if hungry { enough * 2 } else { enough };
+        if joined >= wanted && !stale || self.connecting() >= if hungry { 4 } else { 2 } {
             return;
         }
         let salt = self.rng.next_u64();

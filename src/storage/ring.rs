@@ -24,6 +24,8 @@ pub struct Row {
     pub begun_at: Instant,
     /// Media bytes that are given out: all, or less when what follows is missing and the rest could not be made sense of.
     pub play_bytes: u16,
+    /// Where output goes on in it when what lies before it was skipped; else 0.
+    pub play_from: u16,
     /// Bit i: chunk i is here.
     pub have: u32,
     /// Bit i: chunk i was rebuilt here and its Merkle path is not filled in yet.
@@ -46,6 +48,7 @@ impl Row {
         born_at: Instant::ZERO,
         begun_at: Instant::ZERO,
         play_bytes: 0,
+        play_from: 0,
         have: 0,
         pathless: 0,
         seal: NO_SLOT,
@@ -165,6 +168,13 @@ impl<'s> Ring<'s> {
     pub fn cut_short(&mut self, block: u64, play_bytes: u16) {
         if let Some(row) = self.row_mut(block) {
             row.play_bytes = row.play_bytes.min(play_bytes);
+        }
+    }
+
+    /// Gives out nothing of a block before this place.
+    pub fn play_from(&mut self, block: u64, place: u16) {
+        if let Some(row) = self.row_mut(block) {
+            row.play_from = place;
         }
     }
 

@@ -67,9 +67,14 @@ pub struct Node {
 impl Node {
     /// Starts a node on ports of its own and waits until it says which.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), arguments)
+    }
+
+    /// As [`Node::start`], on this UDP port.
+    pub fn start_at(udp: SocketAddr, arguments: &[&str]) -> Self {
         let mut child = weir()
             .args(arguments)
-            .args(["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--bind", &udp.to_string(), "--http", "127.0.0.1:0"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

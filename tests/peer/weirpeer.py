@@ -76,8 +76,8 @@ def run_probe(args: argparse.Namespace) -> int:
     node = stream.hosts[0]
     answers = probe.probe_moved(node, stream) if args.moved else probe.probe(node, block.tag_of(stream.key))
     for answer in answers:
-        print(f"{answer.name}: {answer.sent_bytes} bytes sent, {answer.received_bytes} received")
-    return 1 if any(answer.received_bytes > answer.sent_bytes for answer in answers) else 0
+        print(f"{answer.name}: {answer.sent_bytes} bytes sent, {answer.received_bytes} received {answer.wrong}".rstrip())
+    return 1 if any(answer.wrong or answer.received_bytes > answer.sent_bytes for answer in answers) else 0
 
 
 def main() -> int:

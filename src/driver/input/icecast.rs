@@ -90,6 +90,7 @@ impl Drop for Publishing<'_> {
 enum Verdict {
     Publish,
     Done,
+    Asked,
     Refused(u16, &'static str),
 }
 
@@ -126,6 +127,7 @@ impl<S: Sink> Server<'_, S> {
         match self.judge(&request) {
             Verdict::Refused(status, text) => refuse(stream, status, text, buf).await,
             Verdict::Done => answer(&mut stream, METADATA_TAKEN.as_bytes()).await,
+            Verdict::Asked => answer(&mut stream, METHODS.as_bytes()).await,
             Verdict::Publish => {
                 let _publishing = Publishing(&self.taken);
                 let push = Push::new(&request);
@@ -150,6 +152,9 @@ impl<S: Sink> Server<'_, S> {
 
     /// Decides on a request. If it is to publish, the mount is taken from here on.
     fn judge(&self, request: &Request<'_>) -> Verdict {
+        if request.method == Method::Options {
+            return Verdict::Asked;
+        }
         let publishes = matches!(request.method, Method::Put | Method::Source);
         let updates = request.path == "/admin/metadata";
         if !publishes && !updates {
@@ -338,6 +343,10 @@ async fn refuse(
     })
     .await
 }
+
+/// What libshout asks before it does anything (ices2, liquidsoap): methods, and whether there is TLS, which there is not.
+const METHODS: &str =
+    "HTTP/1.1 204 No Content\r\nAllow: GET, PUT, SOURCE, OPTIONS\r\nConnection: close\r\n\r\n";
 
 const METADATA_TAKEN: &str = "HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: 113\r\n\r\n\
     <?xml version=\"1.0\"?>\n<iceresponse><message>Metadata update successful</message><return>1</return></iceresponse>\n";

@@ -75,8 +75,13 @@ class WantPeers:
     pass
 
 
-Wanted = Union[WantDescriptor, WantPreamble, WantSeals, WantChunks, WantPeers]
-WANTED = choice(WantDescriptor, WantPreamble, WantSeals, WantChunks, WantPeers)
+@dataclass(frozen=True)
+class WantNews:
+    pass
+
+
+Wanted = Union[WantDescriptor, WantPreamble, WantSeals, WantChunks, WantPeers, WantNews]
+WANTED = choice(WantDescriptor, WantPreamble, WantSeals, WantChunks, WantPeers, WantNews)
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class Offer:
 class Subscribe:
     tag: Annotated[int, U32]
     stripes: Annotated[int, U32]
+    spare: Annotated[int, U32]
     seals: Annotated[bool, BOOL]
     back_ms: Annotated[int, U32]
 

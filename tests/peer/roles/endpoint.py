@@ -23,7 +23,7 @@ from protocol.session import Keys
 FIRST_RETRY_S = 0.25
 MAX_TRIES = 4
 HALF_OPEN_S = 4.0
-QUIET_S = 5.0
+QUIET_S = 8.0
 COOKIE_BUCKET_S = 8
 CROSSED_S = 3.0
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import io
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protocol import block, messages, seal
 from protocol.datagram import CHUNK_HEADER_BYTES, MAX_CONTROL_BYTES, MAX_DATAGRAM_BYTES, Chunk, Control
 from protocol.merkle import NODE_BYTES
-from protocol.messages import Grant, Have, Join, Message, Offer, Standing, Subscribe, Want, WantChunks, WantDescriptor, WantSeals
+from protocol.messages import Grant, Have, Join, Message, Offer, Standing, Subscribe, Want, WantChunks, WantDescriptor, WantNews, WantSeals
 from protocol.postcard import varint
 from protocol.session import seal as seal_control
 from protocol.uri import Uri
@@ -21,7 +21,7 @@ from protocol.uri import Uri
 from .endpoint import Endpoint, Session
 from .listener import Listener
 
-NEWS_S = 0.5
+NEWS_S = 3.0
 
 MODES = {
     "payload": "chunks with a flipped bit in the payload",
@@ -81,6 +81,8 @@ class Forger(Listener):
             case Want(wanted=WantDescriptor()):
                 if self.card_bytes:
                     self._say(victim, messages.Descriptor(self.card_bytes))
+            case Want(wanted=WantNews()):
+                self._tell_news(victim)
             case Want(wanted=WantSeals(first=first)):
                 for data in [data for begin, data in self.seals.items() if begin + 36 > first][:8]:
                     self._lie_about_seal(victim, messages.Seal(100, data))
@@ -97,9 +99,9 @@ class Forger(Listener):
                 self._tell_news(victim)
 
     def _tell_news(self, victim: Victim) -> None:
-        victim.told_at = time.monotonic()
         if not self.card:
             return
+        victim.told_at = time.monotonic()
         n = self.card.n
         head = max(self.blocks, default=self.card.first_block) + 4
         everything = (1 << n) - 1
@@ -144,8 +146,11 @@ class Forger(Listener):
             data[27 + secrets.randbelow(NODE_BYTES)] ^= 0x40
             self._say(victim, messages.Seal(message.age_ms, bytes(data)))
             # The same lie under the liar's own signature.
-            resigned = seal.parse(bytes(data)).sign(secrets.token_bytes(32))
-            self._say(victim, messages.Seal(message.age_ms, resigned))
+            lie = seal.parse(bytes(data))
+            self._say(victim, messages.Seal(message.age_ms, lie.sign(secrets.token_bytes(32))))
+            # And about the next group, before its true seal can have come: only the signature tells.
+            ahead = replace(lie, first_block=lie.end_block)
+            self._say(victim, messages.Seal(0, ahead.sign(secrets.token_bytes(32))))
             return
         self._say(victim, message)
 

@@ -13,7 +13,7 @@ from protocol import block, descriptor, merkle, seal
 from protocol.datagram import CHUNK_HEADER_BYTES, Chunk
 from protocol.descriptor import Descriptor
 from protocol.messages import (
-    Grant, Join, Message, Offer, PeerExchange, Preamble, Reason, Refuse, Standing, Subscribe, Want, WantChunks,
+    Grant, Join, Message, Offer, PeerExchange, Preamble, Refuse, Standing, Subscribe, Want, WantChunks,
     WantDescriptor, WantPreamble, WantSeals,
 )
 from protocol import messages
@@ -24,7 +24,7 @@ from protocol.uri import Uri
 from .endpoint import Endpoint, Session
 
 ASK_S = 0.3
-RENEW_S = 2.0
+RENEW_S = 5.0
 REFUSED_S = 2.0
 WINDOW_S = 4.0
 MAX_PARKED = 48
@@ -53,9 +53,16 @@ class Parent:
     granted: int = 0
     refused: int = 0
     refused_until: float = 0.0
+    seals: bool = False
     asked_at: float = 0.0
     joined_at: float = 0.0
     version: int = 0
+
+
+def _lowest(parent: Parent) -> tuple[bool, int]:
+    """Sorts parents by their lowest stripe, those that granted some first."""
+    stripes = parent.granted & parent.wanted
+    return not stripes, (stripes or parent.wanted) & -(stripes or parent.wanted)
 
 
 class Listener:
@@ -90,7 +97,9 @@ class Listener:
 
     def on_session(self, session: Session) -> None:
         parent = self.parents[session.ours] = Parent(session)
-        self._join(parent)
+        # Whoever calls says for what; the other side answers.
+        if session.outgoing:
+            self._join(parent)
 
     def _join(self, parent: Parent) -> None:
         parent.joined_at = time.monotonic()
@@ -109,6 +118,8 @@ class Listener:
         match message:
             case Join() if message.key == self.uri.key:
                 parent.version = message.version
+                if not parent.joined_at:
+                    self._join(parent)
             case messages.Descriptor():
                 self._on_descriptor(message.bytes)
             case messages.Seal():
@@ -119,7 +130,7 @@ class Listener:
                 parent.offered, parent.places = message.stripes, message.places
             case Grant(tag=self.tag):
                 parent.granted = message.stripes
-            case Refuse() if message.tag == self.tag or message.reason == Reason.UNKNOWN_STREAM:
+            case Refuse(tag=self.tag):
                 parent.wanted &= ~message.stripes
                 parent.refused |= message.stripes
                 parent.refused_until = time.monotonic() + REFUSED_S
@@ -191,6 +202,7 @@ class Listener:
             if self.next is None or number >= self.next:
                 self.parked = self.parked[-(MAX_PARKED - 1) :] + [chunk]
                 self.counts["parked"] += 1
+                self._want_seals(session, number, 1)
             return
         if chunk.index in known.payloads:
             self.counts["duplicates"] += 1
@@ -261,7 +273,7 @@ class Listener:
                     self.endpoint.connect(host, self.tag)
         for parent in list(self.parents.values()):
             silent = parent.offered == 0 and now - parent.joined_at > 0.4
-            if silent and now - parent.session.since < 5:
+            if parent.joined_at and silent and now - parent.session.since < 5:
                 self._join(parent)
         if not self.card:
             self._ask_everybody(now, WantDescriptor())
@@ -291,11 +303,14 @@ class Listener:
                 best = min(able, key=lambda p: p.wanted.bit_count())
                 best.wanted |= 1 << stripe
                 changed.add(best.session.ours)
+        # Seals are taken from one parent; a lost one is asked for.
+        sealing = min((p for p in self.parents.values() if p.wanted), key=_lowest, default=None)
         for ours, parent in self.parents.items():
             pause = RENEW_S if parent.granted == parent.wanted else ASK_S
-            if ours in changed or (parent.wanted and now - parent.asked_at > pause):
-                parent.asked_at = now
-                self.endpoint.send(parent.session, Subscribe(self.tag, parent.wanted, True, BACK_MS))
+            turned = parent.seals != (parent is sealing)
+            if ours in changed or turned or (parent.wanted and now - parent.asked_at > pause):
+                parent.asked_at, parent.seals = now, parent is sealing
+                self.endpoint.send(parent.session, Subscribe(self.tag, parent.wanted, 0, parent.seals, BACK_MS))
 
     @staticmethod
     def _may_ask(now: float, parent: Parent, stripe: int) -> bool:
@@ -324,7 +339,11 @@ class Listener:
         newest = max(self.blocks, default=self.next)
         hole = next((n for n in range(self.next, newest) if n not in self.blocks), None)
         first = hole if hole is not None else min(unsealed, default=None)
-        if first is not None and parents and now - self.seals_asked_at > ASK_S:
+        if first is not None and parents:
+            self._want_seals(parents[int(now / ASK_S) % len(parents)].session, first, 64)
+
+    def _want_seals(self, session: Session, first: int, count: int) -> None:
+        now = time.monotonic()
+        if now - self.seals_asked_at > ASK_S:
             self.seals_asked_at = now
-            asked = parents[int(now / ASK_S) % len(parents)]
-            self.endpoint.send(asked.session, Want(self.tag, WantSeals(first, 64)))
+            self.endpoint.send(session, Want(self.tag, WantSeals(first, count)))

@@ -1,4 +1,4 @@
-"""What a node answers to an address that it cannot know to be real ("What an unproven address gets")."""
+"""What a node answers to an address that it cannot know to be real ("Rules", the third)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import time
 from dataclasses import dataclass
 
 from protocol import noise
-from protocol.datagram import Chunk, Control, Cookie, Finish, Hello, Initiate, Reply, TryThese
-from protocol.messages import Join, Message, Ping, Want, WantDescriptor, write_all
+from protocol.datagram import Chunk, Control, Cookie, Finish, Hello, Initiate, Reply, TryThese, parse
+from protocol.messages import Join, Message, Ping, Pong, Want, WantDescriptor, read_all, write_all
 from protocol.postcard import Address
 from protocol.uri import Uri
 
 from .endpoint import Endpoint, Session
 from .listener import Listener
 
-ANSWER_S = 0.4
+ANSWER_S = 0.5
+# Within this time a Ping to a new address is answered here.
+PROMPT_S = 0.15
+# The longest datagram with one Ping: header, message, tag.
+PING_BYTES = 17 + 6 + 16
 JOIN_S = 5.0
 
 
@@ -27,6 +31,8 @@ class Answer:
     name: str
     sent_bytes: int
     received_bytes: int
+    # What should not have come, or did not come and should have.
+    wrong: str = ""
 
 
 def questions(tag: int) -> dict[str, list[bytes]]:
@@ -51,12 +57,16 @@ def questions(tag: int) -> dict[str, list[bytes]]:
     }
 
 
-def _received(sock: socket.socket) -> int:
-    total, deadline = 0, time.monotonic() + ANSWER_S
+def _received(sock: socket.socket, wait_s: float = ANSWER_S) -> list[bytes]:
+    came, deadline = [], time.monotonic() + wait_s
     while (left := deadline - time.monotonic()) > 0:
         if select.select([sock], [], [], left)[0]:
-            total += len(sock.recv(65536))
-    return total
+            came.append(sock.recv(65536))
+    return came
+
+
+def _bytes(datagrams: list[bytes]) -> int:
+    return sum(map(len, datagrams))
 
 
 def probe(node: Address, tag: int) -> list[Answer]:
@@ -66,7 +76,7 @@ def probe(node: Address, tag: int) -> list[Answer]:
         with socket.socket(socket.AF_INET6 if ":" in node[0] else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for data in said:
                 sock.sendto(data, node)
-            answers.append(Answer(name, sum(map(len, said)), _received(sock)))
+            answers.append(Answer(name, _bytes(said), _bytes(_received(sock))))
     return answers
 
 
@@ -85,12 +95,47 @@ def probe_moved(node: Address, stream: Uri) -> list[Answer]:
         "join": (Join(stream.key, 7, 0),),
     }
     answers = [_say_from_elsewhere(endpoint, session, name, said) for name, said in words.items()]
+    answers.append(_move(endpoint, session, want))
     endpoint.close()
     return answers
 
 
 def _say_from_elsewhere(endpoint: Endpoint, session: Session, name: str, said: tuple[Message, ...]) -> Answer:
+    """Says something where the session never was: what is long enough is answered with one Ping, alone, and nothing else is."""
     sealed = session.keys.seal(session.theirs, write_all(said))
     with socket.socket(endpoint.socket.family, socket.SOCK_DGRAM) as sock:
         sock.sendto(sealed, session.address)
-        return Answer(f"{name} from another address", len(sealed), _received(sock))
+        came = _received(sock)
+    heard = [_opened(session, data) for data in came]
+    fits = len(sealed) >= PING_BYTES
+    asked = len(heard) == 1 and [type(message) for message in heard[0]] == [Ping]
+    wrong = "" if (asked if fits else not heard) else f"{heard}"
+    return Answer(f"{name} from another address", len(sealed), _bytes(came), wrong)
+
+
+def _move(endpoint: Endpoint, session: Session, want: Want) -> Answer:
+    """Proves the new address: the same question after a while has the same token, and a Pong moves the session."""
+    with socket.socket(endpoint.socket.family, socket.SOCK_DGRAM) as sock:
+
+        def say(said: Message, wait_s: float) -> list[Message]:
+            nonlocal sent_bytes, received_bytes
+            sealed = session.keys.seal(session.theirs, write_all((said,)))
+            sock.sendto(sealed, session.address)
+            came = _received(sock, wait_s)
+            sent_bytes, received_bytes = sent_bytes + len(sealed), received_bytes + _bytes(came)
+            return [message for data in came for message in _opened(session, data)]
+
+        sent_bytes = received_bytes = 0
+        asked = say(want, ANSWER_S) + say(want, PROMPT_S)
+        match asked:
+            case [Ping(token), Ping(again)] if token == again:
+                unproven = sent_bytes, received_bytes
+                heard = say(Pong(token), 0.0) + say(Ping(7), ANSWER_S)
+                return Answer("a move", *unproven, "" if Pong(7) in heard else f"not moved: {heard}")
+            case _:
+                return Answer("a move", sent_bytes, received_bytes, f"asked {asked}")
+
+
+def _opened(session: Session, data: bytes) -> list[Message]:
+    it = parse(data)
+    return read_all(session.keys.open(it)) if isinstance(it, Control) else []

@@ -13,15 +13,15 @@ from protocol.descriptor import Descriptor
 from protocol.merkle import Hasher
 from protocol.messages import (
     Grant, Have, Join, Message, Offer, Preamble, Reason, Refuse, Standing, Subscribe, Unsubscribe, Want, WantChunks,
-    WantDescriptor, WantPreamble, WantSeals,
+    WantDescriptor, WantNews, WantPreamble, WantSeals,
 )
 from protocol.postcard import Address
 from protocol.seal import MAX_GROUP_BLOCKS, Seal
 
 from .endpoint import Endpoint, Session
 
-NEWS_S = 0.5
-LEASE_S = 8.0
+NEWS_S = 3.0
+LEASE_S = 18.0
 PREAMBLE_PIECE_BYTES = 1024
 KEPT_BLOCKS = 512
 MAX_SEALS_ASKED = 64
@@ -125,7 +125,7 @@ class Source:
 
     def _on_join(self, child: Child, message: Join) -> None:
         if message.key != self.key:
-            self.endpoint.send(child.session, Refuse(0, 0, Reason.UNKNOWN_STREAM, ()))
+            self.endpoint.send(child.session, Refuse(block.tag_of(message.key), 0, Reason.UNKNOWN_STREAM, ()))
             return
         first, child.joined = not child.joined, True
         said: list[Message] = []
@@ -173,6 +173,8 @@ class Source:
                 for index in range(self.card.n):
                     if made and wanted.stripes >> index & 1:
                         self.endpoint.send_chunk(child.session, made.chunks[index])
+            case WantNews():
+                self.endpoint.send(child.session, *self._news())
 
     # The stream
 

@@ -1,0 +1,205 @@
+//! What a player hears that stays while things change behind it: it decodes without a complaint, for the output is cut at
+//! sync points only.
+
+use crate::rig::{Node, Program, Workshop, free_port, have, until};
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+
+/// A player that keeps what it gets.
+struct Keeper {
+    file: String,
+    program: Option<Program>,
+}
+
+impl Keeper {
+    fn join(workshop: &Workshop, name: &str, url: &str) -> Self {
+        let file = workshop.path(name);
+        let how = format!("-s -N -o {file} {url}");
+        let program = Some(Program::start("curl", &how, Stdio::null()));
+        Self { file, program }
+    }
+
+    fn bytes(&self) -> u64 {
+        fs::metadata(&self.file).map_or(0, |file| file.len())
+    }
+
+    /// Waits until it has got so many bytes more.
+    fn wait_for(&self, more: u64) {
+        let before = self.bytes();
+        until("the player that stayed gets more", || {
+            (self.bytes() >= before + more).then_some(())
+        });
+    }
+
+    /// The player leaves; what it got must decode. Returns how many packets there were.
+    fn decode(mut self) -> usize {
+        self.program = None;
+        let file = &self.file;
+        let played = Command::new("ffmpeg")
+            .args("-v level+warning -i pipe:0 -map 0 -f framecrc -".split(' '))
+            .stdin(File::open(file).unwrap())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&played.stderr);
+        // The player left in the middle of something; that alone is no fault of ours.
+        let errors: Vec<&str> = said
+            .lines()
+            .filter(|line| line.contains("[error]"))
+            .collect();
+        assert!(
+            played.status.success() && errors.is_empty(),
+            "{file}: {said}"
+        );
+        let packets = String::from_utf8_lossy(&played.stdout);
+        packets
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .count()
+    }
+}
+
+const KINDS: [(&str, &str, &str, &str); 4] = [
+    (
+        "tone.mp3",
+        "audio/mpeg",
+        "-map 1 -c:a libmp3lame -b:a 128k",
+        "-f mp3",
+    ),
+    (
+        "tone.aac",
+        "audio/aac",
+        "-map 1 -c:a aac -b:a 96k",
+        "-f adts",
+    ),
+    ("tone.ogg", "audio/ogg", "-map 1 -c:a libvorbis", "-f ogg"),
+    (
+        "film.ts",
+        "video/mp2t",
+        "-map 0 -map 1 -c:v libx264 -preset ultrafast -g 25 -c:a aac -f mpegts",
+        "-f mpegts",
+    ),
+];
+
+/// The encoder is killed and comes again, in the middle of a frame most likely.
+#[test]
+fn an_encoder_that_reconnects_is_not_heard() {
+    if !have(&["ffmpeg", "curl"]) {
+        return;
+    }
+    let workshop = &Workshop::open("reconnect");
+    std::thread::scope(|scope| {
+        for kind in KINDS {
+            scope.spawn(move || reconnect(workshop, kind));
+        }
+    });
+}
+
+fn reconnect(workshop: &Workshop, (name, content_type, encode, send): (&str, &str, &str, &str)) {
+    let file = workshop.encode(name, 30, encode);
+    let input = format!("icecast://source:pass@127.0.0.1:{}/live", free_port());
+    let source = Node::source(&workshop.key(name), &input, Stdio::null(), &[]);
+    let key = source.key();
+    let push = |from: u32| {
+        let to = format!(
+            "-v error -nostdin -re -ss {from} -i {file} -map 0 -c copy {send} -content_type {content_type} {input}"
+        );
+        Program::start("ffmpeg", &to, Stdio::null())
+    };
+    let encoder = push(0);
+    source.wait_live(&key);
+    let relay = Node::relay(&[source.uri(&key)]);
+    let players = [
+        Keeper::join(workshop, &format!("near-{name}"), &source.url(&key)),
+        Keeper::join(workshop, &format!("far-{name}"), &relay.url(&key)),
+    ];
+    players.iter().for_each(|player| player.wait_for(40_000));
+    drop(encoder);
+    until("the source has noticed", || {
+        source.log().contains("encoder went away").then_some(())
+    });
+    let encoder = push(10);
+    players.iter().for_each(|player| player.wait_for(60_000));
+    drop(encoder);
+    for player in players {
+        assert!(player.decode() > 100, "{name}");
+    }
+    assert_eq!(
+        relay.stream(&key)["gaps_total"],
+        0,
+        "{name}: nothing was lost"
+    );
+}
+
+/// The source dies and is started again with the same key: a relay and its players stay.
+#[test]
+fn a_source_that_is_started_again_is_followed() {
+    if !have(&["ffmpeg", "curl"]) {
+        return;
+    }
+    let workshop = &Workshop::open("restart");
+    std::thread::scope(|scope| {
+        for kind in KINDS {
+            scope.spawn(move || restart(workshop, kind));
+        }
+    });
+}
+
+fn restart(workshop: &Workshop, (name, _, encode, _): (&str, &str, &str, &str)) {
+    let file = workshop.encode(name, 12, encode);
+    let key_file = workshop.key(name);
+    let at = format!("127.0.0.1:{}", free_port());
+    let start = || {
+        let more = ["--repeat", "--bind", &at];
+        Node::source(&key_file, &file, Stdio::null(), &more)
+    };
+    let mut source = start();
+    let key = source.key();
+    source.wait_live(&key);
+    let relay = Node::relay(&[source.uri(&key)]);
+    let player = Keeper::join(workshop, &format!("player-{name}"), &relay.url(&key));
+    player.wait_for(40_000);
+    let before = relay.stream(&key)["head_block"].as_u64().unwrap();
+    source.kill();
+    let source = start();
+    until("the relay follows the new run", || {
+        // Block numbers follow the clock, and leave a gap that no stream fills.
+        let head = relay.stream(&key)["head_block"].as_u64()?;
+        (head > before + 500).then_some(())
+    });
+    player.wait_for(60_000);
+    // Who comes now begins in the new run.
+    let late = Keeper::join(workshop, &format!("late-{name}"), &relay.url(&key));
+    late.wait_for(40_000);
+    assert!(player.decode() > 100, "{name}");
+    assert!(late.decode() > 50, "{name}");
+    drop(source);
+}
+
+/// The parts of a chain differ in codec and rate; whoever stays hears both, whoever comes gets the headers of the part it
+/// comes into.
+#[test]
+fn a_chain_is_played_through() {
+    if !have(&["ffmpeg", "curl"]) {
+        return;
+    }
+    let workshop = Workshop::open("chain");
+    let parts = [
+        workshop.encode("one.ogg", 6, "-map 1 -c:a libvorbis"),
+        workshop.encode("two.ogg", 6, "-map 1 -c:a libvorbis -ar 22050 -ac 1"),
+    ];
+    let chain = workshop.path("chain.ogg");
+    let bytes = parts.map(|part| fs::read(part).unwrap()).concat();
+    fs::write(&chain, bytes).unwrap();
+    let source = Node::source(&workshop.key("chain"), &chain, Stdio::null(), &["--repeat"]);
+    let key = source.key();
+    source.wait_live(&key);
+    let relay = Node::relay(&[source.uri(&key)]);
+    let stays = Keeper::join(&workshop, "stays.ogg", &relay.url(&key));
+    stays.wait_for(1);
+    for turn in 0..8 {
+        let comes = Keeper::join(&workshop, &format!("comes-{turn}.ogg"), &relay.url(&key));
+        comes.wait_for(20_000);
+        assert!(comes.decode() > 5);
+    }
+    assert!(stays.decode() > 200);
+}
