@@ -30,7 +30,7 @@ pub const MAX_CHUNK_PAYLOAD_BYTES: usize = MAX_DATAGRAM_BYTES
 /// Most media bytes in one block.
 pub const MAX_BLOCK_BYTES: usize = MAX_K * MAX_CHUNK_PAYLOAD_BYTES;
 
-/// Most bytes of a preamble (DESIGN: "at most 64 KiB").
+/// Most bytes of a preamble.
 pub const MAX_PREAMBLE_BYTES: usize = 64 * 1024;
 
 /// Most bytes of a descriptor, signature included; it travels in one control datagram.

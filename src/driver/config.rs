@@ -28,6 +28,8 @@ pub const DEFAULT_UPLOAD_LIMIT_BPS: u64 = 2_000_000;
 pub const DEFAULT_QUOTA_BYTES: u64 = 200_000_000_000;
 /// Memory the plan may use, until the owner says otherwise.
 pub const DEFAULT_MEMORY_BYTES: u64 = 8 << 20;
+/// How long a missing block is waited for, until the owner says otherwise.
+pub const DEFAULT_WINDOW: Span = Span::from_s(4);
 /// Most extra places to begin at.
 pub const MAX_PEERS: usize = 16;
 
@@ -92,8 +94,8 @@ pub struct Config {
     pub spare_stripes: u8,
     /// What a new player gets at once.
     pub burst: Span,
-    /// How long a part that is missing is sought before it is skipped; nothing means as long as the core finds right.
-    pub window: Option<Span>,
+    /// How long a missing block is waited for before it is skipped.
+    pub window: Span,
     /// Where node key and quota are remembered; nothing is written where there is none.
     pub state: Option<PathBuf>,
 }
@@ -234,7 +236,9 @@ pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
         burst: given
             .one("burst", span_between(Span::ZERO, Span::from_s(60)))?
             .unwrap_or(Span::from_s(2)),
-        window: given.one("window", span_between(Span::from_s(1), Span::from_s(600)))?,
+        window: given
+            .one("window", span_between(Span::from_s(1), Span::from_s(600)))?
+            .unwrap_or(DEFAULT_WINDOW),
         state: given.one("state", path)?.or_else(state_of_the_service),
         // Last: what was typed wrongly is told before what was not typed.
         task: task(role, given)?,
@@ -426,6 +430,7 @@ mod tests {
         assert_eq!(config.memory_bytes, 8_388_608);
         assert_eq!((config.max_children, config.max_players), (32, 16));
         assert_eq!((config.spare_stripes, config.burst), (1, Span::from_s(2)));
+        assert_eq!(config.window, Span::from_s(4));
         assert_eq!(config.http.to_string(), "127.0.0.1:8480");
         let bind: Vec<_> = config.bind.iter().map(ToString::to_string).collect();
         assert_eq!(bind, ["[::]:8479", "0.0.0.0:8479"]);

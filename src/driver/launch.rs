@@ -90,7 +90,6 @@ pub fn node(
     getrandom::fill(&mut entropy)
         .map_err(|error| Failure::runtime("the system's random numbers", error))?;
     let secret = keyfile::node_key(config.state.as_deref())?;
-    let usual = NodeConfig::new(secret, entropy);
     let told = NodeConfig {
         upload_limit_bps: match config.quota_bytes {
             Some(0) => Some(0),
@@ -99,8 +98,8 @@ pub fn node(
         max_children: usize::from(config.max_children),
         spare: config.spare_stripes,
         burst: config.burst,
-        window: config.window.unwrap_or(usual.window),
-        ..usual
+        window: config.window,
+        ..NodeConfig::new(secret, entropy)
     };
     let mut node = Node::new(now, told, memory::node_pools(&sizes));
     for &(key, role) in streams {

@@ -133,7 +133,7 @@ pub const SETTINGS: &[Setting] = &[
         "a URL, for example https://radio.example.org",
         SOURCE,
     ),
-    value("window", "a time, for example 10s", NODES),
+    value("window", "a time, for example 4s", RECEIVERS),
 ];
 
 const fn value(name: &'static str, example: &'static str, commands: &'static [Command]) -> Setting {

@@ -1,6 +1,6 @@
 //! What a node shows about itself: small records that the driver gathers and the documents render.
 //!
-//! Names are those of `/status.json` (docs/DESIGN, "What a user types"). Numbers are plain; a number that has no meaning yet is 0
+//! Names are those of `/status.json` (README, "What it shows"). Numbers are plain; a number that has no meaning yet is 0
 //! and the `state` beside it says so. `None` means "no limit" or "nobody".
 
 use core::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The token bucket over everything sent.
+//! The token bucket over everything sent. Handshakes are paid for and not held back.
 
 use crate::time::{Instant, Span};
 

@@ -38,7 +38,7 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// A configuration with the defaults of DESIGN.md.
+    /// A configuration with the defaults: no upload limit, 32 children, one spare stripe.
     pub fn new(secret: [u8; 32], entropy: [u8; 32]) -> Self {
         Self {
             secret,

@@ -1,4 +1,4 @@
-//! What a node does ten times a second while a stream flows, and once a second otherwise.
+//! What a node does twenty times a second while a stream flows, and twice a second otherwise.
 
 use super::config::{MAX_STREAMS, Role};
 use super::node::{Down, Node, StreamId};

@@ -8,6 +8,8 @@
 //! An empty datagram has no frame: its checksum is zero, and so four zeros that damage cuts out of a longer frame would
 //! pass for it.
 
+use core::ops::Range;
+
 use crc::{CRC_32_ISCSI, Crc};
 
 use crate::error::Full;
@@ -73,12 +75,18 @@ impl Decoder {
     /// Takes bytes off the front of `input` up to the end of the next sound frame, and returns its datagram; `None` when
     /// `input` is used up. Call it until then. Unsound frames are counted and skipped, empty ones just skipped.
     pub fn next_datagram(&mut self, input: &mut &[u8]) -> Option<&[u8]> {
+        let len = self.next_len(input)?;
+        Some(&self.frame[..len])
+    }
+
+    /// As [`Decoder::next_datagram`]: the length of the datagram now at the front of `frame`.
+    fn next_len(&mut self, input: &mut &[u8]) -> Option<usize> {
         while let Some(end) = input.iter().position(|byte| *byte == 0) {
             let (last, rest) = input.split_at(end);
             *input = &rest[1..];
             self.keep(last);
             if let Some(len) = self.close() {
-                return Some(&self.frame[..len]);
+                return Some(len);
             }
         }
         self.keep(input);
@@ -128,6 +136,56 @@ fn unstuff(frame: &mut [u8]) -> Option<usize> {
     let sound = (1..=MAX_DATAGRAM_BYTES).contains(&datagram.len())
         && CRC.checksum(datagram) == u32::from_le_bytes(*crc);
     sound.then_some(datagram.len())
+}
+
+/// Most bytes asked of a line at once.
+const READ_BYTES: usize = 256;
+
+/// Reads datagrams from a line: anything that a board or a system implements [`embedded_io::Read`] for.
+#[derive(Clone, Debug)]
+pub struct FrameReader<R> {
+    line: R,
+    decoder: Decoder,
+    bytes: [u8; READ_BYTES],
+    /// The part of `bytes` that was read and not looked at yet.
+    fresh: Range<usize>,
+}
+
+impl<R: embedded_io::Read> FrameReader<R> {
+    /// A reader at the start of a frame.
+    pub const fn new(line: R) -> Self {
+        Self {
+            line,
+            decoder: Decoder::new(),
+            bytes: [0; READ_BYTES],
+            fresh: 0..0,
+        }
+    }
+
+    /// The next sound datagram, waited for as the line waits; `None` at the end of the line.
+    ///
+    /// # Errors
+    /// Whatever the line says (that it timed out or has nothing yet, for example). No byte is lost by it: call again.
+    pub fn next_datagram(&mut self) -> Result<Option<&[u8]>, R::Error> {
+        loop {
+            let mut input = self.bytes.get(self.fresh.clone()).unwrap_or(&[]);
+            let found = self.decoder.next_len(&mut input);
+            self.fresh.start = self.fresh.end - input.len();
+            if let Some(len) = found {
+                return Ok(self.decoder.frame.get(..len));
+            }
+            let read = self.line.read(&mut self.bytes)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.fresh = 0..read.min(READ_BYTES);
+        }
+    }
+
+    /// Frames that were damaged, too long or never frames at all.
+    pub fn bad_frames(&self) -> u64 {
+        self.decoder.bad_frames()
+    }
 }
 
 #[cfg(test)]
@@ -324,5 +382,53 @@ mod tests {
             assert_eq!(exact, expected);
         }
         assert_eq!(encode(&[0; 1_233], &mut [0; 2_000]), Err(Full));
+    }
+
+    /// A line that hands out few bytes at a time, and every other time none yet.
+    struct Slow<'a> {
+        rest: &'a [u8],
+        turn: usize,
+    }
+
+    impl embedded_io::ErrorType for Slow<'_> {
+        type Error = embedded_io::ErrorKind;
+    }
+
+    impl embedded_io::Read for Slow<'_> {
+        fn read(&mut self, out: &mut [u8]) -> Result<usize, Self::Error> {
+            self.turn += 1;
+            if self.turn.is_multiple_of(2) {
+                return Err(embedded_io::ErrorKind::TimedOut);
+            }
+            let most = (self.turn % 7 + 1).min(out.len());
+            let read = embedded_io::Read::read(&mut self.rest, &mut out[..most]);
+            read.map_err(|never| match never {})
+        }
+    }
+
+    #[test]
+    fn a_reader_finds_what_was_sent_whatever_the_line_hands_out() {
+        let datagrams: [&[u8]; 4] = [&[0; 40], b"weir", &[7; MAX_DATAGRAM_BYTES], &[1]];
+        let mut line: Vec<u8> = b"noise before the first frame\0".to_vec();
+        for datagram in datagrams {
+            line.extend_from_slice(&frame(datagram));
+        }
+        let mut whole = FrameReader::new(line.as_slice());
+        let mut slow = FrameReader::new(Slow {
+            rest: &line,
+            turn: 0,
+        });
+        for datagram in datagrams {
+            assert_eq!(whole.next_datagram(), Ok(Some(datagram)));
+            let found = loop {
+                match slow.next_datagram() {
+                    Ok(found) => break found.map(<[u8]>::to_vec),
+                    Err(error) => assert_eq!(error, embedded_io::ErrorKind::TimedOut),
+                }
+            };
+            assert_eq!(found.as_deref(), Some(datagram));
+        }
+        assert_eq!(whole.next_datagram(), Ok(None));
+        assert_eq!((whole.bad_frames(), slow.bad_frames()), (1, 1));
     }
 }
