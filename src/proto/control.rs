@@ -80,7 +80,8 @@ impl Node<'_> {
             peer.moving_to = Some(Moving {
                 addr: from,
                 token,
-                asked_at: None,
+                asked_at: asked,
+                due: true,
             });
         }
     }

@@ -358,6 +358,7 @@ impl<'s> Node<'s> {
             Taken::New | Taken::Duplicate => {
                 peer.heard_at = now;
                 link.chunk_at = now;
+                link.unanswered /= 2;
                 self.promote_trial(at, id, chunk.id.index);
             }
         }

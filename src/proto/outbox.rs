@@ -73,11 +73,7 @@ impl<'n> Node<'n> {
             let Some(peer) = self.peers.get(id) else {
                 continue;
             };
-            if peer
-                .moving_to
-                .is_some_and(|moving| moving.asked_at.is_none())
-                && self.write_probe(now, id, out)
-            {
+            if peer.moving_to.is_some_and(|moving| moving.due) && self.write_probe(now, id, out) {
                 return true;
             }
             let Some(peer) = self.peers.get(id) else {
@@ -151,6 +147,7 @@ impl<'n> Node<'n> {
             return false;
         };
         moving.asked_at = Some(now);
+        moving.due = false;
         let Moving { addr, token, .. } = *moving;
         let mut plain = [0; 16];
         let mut letter = Letter {

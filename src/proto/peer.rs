@@ -16,8 +16,10 @@ pub struct Moving {
     pub addr: Addr,
     /// What the Ping says.
     pub token: u32,
-    /// When the Ping was said; `None` while it is due.
+    /// When the Ping was said last.
     pub asked_at: Option<Instant>,
+    /// It has to be said (again).
+    pub due: bool,
 }
 
 /// A neighbour with an open session.
@@ -156,6 +158,8 @@ pub struct Link {
     pub refused: u32,
     /// See `refused`.
     pub refused_until: Instant,
+    /// Requests it did not answer, lately; halved by each it does.
+    pub unanswered: u8,
     /// How often it was given up as a parent, lately.
     pub failures: u8,
     /// When Subscribe was last said, and how often without an answer.
@@ -218,6 +222,7 @@ impl Link {
         granted_up: 0,
         refused: 0,
         refused_until: Instant::ZERO,
+        unanswered: 0,
         failures: 0,
         asked_at: Instant::ZERO,
         asked: 0,

@@ -19,6 +19,10 @@ const LATE: Span = Span::from_ms(300);
 /// After this long the seals that a new parent sends of the recent past are here.
 const SETTLED: Span = Span::from_ms(500);
 
+/// What is asked for at once at the least, and the unanswered requests that count against a neighbour at the most.
+const MIN_WINDOW: u8 = 4;
+const MAX_UNANSWERED: u8 = 10;
+
 /// A reordered chunk is given this long before it counts as lost.
 const REORDER: Span = Span::from_ms(40);
 
@@ -74,15 +78,18 @@ impl Node<'_> {
 
     /// Requests that were not answered in time may be made again.
     fn forget_asked(&mut self, now: Instant, at: StreamId) {
-        let peers = &self.peers;
-        let stream = &mut self.streams[at];
+        let (peers, stream) = (&mut self.peers, &mut self.streams[at]);
         let before = stream.asked.len();
         stream.asked.retain(|asked| {
             let rtt = peers.get(asked.peer).map_or(Span::ZERO, Peer::rtt_or_guess);
-            now.since(asked.at) < rtt.times(2) + ANSWER
+            let waits = now.since(asked.at) < rtt.times(2) + ANSWER;
+            if let Some(link) = peers.link_mut(asked.peer, at).filter(|_| !waits) {
+                link.unanswered = (link.unanswered + 1).min(MAX_UNANSWERED);
+            }
+            waits
         });
         if stream.asked.len() < before {
-            stream.ask_window = (stream.ask_window * 3 / 4).max(2);
+            stream.ask_window = (stream.ask_window * 3 / 4).max(MIN_WINDOW);
         }
     }
 
@@ -270,7 +277,12 @@ impl Node<'_> {
                 let asked = stream.asked.iter().filter(|a| a.peer == *id).count() as u64;
                 let source = if link.standing.is_source() { 30 } else { 0 };
                 // Chance spreads the load, and leads past one that does not deliver.
-                peer.rtt_or_guess().as_ms() + 20 * asked + source + (salt >> (id % 32) & 63)
+                let silent = 40 * u64::from(link.unanswered);
+                peer.rtt_or_guess().as_ms()
+                    + 20 * asked
+                    + source
+                    + silent
+                    + (salt >> (id % 32) & 63)
             })
             .map(|(id, _, _)| id)
     }
