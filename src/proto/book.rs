@@ -123,7 +123,8 @@ impl<'s> Book<'s> {
             *entry = Entry::VACANT;
             return;
         }
-        let base_ms = 500u64 << entry.failures.min(if entry.bootstrap { 4 } else { 6 });
+        // Whoever the user named is never far from being asked again.
+        let base_ms = 500u64 << entry.failures.min(if entry.bootstrap { 2 } else { 6 });
         entry.retry_at = now + Span::from_ms(base_ms / 2 + mix(salt) % base_ms);
     }
 
@@ -136,6 +137,11 @@ impl<'s> Book<'s> {
         let named = entry.bootstrap && entry.streams & 1 << stream != 0;
         entry.streams &= !(1 << stream);
         named
+    }
+
+    /// Whether the user named an address.
+    pub fn is_bootstrap(&self, addr: Addr) -> bool {
+        self.find(addr).is_some_and(|at| self.entries[at].bootstrap)
     }
 
     /// Whether an address is known for a stream.

@@ -567,7 +567,13 @@ impl Node<'_> {
                 self.book.failed(peer.addr, now, salt);
             }
             Down::Bye | Down::Unneeded => {
-                let pause = Span::from_ms(3_000 + self.rng.below(4_000));
+                // A source or relay that says Bye is often back at once; somebody the user named is asked first.
+                let base_ms = if self.book.is_bootstrap(peer.addr) {
+                    300
+                } else {
+                    3_000
+                };
+                let pause = Span::from_ms(base_ms + self.rng.below(2 * base_ms));
                 self.book.rest(peer.addr, now + pause);
             }
             Down::Replaced => {}

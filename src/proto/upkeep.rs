@@ -179,17 +179,19 @@ impl Node<'_> {
         }
     }
 
-    /// Listeners to tell a neighbour of: all of them to the parent of the first stripe, none to anybody else.
+    /// Listeners to tell a neighbour of: all of them to the parent nearest to the source, none to anybody else. Nearness falls along
+    /// that way, so nobody is counted in a circle.
     pub(super) fn audience_for(&self, id: PeerId, at: StreamId) -> u32 {
-        let first = self.streams[at]
-            .parents
-            .iter()
-            .find_map(|parent| parent.peer);
-        if first == Some(id) {
-            self.audience(at)
-                .saturating_sub(self.peers.link(id, at).listeners)
-        } else {
-            0
+        let parents = self.streams[at].parents.iter().enumerate();
+        let nearest = parents.filter_map(|(stripe, parent)| {
+            let peer = parent.peer?;
+            Some((self.peers.link(peer, at).hops[stripe], peer))
+        });
+        match nearest.min() {
+            Some((_, first)) if first == id => self
+                .audience(at)
+                .saturating_sub(self.peers.link(id, at).listeners),
+            _ => 0,
         }
     }
 
