@@ -281,7 +281,8 @@ impl<'n> Node<'n> {
         let stripes = self.wanted_from(id, at);
         let stream = &self.streams[at];
         // A node that plays begins a burst in the past; a relay takes what comes.
-        let fresh = stream.plays && !stream.playout.started;
+        let fresh =
+            stream.plays && !stream.playout.started && stream.ring.end() == stream.ring.tail();
         let back = if fresh { SEALS_BACK_MS } else { 1_000 };
         let seals = self.seals_from(id, at);
         let spare = stripes & self.spare_stripes(at);

@@ -163,6 +163,8 @@ pub struct Stream<'s> {
     pub playout: Playout,
     /// Since when the playout has waited for a place to begin.
     pub awaited_since: Option<Instant>,
+    /// When neighbours may be asked for news again.
+    pub news_at: Instant,
     /// The seal that was asked for last, and when.
     pub seal_asked: (u64, Instant),
     /// Where each stripe stands.
@@ -215,6 +217,7 @@ impl<'s> Stream<'s> {
             log: Log::new(pools.log),
             playout: Playout::default(),
             awaited_since: None,
+            news_at: Instant::ZERO,
             seal_asked: (0, Instant::ZERO),
             heads: [Head::default(); MAX_N],
             parents: [Parent::default(); MAX_N],

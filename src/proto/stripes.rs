@@ -33,8 +33,9 @@ const TRIAL: Span = Span::from_s(3);
 const FORGIVE: Span = Span::from_s(60);
 
 /// Neighbours asked for news at once, and how soon one is asked again.
-const MAX_NEWS_ASKED: usize = 8;
-const NEWS_AGAIN: Span = Span::from_ms(700);
+const MAX_NEWS_ASKED: usize = 6;
+const NEWS_AGAIN: Span = Span::from_ms(1_500);
+const NEWS_PAUSE: Span = Span::from_ms(500);
 
 /// Most parents on trial at once.
 const MAX_TRIALS: usize = 3;
@@ -381,6 +382,10 @@ impl Node<'_> {
 
     /// Asks neighbours that could be parents what they have now: what they said seconds ago does not tell who is upstream.
     fn ask_news(&mut self, now: Instant, at: StreamId, stripes: u32) {
+        if now < self.streams[at].news_at {
+            return;
+        }
+        self.streams[at].news_at = now + NEWS_PAUSE;
         let turn = self.rng.next_u64() as usize;
         let capacity = self.peers.capacity().max(1);
         let mut asked = 0;
