@@ -89,7 +89,7 @@ impl Drop for Publishing<'_> {
 /// What a request comes to.
 enum Verdict {
     Publish,
-    Done,
+    Done(&'static str),
     Refused(u16, &'static str),
 }
 
@@ -125,7 +125,7 @@ impl<S: Sink> Server<'_, S> {
         };
         match self.judge(&request) {
             Verdict::Refused(status, text) => refuse(stream, status, text, buf).await,
-            Verdict::Done => answer(&mut stream, METADATA_TAKEN.as_bytes()).await,
+            Verdict::Done(text) => answer(&mut stream, text.as_bytes()).await,
             Verdict::Publish => {
                 let _publishing = Publishing(&self.taken);
                 let push = Push::new(&request);
@@ -152,6 +152,9 @@ impl<S: Sink> Server<'_, S> {
     fn judge(&self, request: &Request<'_>) -> Verdict {
         let publishes = matches!(request.method, Method::Put | Method::Source);
         let updates = request.path == "/admin/metadata";
+        if request.method == Method::Options {
+            return Verdict::Done(ABILITIES);
+        }
         if !publishes && !updates {
             return Verdict::Refused(
                 404,
@@ -191,7 +194,7 @@ impl<S: Sink> Server<'_, S> {
         match metadata::title(request.query) {
             Some(title) => {
                 self.feed.now_playing(&title);
-                Verdict::Done
+                Verdict::Done(METADATA_TAKEN)
             }
             None => Verdict::Refused(400, "A song, or an artist and a title, is needed."),
         }
@@ -338,6 +341,10 @@ async fn refuse(
     })
     .await
 }
+
+/// What libshout asks first, and takes anything else but silence for a wrong password.
+const ABILITIES: &str =
+    "HTTP/1.1 204 No Content\r\nAllow: GET, OPTIONS, PUT, SOURCE\r\nConnection: close\r\n\r\n";
 
 const METADATA_TAKEN: &str = "HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: 113\r\n\r\n\
     <?xml version=\"1.0\"?>\n<iceresponse><message>Metadata update successful</message><return>1</return></iceresponse>\n";
