@@ -2,7 +2,7 @@
 //! one length byte (in units of 16), then `StreamTitle='...';` padded with zeros.
 
 use crate::http::body::Piece;
-use crate::http::out::Out;
+use crate::http::out::{Out, cut};
 use crate::limits::MAX_METADATA_BYTES;
 use heapless::String;
 
@@ -71,7 +71,7 @@ impl IcyRemover {
                 }
                 At::Length => {
                     self.block.clear();
-                    let left = u16::from(rest[0]) * 16;
+                    let left = u16::from(rest[0]) * 16; // `rest` is not empty.
                     self.at = if left == 0 {
                         At::Media { left: self.metaint }
                     } else {
@@ -206,9 +206,8 @@ impl IcyInterleaver {
 
 /// What would end the title early, or upset a display, becomes a space.
 fn write_title(out: &mut Out<'_>, title: &str) {
-    let cut = title.floor_char_boundary(MAX_METADATA_BYTES);
     let mut before = ' ';
-    for c in title.get(..cut).unwrap_or("").chars() {
+    for c in cut(title, MAX_METADATA_BYTES).chars() {
         let c = if c.is_control() || (c == ';' && before == '\'') {
             ' '
         } else {
@@ -269,13 +268,16 @@ mod tests {
             b"abcd".as_slice(),
             &block(b"StreamTitle='Don't stop';StreamUrl='x';"),
             b"efgh\0ijkl",
+            // The same title again is no change.
+            &block(b"StreamTitle='Don't stop';"),
+            b"mnop",
             &block(b"StreamTitle='';"),
-            b"mn",
+            b"qr",
         ]
         .concat();
         for _ in 0..200 {
             let (media, titles) = remove(4, &wire, &mut rng);
-            assert_eq!(media, b"abcdefghijklmn");
+            assert_eq!(media, b"abcdefghijklmnopqr");
             assert_eq!(titles, ["Don't stop", ""]);
         }
     }
@@ -312,7 +314,7 @@ mod tests {
             for _ in 0..200 {
                 if interleaver.media_room() == 0 {
                     let title = ["", "One", "It's; two", long.as_str()][rng.below(4) as usize];
-                    let shown = &title[..title.floor_char_boundary(MAX_METADATA_BYTES)];
+                    let shown = cut(title, MAX_METADATA_BYTES);
                     if expected
                         .last()
                         .map_or("", |last: &std::string::String| last.as_str())

@@ -120,6 +120,15 @@ pub(crate) fn cut_anywhere(out: &mut Out<'_>, text: &str, from: usize) -> Option
     (taken < rest.len()).then_some(from + taken)
 }
 
+/// The beginning of a text, at most `max_bytes` of it, cut between characters.
+pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
+    let mut end = max_bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1; // Ends at 0, which is a boundary.
+    }
+    text.get(..end).unwrap_or("")
+}
+
 /// The first 8 bytes of a node id in base32, lower case (RFC 4648 section 6, without padding).
 pub(crate) struct ShortId<'a>(pub &'a [u8; 32]);
 
@@ -226,6 +235,20 @@ mod tests {
             let json = escape_all(For::Json, "\u{1}\u{266b}\"\\\u{1}\u{e9}x", max);
             assert!(json.len() <= max);
             serde_json::from_str::<String>(&std::format!("\"{json}\"")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        for (max, kept) in [
+            (0, ""),
+            (1, "a"),
+            (2, "a"),
+            (3, "a"),
+            (4, "a\u{266b}"),
+            (99, "a\u{266b}b"),
+        ] {
+            assert_eq!(cut("a\u{266b}b", max), kept);
         }
     }
 

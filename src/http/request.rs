@@ -476,6 +476,58 @@ mod tests {
         }
     }
 
+    /// Heads as programs sent them: ffmpeg 5.1 to icecast://, with -legacy_icecast, and to http://; curl 7.88 -T; ffprobe.
+    #[test]
+    fn recorded_heads_are_understood() {
+        let request = parse(
+            "PUT /live.mp3 HTTP/1.1\r\nUser-Agent: Lavf/59.27.100\r\nAccept: */*\r\nExpect: 100-continue\r\n\
+             Connection: close\r\nHost: 127.0.0.1:56107\r\nContent-Type: audio/mpeg\r\nIcy-MetaData: 1\r\n\
+             Ice-Name: Caf\u{e9}\r\nIce-Genre: talk\r\nIce-Public: 0\r\nAuthorization: Basic c291cmNlOmhhY2shbWU=\r\n\r\n",
+        );
+        assert_eq!(
+            (request.method, request.body),
+            (Method::Put, Framing::UntilClose)
+        );
+        assert!(request.expects_continue && !request.keep_alive);
+        assert_eq!(
+            request.basic_auth(&mut [0; 64]),
+            Some(("source", "hack!me"))
+        );
+        let request = parse(
+            "SOURCE /live.mp3 HTTP/1.1\r\nUser-Agent: Lavf/59.27.100\r\nAccept: */*\r\nConnection: close\r\n\
+             Host: 127.0.0.1:48775\r\nContent-Type: audio/mpeg\r\nIcy-MetaData: 1\r\nIce-Public: 0\r\n\
+             Authorization: Basic c291cmNlOmhhY2ttZQ==\r\n\r\n",
+        );
+        assert_eq!(
+            (request.method, request.body),
+            (Method::Source, Framing::UntilClose)
+        );
+        let request = parse(
+            "PUT /live.mp3 HTTP/1.1\r\nTransfer-Encoding: chunked\r\nUser-Agent: Lavf/59.27.100\r\nAccept: */*\r\n\
+             Connection: close\r\nHost: 127.0.0.1:59459\r\nIcy-MetaData: 1\r\n\r\n",
+        );
+        assert_eq!(
+            (request.body, request.expects_continue),
+            (Framing::Chunked, false)
+        );
+        let request = parse(
+            "PUT /x HTTP/1.1\r\nHost: 127.0.0.1:54987\r\nAuthorization: Basic dTpw\r\nUser-Agent: curl/7.88.1\r\n\
+             Accept: */*\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
+        );
+        assert_eq!(
+            (request.body, request.expects_continue),
+            (Framing::Chunked, true)
+        );
+        let request = parse(
+            "GET /streams/x HTTP/1.1\r\nUser-Agent: Lavf/59.27.100\r\nAccept: */*\r\nRange: bytes=0-\r\n\
+             Connection: close\r\nHost: 127.0.0.1:58529\r\nIcy-MetaData: 1\r\n\r\n",
+        );
+        assert_eq!(
+            (request.range, request.icy_metadata),
+            (Some("bytes=0-"), true)
+        );
+    }
+
     #[test]
     fn a_player_says_what_it_wants() {
         let request = parse(

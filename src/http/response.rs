@@ -1,7 +1,7 @@
 //! Heads of our answers, and short answers whole.
 
 use crate::error::Full;
-use crate::http::out::Out;
+use crate::http::out::{Out, cut};
 use crate::http::page::CONTENT_SECURITY_POLICY;
 use crate::http::request::{Framing, Method, Version};
 
@@ -137,10 +137,9 @@ fn status_line(out: &mut Out<'_>, version: Version, status: u16) {
 
 /// A text from outside as a header's value: no control characters, and not too long.
 fn header_text(out: &mut Out<'_>, text: &str) {
-    let text = text
-        .get(..text.floor_char_boundary(MAX_ICY_TEXT_BYTES))
-        .unwrap_or("");
-    text.split(char::is_control).for_each(|part| out.str(part));
+    cut(text, MAX_ICY_TEXT_BYTES)
+        .split(char::is_control)
+        .for_each(|part| out.str(part));
 }
 
 /// A stream's media type if it is one that a browser plays or saves. A broadcaster that calls its stream `text/html` must not

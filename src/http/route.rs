@@ -166,7 +166,9 @@ fn is_local_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::http::request::Parsed;
+    use crate::rng::Rng;
     use std::format;
+    use std::string::String;
 
     const KEY: &str = "mfrggzdfmztwq2lkmfrggzdfmztwq2lkmfrggzdfmztwq2lkmfrg";
 
@@ -304,5 +306,41 @@ mod tests {
         }
         assert!(host_allowed(None, &none));
         assert!(host_allowed(Some("Radio.Example:80"), &["radio.example"]));
+    }
+
+    #[test]
+    fn random_targets_never_panic() {
+        let mut rng = Rng::new(9);
+        let parts = [
+            "/",
+            "streams/",
+            "a",
+            "?ago=",
+            "9999999999",
+            "ms",
+            "h",
+            "hls/",
+            ".ts",
+            "%",
+            "[",
+            "]",
+            ":",
+            ".lan",
+            "\u{e9}",
+            "&",
+        ];
+        let none: [&str; 0] = [];
+        let mut routed = 0;
+        for _ in 0..20_000 {
+            let text: String = (0..rng.below(8))
+                .map(|_| parts[rng.below(parts.len() as u64) as usize])
+                .collect();
+            let _ = (parse_ago(&text), host_allowed(Some(&text), &none));
+            let head = format!("GET /{text} HTTP/1.1\r\n\r\n");
+            if let Parsed::Complete { request, .. } = Request::parse(head.as_bytes()) {
+                routed += u32::from(route(&request) != Route::NotFound);
+            }
+        }
+        assert!(routed > 20, "{routed}");
     }
 }

@@ -88,6 +88,8 @@ mod tests {
     fn quantities_are_short_and_never_overflow() {
         assert_eq!(Rate(0).to_string(), "0 bit/s");
         assert_eq!(Rate(999).to_string(), "999 bit/s");
+        assert_eq!(Rate(1_000).to_string(), "1.0 kbit/s");
+        assert_eq!(Memory(1_024).to_string(), "1.0 KiB");
         assert_eq!(Rate(1_590_000).to_string(), "1.5 Mbit/s");
         assert_eq!(Data(200_000_000_000).to_string(), "200.0 GB");
         assert_eq!(Memory(8 << 20).to_string(), "8.0 MiB");
