@@ -165,6 +165,11 @@ const MEDIA: &[Medium] = &[
         "-map 0 -map 1 -c:v libx264 -preset ultrafast -g 25 -c:a aac -movflags +cmaf+dash+frag_keyframe",
     ),
     mp4(
+        "every_frame.mp4",
+        "video/mp4",
+        "-map 0 -map 1 -c:v libx264 -preset ultrafast -g 25 -c:a aac -movflags +empty_moov+default_base_moof+frag_every_frame",
+    ),
+    mp4(
         "audio.mp4",
         "audio/mp4",
         "-map 1 -c:a aac -movflags +empty_moov+default_base_moof -frag_duration 250000",
@@ -361,33 +366,68 @@ fn choose(count: usize) -> Vec<usize> {
     chosen
 }
 
+/// Joins at chosen sync points, and what players complain of.
+fn try_joins(
+    workshop: &Workshop,
+    name: &str,
+    bytes: &[u8],
+    scan: &Scan,
+    is_video: bool,
+) -> Vec<String> {
+    // Half a second of media is the least a player is asked to make sense of.
+    let last_us = scan
+        .syncs
+        .iter()
+        .filter_map(|sync| sync.1)
+        .max()
+        .unwrap_or(0);
+    let is_enough = |sync: &&(usize, Option<u64>, Vec<u8>)| {
+        is_video || sync.1.is_none_or(|us| us + 500_000 <= last_us)
+    };
+    let joined = workshop.0.join("joined");
+    let mut complaints = Vec::new();
+    for index in choose(scan.syncs.iter().filter(is_enough).count()) {
+        let (at, _, preamble) = &scan.syncs[index];
+        fs::write(&joined, [preamble, &bytes[*at..]].concat()).unwrap();
+        if let Err(said) = play(&joined, is_video) {
+            complaints.push(format!(
+                "{name}: joined at {at} (sync {index} of {}): {said}",
+                scan.syncs.len()
+            ));
+        }
+    }
+    complaints
+}
+
 fn try_medium(workshop: &Workshop, medium: &Medium) -> Vec<String> {
     let bytes = workshop.make(medium);
     let scan = scan(&bytes, 1);
-    let mut complaints = Vec::new();
+    let is_video = medium.ffmpeg.contains("-c:v");
+    let mut complaints = try_joins(workshop, medium.file, &bytes, &scan, is_video);
     let mut check = |fine: bool, what: String| {
         if !fine {
             complaints.push(format!("{}: {what}", medium.file));
         }
     };
+    let (scanner, syncs) = (&scan.scanner, &scan.syncs);
     check(scan.out == bytes, "the bytes changed on the way".into());
     check(
-        scan.scanner.container() == medium.container,
-        format!("taken for {:?}", scan.scanner.container()),
+        scanner.container() == medium.container,
+        format!("taken for {:?}", scanner.container()),
     );
     check(
-        scan.scanner.content_type() == medium.content_type,
-        format!("is {}", scan.scanner.content_type()),
+        scanner.content_type() == medium.content_type,
+        format!("is {}", scanner.content_type()),
     );
     check(
-        scan.scanner.trouble().is_none(),
-        format!("trouble: {:?}", scan.scanner.trouble()),
+        scanner.trouble().is_none(),
+        format!("trouble: {:?}", scanner.trouble()),
     );
     check(
-        scan.syncs.len() >= 3,
-        format!("only {} sync points", scan.syncs.len()),
+        syncs.len() >= 3,
+        format!("only {} sync points", syncs.len()),
     );
-    let last_us = scan.syncs.last().and_then(|sync| sync.1).unwrap_or(0);
+    let last_us = syncs.last().and_then(|sync| sync.1).unwrap_or(0);
     check(
         (2_900_000..6_200_000).contains(&last_us),
         format!("last sync point at {last_us} us of 6 s"),
@@ -398,37 +438,14 @@ fn try_medium(workshop: &Workshop, medium: &Medium) -> Vec<String> {
             format!("now playing {:?}", scan.now_playing),
         );
     }
-    let is_video = medium.ffmpeg.contains("-c:v");
-    if !scan.syncs.is_empty() {
-        // Half a second of media is the least a player is asked to make sense of.
-        let enough = scan
-            .syncs
-            .iter()
-            .filter(|sync| sync.1.is_none_or(|us| us <= 5_500_000))
-            .count();
-        for index in choose(enough) {
-            let (at, _, preamble) = &scan.syncs[index];
-            let path = workshop.0.join("joined");
-            fs::write(&path, [preamble, &bytes[*at..]].concat()).unwrap();
-            if let Err(said) = play(&path, is_video) {
-                check(
-                    false,
-                    format!(
-                        "joined at {at} (sync {index} of {}): {said}",
-                        scan.syncs.len()
-                    ),
-                );
-            }
-        }
-    }
     println!(
         "{}: {} bytes, {} sync points, {} cuts, preamble {}, {:?} bit/s",
         medium.file,
         bytes.len(),
-        scan.syncs.len(),
+        syncs.len(),
         scan.cuts,
-        scan.syncs.last().map_or(0, |sync| sync.2.len()),
-        scan.scanner.bitrate_bps()
+        syncs.last().map_or(0, |sync| sync.2.len()),
+        scanner.bitrate_bps()
     );
     complaints
 }
@@ -445,4 +462,95 @@ fn players_begin_at_any_sync_point() {
         .flat_map(|medium| try_medium(&workshop, medium))
         .collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// Takes the random access marks out of a transport stream, as encoders do that never set any.
+fn without_marks(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for packet in bytes.chunks_exact_mut(188) {
+        if packet[3] & 0x20 != 0 && packet[4] > 0 {
+            packet[5] &= !0x40;
+        }
+    }
+    bytes
+}
+
+#[test]
+fn key_frames_are_found_where_the_encoder_marks_none() {
+    if !ffmpeg_is_there() {
+        return;
+    }
+    let workshop = Workshop::open("marks");
+    for medium in MEDIA
+        .iter()
+        .filter(|medium| medium.file.ends_with(".ts") && medium.ffmpeg.contains("-c:v"))
+    {
+        let bytes = workshop.make(medium);
+        let places = |scan: &Scan| scan.syncs.iter().map(|sync| sync.0).collect::<Vec<_>>();
+        assert_eq!(
+            places(&scan(&without_marks(&bytes), 1)),
+            places(&scan(&bytes, 1)),
+            "{}",
+            medium.file
+        );
+    }
+}
+
+#[test]
+fn a_recovery_point_is_no_clean_beginning() {
+    if !ffmpeg_is_there() {
+        return;
+    }
+    let workshop = Workshop::open("open-gop");
+    let open_gop = ts(
+        "open_gop.ts",
+        "-map 0 -c:v libx264 -preset medium -x264-params keyint=25:open-gop=1:bframes=3 -f mpegts",
+    );
+    // Of the six intra pictures only the first is an IDR; at the others decoders miss references.
+    let bytes = workshop.make(&open_gop);
+    assert_eq!(scan(&bytes, 1).syncs.len(), 1);
+}
+
+#[test]
+fn players_begin_behind_the_join_of_a_chain() {
+    if !ffmpeg_is_there() {
+        return;
+    }
+    let workshop = Workshop::open("chain");
+    let [vorbis, opus] = ["vorbis.ogg", "opus.ogg"]
+        .map(|name| workshop.make(MEDIA.iter().find(|medium| medium.file == name).unwrap()));
+    let chain = [vorbis.as_slice(), &opus].concat();
+    let mut scan = scan(&chain, 1);
+    scan.syncs.retain(|sync| sync.0 > vorbis.len());
+    assert!(scan.syncs.len() > 5);
+    let complaints = try_joins(&workshop, "chain", &chain, &scan, false);
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// `WEIR_FILES=a.ogg:b.ts cargo test --test media_players yours -- --nocapture` tries files of your own.
+#[test]
+fn players_begin_in_files_of_yours() {
+    let workshop = Workshop::open("yours");
+    for file in std::env::var("WEIR_FILES")
+        .unwrap_or_default()
+        .split(':')
+        .filter(|file| !file.is_empty())
+    {
+        let bytes = fs::read(file).unwrap();
+        let scan = scan(&bytes, 1);
+        assert!(scan.out == bytes, "{file}: the bytes changed on the way");
+        let (container, kind) = (scan.scanner.container(), scan.scanner.content_type());
+        println!(
+            "{file}: {container:?}, {kind}, {} sync points, {} cuts",
+            scan.syncs.len(),
+            scan.cuts
+        );
+        assert!(
+            !scan.syncs.is_empty(),
+            "{file}: no sync points; {:?}",
+            scan.scanner.trouble()
+        );
+        let complaints = try_joins(&workshop, file, &bytes, &scan, kind.starts_with("video"));
+        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    }
 }

@@ -24,6 +24,25 @@ const BLOCK_GROUP: u32 = 0xa0;
 const BLOCK: u32 = 0xa1;
 const REFERENCE_BLOCK: u32 = 0xfb;
 
+/// Elements that only pass, inside a cluster or beside it: Void, CRC-32, PrevSize, Position, SilentTracks,
+/// EncryptedBlock, SeekHead, Tags, Cues, Chapters, Attachments.
+const PASSING: [u32; 11] = [
+    0xec,
+    0xbf,
+    0xab,
+    0xa7,
+    0x5854,
+    0xaf,
+    0x114d_9b74,
+    0x1254_c367,
+    0x1c53_bb6b,
+    0x1043_a770,
+    0x1941_a469,
+];
+
+/// A longer block is a broken length.
+const MAX_BLOCK_BYTES: u64 = 16 * 1024 * 1024;
+
 /// A segment whose end is not known.
 const OPEN_SEGMENT: [u8; 12] = [
     0x18, 0x53, 0x80, 0x67, 0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
@@ -177,8 +196,10 @@ impl Matroska {
                     Step::pass(element.len())
                 }
             },
-            SIMPLE_BLOCK | BLOCK_GROUP => self.block(element, window),
-            _ if element.size.is_some() => Step::pass(element.len()),
+            SIMPLE_BLOCK | BLOCK_GROUP if element.len() <= MAX_BLOCK_BYTES => {
+                self.block(element, window)
+            }
+            id if PASSING.contains(&id) && element.size.is_some() => Step::pass(element.len()),
             _ => resynchronise(window),
         }
     }

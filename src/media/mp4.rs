@@ -13,6 +13,9 @@ use super::timeline::scale_us;
 /// Tracks of one movie.
 const MAX_TRACKS: usize = 8;
 
+/// Most bytes of a box that is neither header nor media.
+const MAX_OTHER_BYTES: u64 = 1024 * 1024;
+
 /// `sample_is_non_sync_sample` (14496-12, 8.8.3.1).
 const NON_SYNC_SAMPLE: u32 = 0x0001_0000;
 
@@ -184,6 +187,9 @@ impl Mp4 {
             b"styp" | b"sidx" | b"prft" | b"emsg" | b"moof" if self.ready => {
                 self.fragment(head, window, ended)
             }
+            b"mdat" => Step::pass(head.len),
+            // A name nobody knows with a great length is more likely broken than new.
+            _ if head.len > MAX_OTHER_BYTES => resynchronise(window),
             _ => Step::pass(head.len),
         }
     }

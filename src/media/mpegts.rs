@@ -7,7 +7,7 @@
 mod key_frame;
 mod psi;
 
-use key_frame::{Codec, ES_LOOK_BYTES};
+use key_frame::{Codec, ES_LOOK_BYTES, Picture};
 use psi::Table;
 
 use super::fields::{array, tail, u8, u16_be, u32_be};
@@ -28,6 +28,9 @@ const CUT_WITHIN_PACKETS: usize = 64;
 
 /// Packets held back at most to see whether a PES packet begins with a key frame.
 const KEY_LOOK_PACKETS: usize = 64;
+
+/// Recovery points count only when there was no key frame for so long.
+const KEY_WITHIN_US: u64 = 10_000_000;
 
 /// Packets without the programme tables after which the stream is given up.
 const TABLES_WITHIN_PACKETS: usize = 1_400; // 256 KiB
@@ -106,6 +109,8 @@ pub(super) struct MpegTs {
     /// The encoder marks random access points.
     marks: bool,
     clock_us: Option<u64>,
+    /// When the last key frame was.
+    key_us: Option<u64>,
     since_cut: usize,
     without_tables: usize,
 }
@@ -121,6 +126,7 @@ impl MpegTs {
             lead: Lead::Unknown,
             marks: false,
             clock_us: None,
+            key_us: None,
             since_cut: 0,
             without_tables: 0,
         }
@@ -168,12 +174,8 @@ impl MpegTs {
         };
         let pes_starts = packet.starts && packet.payload.starts_with(&[0, 0, 1]);
         Some(match self.lead {
-            Lead::Video { pid, .. } if pid == packet.pid && pes_starts && packet.random_access => {
-                self.marks = true;
-                Start::Sync
-            }
-            Lead::Video { pid, codec } if pid == packet.pid && pes_starts && !self.marks => {
-                if begins_with_key_frame(window, pid, codec, ended)? {
+            Lead::Video { pid, codec } if pid == packet.pid && pes_starts => {
+                if self.video_start(packet, window, codec, ended)? {
                     Start::Sync
                 } else {
                     boundary
@@ -181,6 +183,38 @@ impl MpegTs {
             }
             Lead::Audio { pid } if pid == packet.pid && pes_starts => Start::Sync,
             _ => boundary,
+        })
+    }
+
+    /// Whether a player can begin at a PES packet of video, `None` when more packets must be seen to tell. The mark
+    /// of the encoder counts where there are marks; whether a marked picture is a recovery point is seen in it.
+    fn video_start(
+        &mut self,
+        packet: Packet<'_>,
+        window: &[u8],
+        codec: Codec,
+        ended: bool,
+    ) -> Option<bool> {
+        let is_marked = packet.random_access;
+        let picture = match codec {
+            _ if self.marks && !is_marked => Picture::Other,
+            Codec::H264 => first_picture(window, packet.pid, codec, ended)?,
+            _ if is_marked => Picture::Key,
+            _ => first_picture(window, packet.pid, codec, ended)?,
+        };
+        self.marks |= is_marked;
+        let now_us = packet.pcr_us.or(self.clock_us);
+        if picture == Picture::Key {
+            self.key_us = now_us;
+        }
+        let waited_us = self
+            .key_us
+            .zip(now_us)
+            .map(|(key_us, now_us)| now_us.abs_diff(key_us));
+        Some(match picture {
+            Picture::Key => true,
+            Picture::Recovery => waited_us.is_none_or(|us| us > KEY_WITHIN_US),
+            Picture::Other => false,
         })
     }
 
@@ -282,7 +316,7 @@ impl MpegTs {
 }
 
 /// Looks into the elementary stream at the PES packet in front; `None` when more packets are needed.
-fn begins_with_key_frame(window: &[u8], pid: u16, codec: Codec, ended: bool) -> Option<bool> {
+fn first_picture(window: &[u8], pid: u16, codec: Codec, ended: bool) -> Option<Picture> {
     let mut look = [0; ES_LOOK_BYTES];
     let mut len = 0;
     let (packets, _) = window.as_chunks::<PACKET_BYTES>();
@@ -310,8 +344,8 @@ fn begins_with_key_frame(window: &[u8], pid: u16, codec: Codec, ended: bool) -> 
             .for_each(|(to, &from)| *to = from);
         len = (len + payload.len()).min(look.len());
     }
-    let verdict = key_frame::begins_with_key_frame(codec, look.get(..len).unwrap_or(&look));
-    verdict.or((whole || len == look.len()).then_some(false))
+    let picture = key_frame::first_picture(codec, look.get(..len).unwrap_or(&look));
+    picture.or((whole || len == look.len()).then_some(Picture::Other))
 }
 
 fn resynchronise(window: &[u8]) -> Step {

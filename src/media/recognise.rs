@@ -8,6 +8,9 @@ use super::{aac, frames, mp3, mpegts};
 /// After so many bytes without a known beginning the input is taken as raw.
 const MAX_LOOK_BYTES: usize = 12 * 1024;
 
+/// No magic number is longer.
+const LONGEST_MAGIC_BYTES: usize = 16;
+
 /// Magic numbers at the first byte: RFC 3533, RFC 9639, RFC 8794, and the ASF header object's GUID.
 const MAGIC: [(&[u8], Container); 4] = [
     (b"OggS", Container::Ogg),
@@ -36,11 +39,11 @@ pub(super) fn step(window: &[u8], ended: bool, found: &mut Findings) -> Step {
         found.now_playing.read_id3v2(window);
         return Step::pass(len);
     }
+    if !ended && (window.len() < LONGEST_MAGIC_BYTES || may_be_id3v2(window)) {
+        return Step::Need;
+    }
     if let Some(container) = by_magic(window) {
         return Step::Recognised(container);
-    }
-    if !ended && (window.len() < 16 || may_be_id3v2(window)) {
-        return Step::Need;
     }
     if let Some(container) = by_rhythm(window, ended) {
         return Step::Recognised(container);

@@ -2,8 +2,8 @@
 
 use crate::media::fields::{tail, u8};
 
-/// Bytes looked at; parameter sets and an encoder's long greeting (x264's is 700 bytes) come before the picture.
-pub(super) const ES_LOOK_BYTES: usize = 2_048;
+/// Bytes looked at; parameter sets and an encoder's long greeting (x265's is 2,400 bytes) come before the picture.
+pub(super) const ES_LOOK_BYTES: usize = 4_096;
 
 /// Video codecs whose key frames can be told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,15 +20,27 @@ pub(super) enum Codec {
     Other,
 }
 
-/// Whether the access unit is a key frame, `None` when the bytes do not reach its picture.
-pub(super) fn begins_with_key_frame(codec: Codec, stream: &[u8]) -> Option<bool> {
-    match codec {
+/// What a decoder finds that begins with an access unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Picture {
+    /// All it needs.
+    Key,
+    /// A whole picture, but later ones may name some from before it: an H.264 recovery point that is no IDR.
+    Recovery,
+    /// A picture made from others.
+    Other,
+}
+
+/// What the access unit begins with, `None` when the bytes do not reach its picture.
+pub(super) fn first_picture(codec: Codec, stream: &[u8]) -> Option<Picture> {
+    let is_key = match codec {
         Codec::Mpeg2 => mpeg2(stream),
         Codec::Mpeg4 => mpeg4(stream),
-        Codec::H264 => h264(stream),
+        Codec::H264 => return h264(stream),
         Codec::Hevc => hevc(stream),
         Codec::Other => Some(true),
-    }
+    };
+    is_key.map(|is_key| if is_key { Picture::Key } else { Picture::Other })
 }
 
 /// What follows each start code 00 00 01.
@@ -69,15 +81,17 @@ fn mpeg4(stream: &[u8]) -> Option<bool> {
     None
 }
 
-/// An IDR slice, or an I slice or a recovery point behind a sequence parameter set (H.264, 7.3.1, 7.3.3, D.1.8).
-fn h264(stream: &[u8]) -> Option<bool> {
+/// An IDR slice, or an I slice or a recovery point, behind a sequence parameter set (H.264, 7.3.1, 7.3.3, D.1.8).
+fn h264(stream: &[u8]) -> Option<Picture> {
     let (mut has_parameters, mut recovers) = (false, false);
     for unit in units(stream) {
         match unit.first()? & 0x1f {
             7 => has_parameters = true,
             6 => recovers |= u8(unit, 1)? == 6,
-            5 => return Some(has_parameters),
-            1 | 2 => return Some(has_parameters && (recovers || slice_is_intra(tail(unit, 1))?)),
+            1 | 2 | 5 if !has_parameters => return Some(Picture::Other),
+            5 => return Some(Picture::Key),
+            1 | 2 if recovers || slice_is_intra(tail(unit, 1))? => return Some(Picture::Recovery),
+            1 | 2 => return Some(Picture::Other),
             _ => {}
         }
     }
@@ -133,9 +147,11 @@ mod tests {
         let inter = [
             0, 0, 1, 0x41, 0x9a, 0x24, 0x6c, 0x41, 0x0f, 0xfe, 0x8a, 0x60,
         ];
-        assert_eq!(h264(&[&sps[..], &idr].concat()), Some(true));
-        assert_eq!(h264(&[&sps[..], &inter].concat()), Some(false));
-        assert_eq!(h264(&idr), Some(false)); // no parameters, no picture
+        let intra = [0, 0, 1, 0x61, 0x88, 0x84, 0, 0, 0, 0, 0, 0];
+        assert_eq!(h264(&[&sps[..], &idr].concat()), Some(Picture::Key));
+        assert_eq!(h264(&[&sps[..], &intra].concat()), Some(Picture::Recovery));
+        assert_eq!(h264(&[&sps[..], &inter].concat()), Some(Picture::Other));
+        assert_eq!(h264(&idr), Some(Picture::Other)); // without parameters nothing can be decoded
         assert_eq!(h264(&sps), None);
     }
 }
