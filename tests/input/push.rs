@@ -415,7 +415,7 @@ fn ffmpeg_pushes(codec: &[&str], push: &[&str], content_type: &str) {
         return;
     }
     let folder = Folder::new();
-    let file = folder.write("tone", &tone(3, codec));
+    let file = folder.write("tone", &tone(2, codec));
     let muxer = codec.last().unwrap();
     serve(async |recorder, port| {
         let copy = [
