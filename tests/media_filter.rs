@@ -150,7 +150,7 @@ fn no_more_is_held_back_than_it_takes_to_tell() {
     let limits = [
         ("tone.mp3", 600),
         ("tone.aac", 600),
-        ("h264.ts", 188 * 3),
+        ("h264.ts", 188 * 8),
         ("audio.ts", 188 * 3),
         ("tone.wav", 64),
     ];

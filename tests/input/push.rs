@@ -4,7 +4,9 @@ use crate::programs::{Folder, Program, have, output, tone};
 use crate::recorder::{Event, Recorder, free_port, impatient, noise, play_out, play_with, until};
 use smol::Async;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
+use std::fs::Permissions;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use weir::driver::input::{InputOptions, InputState};
 
@@ -154,6 +156,7 @@ fn who_may_not_push_is_told_why() {
                 "404 ",
             ),
             ("GET /live HTTP/1.1\r\nHost: x\r\n\r\n".into(), "404 "),
+            ("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n".into(), "204 "),
             ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".into(), "404 "),
             (
                 format!("GET /admin/listclients HTTP/1.1\r\nHost: x\r\n{RIGHT}\r\n"),
@@ -412,7 +415,7 @@ fn ffmpeg_pushes(codec: &[&str], push: &[&str], content_type: &str) {
         return;
     }
     let folder = Folder::new();
-    let file = folder.write("tone", &tone(3, codec));
+    let file = folder.write("tone", &tone(2, codec));
     let muxer = codec.last().unwrap();
     serve(async |recorder, port| {
         let copy = [
@@ -509,6 +512,57 @@ fn ffmpeg_pushes_the_old_way() {
         &["-legacy_icecast", "1"],
         "audio/mpeg",
     );
+}
+
+/// libshout asks for abilities first, then tries without a password, and sends titles beside the stream. mpd, Mixxx, ices
+/// and many others push with it.
+#[test]
+fn libshout_pushes() {
+    if !have(&["ffmpeg", "ezstream"]) {
+        return;
+    }
+    let folder = Folder::new();
+    let args = [
+        "-metadata",
+        "title=Hello",
+        "-metadata",
+        "artist=World",
+        "-c:a",
+        "libmp3lame",
+        "-f",
+        "mp3",
+    ];
+    let bytes = tone(2, &args);
+    let file = folder.write("tone.mp3", &bytes);
+    serve(async |recorder, port| {
+        let config = format!(
+            "<ezstream><servers><server><protocol>HTTP</protocol><hostname>127.0.0.1</hostname><port>{port}</port>\
+             <user>source</user><password>pw</password><reconnect_attempts>1</reconnect_attempts></server></servers>\
+             <streams><stream><mountpoint>/live</mountpoint><format>MP3</format><stream_name>Ez</stream_name>\
+             <stream_genre>G</stream_genre><stream_bitrate>64</stream_bitrate></stream></streams>\
+             <intakes><intake><type>file</type><filename>{file}</filename><stream_once>Yes</stream_once></intake>\
+             </intakes></ezstream>"
+        );
+        let config = folder.write("ezstream.xml", config.as_bytes());
+        // It refuses a file with a password that others may read.
+        std::fs::set_permissions(&config, Permissions::from_mode(0o600)).unwrap();
+        let out = output("ezstream", &["-c", &config]).await;
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        until(recorder, "the end", || recorder.is_waiting_for("went away")).await;
+        assert!(recorder.has(&Event::Info(r#"Some("Ez") Some("G") Some(64000)"#.into())));
+        assert_eq!(recorder.titles(), ["World - Hello"]);
+        // It leaves out what is not audio, at the beginning and at the end.
+        let got = recorder.latest();
+        assert!(
+            got.len() * 10 > bytes.len() * 9 && bytes.windows(got.len()).any(|run| run == got),
+            "{}",
+            got.len()
+        );
+    });
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::string::String;
 
 /// The title in a query: `song`, or `artist` and `title`; `None` if there is none. Cut to [`MAX_METADATA_BYTES`].
 pub(super) fn title(query: &str) -> Option<String> {
-    let latin1 = query_value(query, "charset").is_some_and(is_latin1);
+    let charset = query_value(query, "charset").map(|raw| percent_decoded(raw, true));
+    let latin1 = charset.is_some_and(|name| is_latin1(&name));
     let value =
         |name| query_value(query, name).map(|raw| text(&percent_decoded(raw, true), latin1));
     let filled = |name| value(name).filter(|text| !text.is_empty());
@@ -21,7 +22,7 @@ pub(super) fn title(query: &str) -> Option<String> {
     Some(cut(title))
 }
 
-fn is_latin1(charset: &str) -> bool {
+fn is_latin1(charset: &[u8]) -> bool {
     [
         "latin1",
         "latin-1",
@@ -30,7 +31,7 @@ fn is_latin1(charset: &str) -> bool {
         "windows-1252",
     ]
     .iter()
-    .any(|name| charset.eq_ignore_ascii_case(name))
+    .any(|name| charset.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// Text in the charset that was named. Without a name it is UTF-8 if it can be, as every encoder of today sends it.
@@ -79,7 +80,8 @@ mod tests {
             "not UTF-8, so it is not"
         );
         assert_eq!(title("song=%C3%A9&charset=ISO-8859-1").unwrap(), "Ã©");
-        assert_eq!(title("song=%C3%A9&charset=utf-8").unwrap(), "é");
+        assert_eq!(title("song=%C3%A9&charset=iso%2d8859%2D1").unwrap(), "Ã©");
+        assert_eq!(title("song=%C3%A9&charset=UTF%2d8").unwrap(), "é");
     }
 
     #[test]
