@@ -227,7 +227,8 @@ impl Scanner {
         self.trouble = None;
     }
 
-    /// The input has ended: what is held back comes out with the next segments.
+    /// The input has ended: what is held back comes out with the next segments. Only [`restart`](Self::restart) may
+    /// follow.
     pub fn finish(&mut self) {
         self.ended = true;
     }
