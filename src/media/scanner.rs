@@ -111,7 +111,7 @@ impl Parser {
 /// [`MAX_HELD_BYTES`], in practice one frame, and comes out with [`finish`](Self::finish). Only
 /// [`restart`](Self::restart) loses bytes.
 ///
-/// A scanner is about 150 KiB and touches no more of it than it needs: keep it in a `Box` or a `static`.
+/// A scanner is about 150 KiB: keep it in a `Box` or a `static`, and make no two where one will do.
 pub struct Scanner {
     held: [u8; MAX_HELD_BYTES],
     /// The window is `held[from..to]`.
@@ -129,6 +129,8 @@ pub struct Scanner {
     trouble: Option<&'static str>,
     hint: String<MAX_CONTENT_TYPE_BYTES>,
 }
+
+const _: () = assert!(size_of::<Scanner>() <= 160 * 1024);
 
 impl Default for Scanner {
     fn default() -> Self {
