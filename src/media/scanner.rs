@@ -111,6 +111,24 @@ impl Parser {
 /// [`MAX_HELD_BYTES`], in practice one frame, and comes out with [`finish`](Self::finish). Only
 /// [`restart`](Self::restart) loses bytes.
 ///
+/// ```
+/// use weir::media::{Scanner, Start};
+///
+/// let mut scanner = Box::new(Scanner::new());
+/// let mut input: &[u8] = &[0; 40_000]; // bytes as they come from a socket
+/// while !input.is_empty() {
+///     let taken = scanner.push(input);
+///     input = &input[taken..];
+///     while let Some(segment) = scanner.next_segment() {
+///         if segment.start == Start::Sync && segment.preamble_changed {
+///             // segment.preamble goes out before this segment's bytes
+///         }
+///         // segment.bytes go out
+///     }
+/// }
+/// assert_eq!(scanner.content_type(), "application/octet-stream");
+/// ```
+///
 /// A scanner is about 150 KiB: keep it in a `Box` or a `static`, and make no two where one will do.
 pub struct Scanner {
     held: [u8; MAX_HELD_BYTES],
