@@ -22,10 +22,8 @@ pub const MAX_N: usize = 32;
 pub const MAX_PATH_NODES: usize = 5;
 
 /// Most media or parity bytes in one chunk, when the path is the longest.
-pub const MAX_CHUNK_PAYLOAD_BYTES: usize = MAX_DATAGRAM_BYTES
-    - CHUNK_PREFIX_BYTES
-    - CHUNK_HEADER_BYTES
-    - MAX_PATH_NODES * MERKLE_NODE_BYTES;
+pub const MAX_CHUNK_PAYLOAD_BYTES: usize =
+    MAX_DATAGRAM_BYTES - CHUNK_PREFIX_BYTES - CHUNK_HEADER_BYTES - MAX_PATH_NODES * MERKLE_NODE_BYTES;
 
 /// Most media bytes in one block.
 pub const MAX_BLOCK_BYTES: usize = MAX_K * MAX_CHUNK_PAYLOAD_BYTES;

@@ -105,9 +105,6 @@ mod tests {
     fn spans_saturate_instead_of_wrapping() {
         assert_eq!(Instant::ZERO - Span::from_s(1), Instant::ZERO);
         assert_eq!(Instant::from_us(5).since(Instant::from_us(9)), Span::ZERO);
-        assert_eq!(
-            Instant::from_us(5) + Span::from_ms(2),
-            Instant::from_us(2_005)
-        );
+        assert_eq!(Instant::from_us(5) + Span::from_ms(2), Instant::from_us(2_005));
     }
 }
