@@ -51,6 +51,9 @@ const OPEN_SEGMENT: [u8; 12] = [
 /// Bytes of a cluster looked at for its first video block.
 const CLUSTER_LOOK_BYTES: usize = 32 * 1024;
 
+/// A longer group of blocks is not waited for.
+const MAX_GROUP_BYTES: u64 = (MAX_HELD_BYTES - CLUSTER_LOOK_BYTES) as u64;
+
 /// An element header.
 #[derive(Clone, Copy)]
 struct Element {
@@ -137,6 +140,15 @@ fn uint(body: &[u8]) -> Option<u64> {
 struct Opening {
     ticks: Option<u64>,
     is_key: bool,
+}
+
+/// What a block at the beginning of a cluster turns out to be.
+enum Look {
+    /// It takes more bytes to tell.
+    More,
+    /// It is of the stream that leads, and a key frame or not.
+    Key(bool),
+    NotVideo,
 }
 
 /// Follows elements; segments and clusters are entered, all others are taken or passed whole.
@@ -259,51 +271,24 @@ impl Matroska {
     fn opening(&self, window: &[u8], cluster: Element, ended: bool) -> Option<Opening> {
         let mut opening = Opening::default();
         let mut at = cluster.header;
-        let give_up = |opening| (ended || window.len() >= CLUSTER_LOOK_BYTES).then_some(opening);
         loop {
-            let element = match Element::read(tail(window, at)) {
+            let rest = tail(window, at);
+            let element = match Element::read(rest) {
                 Some(Some(element)) if element.size.is_some() => element,
                 Some(_) => return Some(opening),
-                None => return give_up(opening),
+                None if ended || at > CLUSTER_LOOK_BYTES => return Some(opening),
+                None => return None,
             };
-            let rest = tail(window, at);
             match element.id {
-                TIMESTAMP => match element.whole(rest) {
-                    Some(whole) => opening.ticks = uint(tail(whole, element.header)),
-                    None => return give_up(opening),
-                },
-                SIMPLE_BLOCK | BLOCK_GROUP if self.video_track.is_none() => {
-                    return Some(Opening {
-                        is_key: true,
-                        ..opening
-                    });
+                TIMESTAMP => {
+                    let body = element.whole(rest).map(|whole| tail(whole, element.header));
+                    opening.ticks = body.and_then(uint);
                 }
-                SIMPLE_BLOCK => match block_head(tail(rest, element.header)) {
-                    Some((track, _, flags)) if Some(track) == self.video_track => {
-                        return Some(Opening {
-                            is_key: flags & 0x80 != 0,
-                            ..opening
-                        });
-                    }
-                    Some(_) => {}
-                    None => return give_up(opening),
-                },
-                BLOCK_GROUP if element.len() > (MAX_HELD_BYTES - CLUSTER_LOOK_BYTES) as u64 => {
-                    return Some(opening);
-                }
-                BLOCK_GROUP => match element.whole(rest) {
-                    None if ended => return Some(opening),
-                    None => return None,
-                    Some(whole) => {
-                        let group = tail(whole, element.header);
-                        let track = child(group, BLOCK)
-                            .and_then(block_head)
-                            .map(|(track, ..)| track);
-                        if track == self.video_track {
-                            let is_key = child(group, REFERENCE_BLOCK).is_none();
-                            return Some(Opening { is_key, ..opening });
-                        }
-                    }
+                SIMPLE_BLOCK | BLOCK_GROUP => match self.key_frame(element, rest) {
+                    Look::More if ended => return Some(opening),
+                    Look::More => return None,
+                    Look::Key(is_key) => return Some(Opening { is_key, ..opening }),
+                    Look::NotVideo => {}
                 },
                 EBML | SEGMENT | INFO | TRACKS | CLUSTER => return Some(opening),
                 _ => {}
@@ -312,6 +297,34 @@ impl Matroska {
             if at > CLUSTER_LOOK_BYTES {
                 return Some(opening);
             }
+        }
+    }
+
+    /// Whether a block, or the block of a group, is a key frame of the video; without video every block is one.
+    fn key_frame(&self, element: Element, rest: &[u8]) -> Look {
+        let Some(video) = self.video_track else {
+            return Look::Key(true);
+        };
+        let body = tail(rest, element.header);
+        if element.id == SIMPLE_BLOCK {
+            return match block_head(body) {
+                None => Look::More,
+                Some((track, _, flags)) if track == video => Look::Key(flags & 0x80 != 0),
+                Some(_) => Look::NotVideo,
+            };
+        }
+        // What a group refers to stands behind its block, so all of it must be there.
+        match element.whole(rest).map(|whole| tail(whole, element.header)) {
+            None if element.len() > MAX_GROUP_BYTES => Look::Key(false),
+            None => Look::More,
+            Some(group)
+                if child(group, BLOCK)
+                    .and_then(block_head)
+                    .is_some_and(|(track, ..)| track == video) =>
+            {
+                Look::Key(child(group, REFERENCE_BLOCK).is_none())
+            }
+            Some(_) => Look::NotVideo,
         }
     }
 

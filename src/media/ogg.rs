@@ -218,8 +218,8 @@ pub(super) struct Ogg {
     streams: Vec<Stream, MAX_STREAMS>,
     /// Every stream of the group has all its headers, and they are the preamble.
     ready: bool,
-    /// A data page of the group has passed, so a first page begins another group.
-    data_seen: bool,
+    /// Another page than a first one has passed, so the next first page begins another group (RFC 3533 section 4).
+    firsts_over: bool,
     data_before_headers: usize,
     /// Group time 0 on the container's clock, and where the group's clock began.
     base_us: u64,
@@ -232,7 +232,7 @@ impl Ogg {
         Self {
             streams: Vec::new(),
             ready: false,
-            data_seen: false,
+            firsts_over: false,
             data_before_headers: 0,
             base_us: 0,
             origin_us: None,
@@ -274,9 +274,9 @@ impl Ogg {
     }
 
     fn first_page(&mut self, page: Page<'_>, found: &mut Findings) -> Step {
-        if self.data_seen || self.streams.is_empty() {
+        if self.firsts_over || self.streams.is_empty() {
             self.streams.clear();
-            (self.ready, self.data_seen, self.data_before_headers) = (false, false, 0);
+            (self.ready, self.firsts_over, self.data_before_headers) = (false, false, 0);
             (self.base_us, self.origin_us) = (self.now_us, None);
             found.preamble.clear();
             found.bitrate_bps = None;
@@ -326,6 +326,7 @@ impl Ogg {
     }
 
     fn next_page(&mut self, index: usize, page: Page<'_>, found: &mut Findings) -> Step {
+        self.firsts_over = true;
         let Some(stream) = self.streams.get_mut(index) else {
             return Step::Junk(page.bytes.len());
         };
@@ -368,7 +369,6 @@ impl Ogg {
     }
 
     fn data_page(&mut self, index: usize, page: Page<'_>, found: &mut Findings) -> Step {
-        self.data_seen = true;
         if !self.ready {
             // Skeleton tracks need not end before the data; for the others the headers must be there.
             self.streams
@@ -471,16 +471,117 @@ fn read_comment(codec: Codec, packet: &[u8], found: &mut Findings) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn page_checksum_fits_its_check_value() {
-        // The catalogue of parametrised CRC algorithms lists no such one; the value for "123456789" is that of
-        // CRC-32/MPEG-2's polynomial from 0, computed bit by bit here.
-        let slow = b"123456789".iter().fold(0u32, |crc, &byte| {
+    /// The checksum bit by bit, from RFC 3533's description.
+    fn checksum(bytes: &[u8]) -> u32 {
+        bytes.iter().fold(0u32, |crc, &byte| {
             (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| {
                 crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
             })
-        });
-        assert_eq!(PAGE_CRC.checksum(b"123456789"), slow);
+        })
+    }
+
+    fn page(flags: u8, granule: u64, serial: u32, lacing: &[u8], body: &[u8]) -> std::vec::Vec<u8> {
+        let mut page = b"OggS\0".to_vec();
+        page.push(flags);
+        page.extend(granule.to_le_bytes());
+        page.extend(serial.to_le_bytes());
+        page.extend([0; 8]);
+        page.push(lacing.len() as u8);
+        page.extend(lacing);
+        page.extend(body);
+        let sum = checksum(&page).to_le_bytes();
+        page[22..26].copy_from_slice(&sum);
+        page
+    }
+
+    fn theora_head() -> std::vec::Vec<u8> {
+        let mut head = b"\x80theora\x03\x02\x01".to_vec();
+        head.resize(42, 0);
+        head[25] = 10; // 10 frames a second
+        head[29] = 1;
+        head[41] = 6 << 5;
+        head
+    }
+
+    /// Steps over pages one by one.
+    fn starts(pages: &[std::vec::Vec<u8>], found: &mut Findings) -> std::vec::Vec<Option<Start>> {
+        let mut ogg = Ogg::new();
+        let start = |page: &std::vec::Vec<u8>| match ogg.step(page, found) {
+            Step::Unit(unit) => Some(unit.start),
+            _ => None,
+        };
+        pages.iter().map(start).collect()
+    }
+
+    #[test]
+    fn video_with_a_skeleton() {
+        let theora = theora_head();
+        let pages = [
+            page(
+                2,
+                0,
+                9,
+                &[64],
+                &[b"fishead\0".as_slice(), &[0; 56]].concat(),
+            ),
+            page(2, 0, 1, &[42], &theora),
+            page(
+                2,
+                0,
+                2,
+                &[30],
+                &[b"\x01vorbis".as_slice(), &[0; 23]].concat(),
+            ),
+            page(0, 0, 1, &[7, 7], b"\x81theora\x82theora"),
+            page(0, 0, 2, &[7, 7], b"\x03vorbis\x05vorbis"),
+            page(0, 0, 9, &[8], b"fisbone\0"),
+            page(4, 0, 9, &[0], b""),
+            page(0, 1 << 6, 1, &[3], &[0x00, 1, 2]), // a key frame
+            page(0, 1 << 6 | 1, 1, &[3], &[0x40, 1, 2]), // one made from it
+            page(0, u64::MAX, 2, &[255], &[0; 255]), // sound, which goes on
+            page(0, 3 << 6, 1, &[3], &[0x00, 1, 2]), // a key frame while a packet is open
+            page(1, 4_410, 2, &[5], &[0; 5]),        // the sound's end
+            page(0, 4 << 6, 1, &[3], &[0x00, 1, 2]),
+            page(4, 5 << 6, 1, &[3], &[0x00, 1, 2]), // the last
+        ];
+        let mut found = Findings::new();
+        let starts = starts(&pages, &mut found);
+        use Start::{Continue, Cut, Sync};
+        assert!(starts[..7].iter().all(|&start| start == Some(Cut)));
+        assert_eq!(
+            starts[7..],
+            [Sync, Cut, Cut, Continue, Continue, Sync, Cut].map(Some)
+        );
+        assert_eq!(found.preamble.bytes(), pages[..7].concat());
+        assert_eq!(found.content_type, "video/ogg");
+    }
+
+    #[test]
+    fn first_pages_behind_headers_begin_another_group() {
+        let opus = |serial| {
+            [
+                page(
+                    2,
+                    0,
+                    serial,
+                    &[19],
+                    b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0",
+                ),
+                page(0, 0, serial, &[8], b"OpusTags"),
+            ]
+        };
+        let pages = [opus(1), opus(2)].concat();
+        let mut found = Findings::new();
+        starts(&pages, &mut found);
+        assert_eq!(found.preamble.bytes(), pages[2..].concat());
+    }
+
+    #[test]
+    fn a_page_with_a_wrong_checksum_is_junk() {
+        let mut bad = page(2, 0, 1, &[42], &theora_head());
+        bad[40] ^= 1;
+        assert_eq!(starts(&[bad], &mut Findings::new()), [None]);
+        assert_eq!(PAGE_CRC.checksum(b"123456789"), checksum(b"123456789"));
     }
 
     #[test]

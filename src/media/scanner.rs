@@ -111,7 +111,25 @@ impl Parser {
 /// [`MAX_HELD_BYTES`], in practice one frame, and comes out with [`finish`](Self::finish). Only
 /// [`restart`](Self::restart) loses bytes.
 ///
-/// A scanner is about 150 KiB and touches no more of it than it needs: keep it in a `Box` or a `static`.
+/// ```
+/// use weir::media::{Scanner, Start};
+///
+/// let mut scanner = Box::new(Scanner::new());
+/// let mut input: &[u8] = &[0; 40_000]; // bytes as they come from a socket
+/// while !input.is_empty() {
+///     let taken = scanner.push(input);
+///     input = &input[taken..];
+///     while let Some(segment) = scanner.next_segment() {
+///         if segment.start == Start::Sync && segment.preamble_changed {
+///             // segment.preamble goes out before this segment's bytes
+///         }
+///         // segment.bytes go out
+///     }
+/// }
+/// assert_eq!(scanner.content_type(), "application/octet-stream");
+/// ```
+///
+/// A scanner is about 150 KiB: keep it in a `Box` or a `static`, and make no two where one will do.
 pub struct Scanner {
     held: [u8; MAX_HELD_BYTES],
     /// The window is `held[from..to]`.
@@ -129,6 +147,8 @@ pub struct Scanner {
     trouble: Option<&'static str>,
     hint: String<MAX_CONTENT_TYPE_BYTES>,
 }
+
+const _: () = assert!(size_of::<Scanner>() <= 160 * 1024);
 
 impl Default for Scanner {
     fn default() -> Self {
@@ -227,7 +247,8 @@ impl Scanner {
         self.trouble = None;
     }
 
-    /// The input has ended: what is held back comes out with the next segments.
+    /// The input has ended: what is held back comes out with the next segments. Only [`restart`](Self::restart) may
+    /// follow.
     pub fn finish(&mut self) {
         self.ended = true;
     }
