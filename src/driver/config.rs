@@ -169,7 +169,7 @@ impl Config {
                 "sharing this line's upload without limit (--upload-limit and --quota set one)",
             ),
             (limit, quota) => format!(
-                "sharing at most {} and {} a month of this line's upload (--upload-limit, --quota)",
+                "sharing at most {} of this line's upload (--upload-limit); {} a month (--quota) is shown, not enforced yet",
                 limit_text(limit.map(Rate)),
                 limit_text(quota.map(Size)),
             ),
@@ -436,7 +436,7 @@ mod tests {
         assert_eq!(bind, ["[::]:8479", "0.0.0.0:8479"]);
         assert_eq!(
             config.sharing(),
-            "sharing at most 2Mbit and 200GB a month of this line's upload (--upload-limit, --quota)"
+            "sharing at most 2Mbit of this line's upload (--upload-limit); 200GB a month (--quota) is shown, not enforced yet"
         );
         let source = from(Role::Source, "key = \"k\"\ninput = \"-\"").unwrap();
         assert_eq!((source.upload_limit_bps, source.quota_bytes), (None, None));
