@@ -82,6 +82,13 @@ impl Node<'_> {
         true
     }
 
+    /// Where the attempt is of which this holds.
+    fn attempt_where(&self, holds: impl Fn(&Attempt) -> bool) -> Option<usize> {
+        self.attempts
+            .iter()
+            .position(|attempt| attempt.as_ref().is_some_and(&holds))
+    }
+
     /// How many sessions are being opened from here.
     pub(super) fn connecting(&self) -> usize {
         self.attempts
@@ -206,11 +213,7 @@ impl Node<'_> {
     ) -> Result<(), Malformed> {
         let waiting =
             |a: &Attempt| a.ours == session && a.addr == from && matches!(a.step, Step::Hello);
-        let Some(at) = self
-            .attempts
-            .iter()
-            .position(|a| a.as_ref().is_some_and(waiting))
-        else {
+        let Some(at) = self.attempt_where(waiting) else {
             return Ok(());
         };
         let tag = self.attempts[at]
@@ -249,11 +252,7 @@ impl Node<'_> {
         let same = |a: &Attempt| {
             a.theirs == session && a.addr == from && matches!(a.step, Step::Reply { .. })
         };
-        if let Some(at) = self
-            .attempts
-            .iter()
-            .position(|a| a.as_ref().is_some_and(same))
-        {
+        if let Some(at) = self.attempt_where(same) {
             self.say_step(at);
             return Ok(());
         }
@@ -370,11 +369,7 @@ impl Node<'_> {
         noise: &[u8],
     ) -> Result<(), Malformed> {
         let ours = |a: &Attempt| a.ours == session && a.addr == from;
-        let Some(at) = self
-            .attempts
-            .iter()
-            .position(|a| a.as_ref().is_some_and(ours))
-        else {
+        let Some(at) = self.attempt_where(ours) else {
             return Ok(());
         };
         let Some(Attempt {
@@ -432,11 +427,7 @@ impl Node<'_> {
         let ours = |a: &Attempt| {
             a.ours == session && a.addr == from && matches!(a.step, Step::Reply { .. })
         };
-        let Some(at) = self
-            .attempts
-            .iter()
-            .position(|a| a.as_ref().is_some_and(ours))
-        else {
+        let Some(at) = self.attempt_where(ours) else {
             return Ok(());
         };
         let Some(Attempt {
@@ -456,11 +447,7 @@ impl Node<'_> {
     /// The other side has been heard in the session: Finish need not be said again.
     pub(super) fn confirmed(&mut self, session: u64) {
         let ours = |a: &Attempt| a.ours == session && matches!(a.step, Step::Confirm { .. });
-        if let Some(at) = self
-            .attempts
-            .iter()
-            .position(|a| a.as_ref().is_some_and(ours))
-        {
+        if let Some(at) = self.attempt_where(ours) {
             self.attempts[at] = None;
         }
     }
@@ -596,11 +583,7 @@ impl Node<'_> {
         let ours = |a: &Attempt| {
             a.ours == session && a.addr == from && matches!(a.step, Step::Initiate { .. })
         };
-        let Some(at) = self
-            .attempts
-            .iter()
-            .position(|a| a.as_ref().is_some_and(ours))
-        else {
+        let Some(at) = self.attempt_where(ours) else {
             return Ok(());
         };
         let addresses = message::read_try_these(list)?;

@@ -123,10 +123,36 @@ mod tests {
 
     #[test]
     fn rfc4648_vector() {
-        // RFC 4648 section 10: BASE32("foobar") = MZXW6YTBOI======
-        let mut out = [0; 10];
-        BASE32_NOPAD.encode_mut(b"foobar", &mut out);
-        assert_eq!(&out, b"MZXW6YTBOI");
+        // RFC 4648 section 10, without the padding.
+        let vectors = [
+            ("", ""),
+            ("f", "MY"),
+            ("fo", "MZXQ"),
+            ("foo", "MZXW6"),
+            ("foob", "MZXW6YQ"),
+            ("fooba", "MZXW6YTB"),
+            ("foobar", "MZXW6YTBOI"),
+        ];
+        for (plain, text) in vectors {
+            let (mut out, mut back) = ([0; 10], [0; 6]);
+            let out = &mut out[..BASE32_NOPAD.encode_len(plain.len())];
+            BASE32_NOPAD.encode_mut(plain.as_bytes(), out);
+            assert_eq!(out, text.as_bytes());
+            for text in [text.to_uppercase(), text.to_lowercase()] {
+                let back = &mut back[..plain.len()];
+                let read = BASE32_NOPAD_NOCASE.decode_mut(text.as_bytes(), back);
+                assert_eq!((read, &*back), (Ok(plain.len()), plain.as_bytes()));
+            }
+        }
+        let refused = |text: &str| {
+            BASE32_NOPAD_NOCASE.decode_len(text.len()).is_err()
+                || BASE32_NOPAD_NOCASE
+                    .decode_mut(text.as_bytes(), &mut [0; 1])
+                    .is_err()
+        };
+        assert!(refused("mz"), "two unused bits that are set");
+        assert!(refused("mzx"), "a length no bytes have");
+        assert!(refused("m1"), "1 is not in the alphabet");
     }
 
     #[test]
