@@ -13,7 +13,7 @@ use crate::wire::datagram::{AEAD_TAG_BYTES, CONTROL_HEADER_BYTES};
 use crate::wire::message::{Message, Reason, Standing, Wanted};
 
 /// A subscription that is not renewed ends after this long.
-const LEASE: Span = Span::from_s(18);
+const LEASE: Span = Span::from_s(60);
 
 /// A Ping to a new address is said again after this long, plus the round trip; how long it is.
 const PROBE_AGAIN: Span = Span::from_ms(300);
@@ -315,6 +315,10 @@ impl Node<'_> {
                 ..
             } => {
                 link.joined = true;
+                // Whoever will hand a stripe on is given places that others are not: it has to know.
+                if *home != link.home && link.told_offer.2 == 0 {
+                    link.due.add(Due::OFFER);
+                }
                 (link.offer, link.home, link.places) = (*stripes, *home, *places);
                 for (stripe, &hops) in bits(*stripes).zip(hops) {
                     link.hops[usize::from(stripe)] = hops;

@@ -2,6 +2,7 @@
 
 use super::bucket::Urgency;
 use super::node::{Node, Repair, StreamId};
+use super::outbox::Traffic;
 use super::peer::{Due, Link, PeerId};
 use super::stream::{SEAL_ENTRY, bits};
 use super::transmit::{Outgoing, Transmit};
@@ -162,19 +163,23 @@ impl Node<'_> {
             .count()
     }
 
-    /// Bits a second that all granted stripes take.
-    fn granted_bps(&self) -> u64 {
+    /// Bits a second that all granted stripes take, and the seals.
+    pub(super) fn granted_bps(&self) -> u64 {
         let of = |at: usize| -> u64 {
             let copies: u64 = self
                 .peers
                 .in_stream(at)
                 .map(|(_, _, link)| u64::from(link.granted_down.count_ones()))
                 .sum();
-            copies
-                * self.streams[at]
-                    .card
-                    .as_ref()
-                    .map_or(0, |card| card.stripe_bps())
+            let readers = self
+                .peers
+                .in_stream(at)
+                .filter(|(_, _, link)| link.wants_seals);
+            let seals = readers.count() as u64;
+            let card = self.streams[at].card.as_ref();
+            card.map_or(0, |card| {
+                copies * card.stripe_bps() + seals * card.seal_bps()
+            })
         };
         (0..self.streams.len()).map(of).sum()
     }
@@ -326,7 +331,7 @@ impl Node<'_> {
         // Not full: looked above.
         let _ = out.chunks.push(outgoing);
         self.streams[at].stats.forwarded += 1;
-        self.account(len, false);
+        self.account(len, Traffic::Chunk);
         true
     }
 

@@ -24,7 +24,7 @@ const QUIET: Span = Span::from_ms(200);
 const GRACE: Span = Span::from_ms(150);
 
 /// A subscription is renewed this often.
-const RENEW: Span = Span::from_s(5);
+const RENEW: Span = Span::from_s(6);
 
 /// A trial parent that sent nothing by then is not tried further.
 const TRIAL: Span = Span::from_s(3);
@@ -36,6 +36,10 @@ const FORGIVE: Span = Span::from_s(60);
 const MAX_NEWS_ASKED: usize = 6;
 const NEWS_AGAIN: Span = Span::from_ms(1_500);
 const NEWS_PAUSE: Span = Span::from_ms(500);
+const MAX_NEWS_PAUSE: Span = Span::from_s(16);
+
+/// A spare stripe for which there is no place is sought again after this long, and as much by chance.
+const SPARE_AGAIN_MS: u64 = 3_000;
 
 /// Most parents on trial at once.
 const MAX_TRIALS: usize = 3;
@@ -43,6 +47,9 @@ const MAX_TRIALS: usize = 3;
 /// What each stripe that already hangs on a parent adds to its cost, and what a move must gain; in ms of delay or their like.
 const SAME_PEER: u64 = 40;
 const WORTH_MOVING: u64 = 90;
+
+/// From this rate on words are said as often as they are any good.
+const FULL_PACE_BPS: u64 = 256_000;
 
 /// With fewer forwarding neighbours than this, everybody serves anything.
 const SMALL_SWARM: usize = 4;
@@ -237,6 +244,7 @@ impl Node<'_> {
     }
 
     fn ask_again(&mut self, now: Instant, at: StreamId) {
+        let renew = self.unhurried(at, RENEW);
         for id in 0..self.peers.capacity() {
             let wanted = self.wanted_from(id, at);
             let Some((peer, link)) = self.peers.both_mut(id, at) else {
@@ -246,7 +254,7 @@ impl Node<'_> {
             let wait = if open {
                 ASK_AGAIN + peer.rtt_or_guess().times(2)
             } else {
-                RENEW
+                renew
             };
             if wanted == 0 || now.since(link.asked_at) < wait {
                 continue;
@@ -321,6 +329,7 @@ impl Node<'_> {
     fn replace_stalled(&mut self, now: Instant, at: StreamId) {
         let stalled = self.stalled(now, at);
         if stalled & !self.streams[at].stalled != 0 {
+            self.streams[at].news_pause = NEWS_PAUSE;
             self.ask_news(now, at, stalled);
         }
         self.tell_stalled(at, stalled);
@@ -382,10 +391,12 @@ impl Node<'_> {
 
     /// Asks neighbours that could be parents what they have now: what they said seconds ago does not tell who is upstream.
     fn ask_news(&mut self, now: Instant, at: StreamId, stripes: u32) {
-        if now < self.streams[at].news_at {
+        let stream = &mut self.streams[at];
+        if now.since(stream.news_asked_at) < stream.news_pause {
             return;
         }
-        self.streams[at].news_at = now + NEWS_PAUSE;
+        stream.news_asked_at = now;
+        stream.news_pause = stream.news_pause.times(2).min(MAX_NEWS_PAUSE);
         let turn = self.rng.next_u64() as usize;
         let capacity = self.peers.capacity().max(1);
         let mut asked = 0;
@@ -481,17 +492,23 @@ impl Node<'_> {
         let Some(card) = self.streams[at].card.as_ref() else {
             return;
         };
-        let all = card.all_stripes();
+        let (all, k, n) = (card.all_stripes(), card.k(), card.n() as u64);
         let demanded = self.demanded(at) & all;
         let mut short = self.wanted_count(at);
-        for stripe in bits(all) {
-            if self.streams[at].parents[usize::from(stripe)].peer.is_some() {
-                short = short.saturating_sub(1);
+        let taken = bits(all).filter(|&s| self.streams[at].parents[usize::from(s)].peer.is_some());
+        let taken = taken.count();
+        short = short.saturating_sub(taken);
+        // Without its spare a node plays on: it can wait, and leave the grid in peace.
+        if taken >= k && short > 0 {
+            if now < self.streams[at].spare_at {
+                short = 0;
+            } else {
+                let pause = SPARE_AGAIN_MS + self.rng.below(SPARE_AGAIN_MS);
+                self.streams[at].spare_at = now + self.unhurried(at, Span::from_ms(pause));
             }
         }
         let mut orphans = 0;
         // What others wait for first, then what is easiest to get; beginning at a place of its own, so that nodes do not all want the same.
-        let n = card.n() as u64;
         let [a, ..] = self.public;
         let turned = (0..n)
             .map(|i| ((i + u64::from(a)) % n) as u8)
@@ -516,9 +533,22 @@ impl Node<'_> {
             self.owe(id, at, Due::SUBSCRIBE);
             short = short.saturating_sub(1);
         }
+        let stream = &mut self.streams[at];
+        if orphans & !core::mem::replace(&mut stream.orphans, orphans) != 0 {
+            stream.news_pause = NEWS_PAUSE;
+        }
         if orphans != 0 {
             self.ask_news(now, at, orphans);
         }
+    }
+
+    /// How long words of a stream may wait: the slower it is, the more they weigh.
+    pub(super) fn unhurried(&self, at: StreamId, span: Span) -> Span {
+        let bps = self.streams[at]
+            .card
+            .as_ref()
+            .map_or(FULL_PACE_BPS, |card| u64::from(card.descriptor.bitrate_bps));
+        span.times((FULL_PACE_BPS / bps.max(1)).clamp(1, 4))
     }
 
     /// Who would be the best parent for a stripe, other than `not`.
@@ -616,8 +646,8 @@ impl Node<'_> {
             .fold(0, |mask, (stripe, _)| mask | 1 << stripe)
     }
 
-    /// Whether seals are taken from this parent: from the two that stand nearest to the source. With one, its loss would stop
-    /// everything until it is noticed; from the others they would be the same bytes again.
+    /// Whether seals are taken from this parent: from the one that stands nearest to the source. When it is lost, or late, a chunk
+    /// that comes before its seal has whoever sent it asked; from the others they would be the same bytes again.
     pub(super) fn seals_from(&self, id: PeerId, at: StreamId) -> bool {
         let parents = self.streams[at].parents.iter().enumerate();
         let mut nearest: heapless::Vec<(u8, PeerId), MAX_N> = heapless::Vec::new();
@@ -629,8 +659,12 @@ impl Node<'_> {
                 None => drop(nearest.push((hops, peer))),
             }
         }
-        nearest.sort_unstable();
-        nearest.iter().take(2).any(|(_, peer)| *peer == id)
+        // Chance spreads the load over those that stand nearest.
+        let [.., a] = self.public;
+        let first = nearest
+            .iter()
+            .min_by_key(|(hops, peer)| (*hops, *peer as u8 ^ a));
+        first.is_some_and(|(_, peer)| *peer == id)
     }
 
     /// What a parent granted.

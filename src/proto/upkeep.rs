@@ -2,17 +2,20 @@
 
 use super::config::{MAX_STREAMS, Role};
 use super::node::{Down, Node, StreamId};
-use super::peer::{Due, PeerId};
+use super::peer::{Due, Link, PeerId};
 use crate::time::{Instant, Span};
 use crate::wire::message::Reason;
 
 const BUSY: Span = Span::from_ms(50);
 const IDLE: Span = Span::from_ms(500);
 
-/// Neighbours are told what is here this often, and what can be had when it has changed, or after the longer time. What cannot wait
-/// (a stripe that stalls) is told at once.
+/// Neighbours are told what is here this often, and what can be had when it has changed, or after three times as long; that this node
+/// now specialises in other stripes, soon. What cannot wait (a stripe that stalls) is told at once.
 const NEWS: Span = Span::from_s(3);
-const OFFER_AGAIN: Span = Span::from_s(9);
+const NEW_HOME: Span = Span::from_ms(500);
+
+/// So much less often when nothing flows between them.
+const STRANGERS: u64 = 4;
 
 /// Silence after which a neighbour is asked whether it is there.
 const QUIET: Span = Span::from_s(8);
@@ -87,11 +90,9 @@ impl Node<'_> {
     }
 
     fn tend_peer(&mut self, now: Instant, id: PeerId) {
-        let patience = if self.is_child(id) {
-            QUIET_CHILD
-        } else {
-            QUIET
-        };
+        let fed = (0..self.streams.len()).filter(|&at| self.peers.link(id, at).granted_down != 0);
+        let patience = fed.map(|at| self.unhurried(at, QUIET_CHILD)).min();
+        let patience = patience.unwrap_or(QUIET);
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
@@ -156,23 +157,30 @@ impl Node<'_> {
 
     fn tend_news(&mut self, now: Instant, at: StreamId) {
         let offer = self.offered(at);
+        let news = self.unhurried(at, NEWS);
         for id in 0..self.peers.capacity() {
             let audience = self.audience_for(id, at);
             let places = self.places_for(at, id);
             let Some(link) = self.peers.link_mut(id, at).filter(|link| link.joined) else {
                 continue;
             };
-            if now.since(link.told_at) < NEWS {
-                continue;
-            }
-            link.told_at = now;
-            link.due.add(Due::HAVE);
-            let same = link.told_offer == (offer.0, offer.1, places.min(1));
-            if !same || now.since(link.offered_at) > OFFER_AGAIN {
-                link.told_offer = (offer.0, offer.1, places.min(1));
-                link.offered_at = now;
+            // Whoever could be a parent is asked when one is needed; only those who share the flow are kept informed.
+            let flows = link.granted_up | link.granted_down != 0;
+            let pause = if flows { news } else { news.times(STRANGERS) };
+            let again = if link.told_offer.1 != offer.1 {
+                NEW_HOME
+            } else if link.told_offer == (offer.0, offer.1, places.min(1)) {
+                pause.times(3)
+            } else {
+                pause
+            };
+            if now.since(link.offered_at) > again {
                 link.due.add(Due::OFFER);
             }
+            if now.since(link.told_at) < pause {
+                continue;
+            }
+            link.due.add(Due::HAVE);
             if link.told_listeners != audience {
                 link.due.add(Due::AUDIENCE);
             }
@@ -245,11 +253,15 @@ impl Node<'_> {
         {
             return;
         }
-        let joined = self.peers.in_stream(at).count();
-        let stripes = self.streams[at]
-            .card
-            .as_ref()
-            .map_or(1, |card| card.k() + usize::from(self.config.spare));
+        // Those who could be parents.
+        let able = |link: &Link| link.standing.forwards();
+        let joined = self
+            .peers
+            .in_stream(at)
+            .filter(|(_, _, link)| able(link))
+            .count();
+        let k = self.streams[at].card.as_ref().map_or(1, |card| card.k());
+        let stripes = k + usize::from(self.config.spare);
         let enough = (stripes + STANDBY)
             .min(self.peers.capacity() * 2 / 3)
             .max(1);
@@ -258,7 +270,7 @@ impl Node<'_> {
             .iter()
             .filter(|p| p.peer.is_some())
             .count();
-        let hungry = self.streams[at].plays && open < stripes || joined == 0;
+        let hungry = self.streams[at].plays && open < k || joined == 0;
         // Nothing new for a while: those known here may all be cut off from the source together.
         let stale = self.streams[at].plays
             && self.streams[at]
