@@ -124,8 +124,8 @@ impl Node<'_> {
         let Some(limit) = self.config.upload_limit_bps else {
             return (self.config.max_children * card.n()).min(usize::from(u16::MAX)) as u16;
         };
-        // A tenth is kept for control, repair and bursts.
-        let free = (limit * 9 / 10).saturating_sub(self.granted_bps());
+        // A sixteenth is kept for control and repair.
+        let free = (limit * 15 / 16).saturating_sub(self.granted_bps());
         u16::try_from(free / card.stripe_bps()).unwrap_or(u16::MAX)
     }
 

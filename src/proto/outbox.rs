@@ -62,7 +62,7 @@ impl<'n> Node<'n> {
             self.account(bytes.len(), Traffic::Words);
             return true;
         }
-        talks && self.may_talk(now) && (self.poll_words(now, out) || self.poll_jobs(now, out))
+        talks && (self.poll_words(now, out) || self.poll_jobs(now, out))
             || self.poll_stream(now, out)
             || self.poll_repairs(now, out)
     }
@@ -83,7 +83,7 @@ impl<'n> Node<'n> {
         }
     }
 
-    /// Whether words have not yet taken what they may; if they have, it is noted when they may again.
+    /// Whether news may be told: whether words have not yet taken what they may; if they have, it is noted when they may again.
     fn may_talk(&mut self, now: Instant) -> bool {
         let rate_bps = match self.config.upload_limit_bps {
             None => return true,
@@ -106,6 +106,7 @@ impl<'n> Node<'n> {
 
     /// A control datagram for somebody who is owed one.
     fn poll_words(&mut self, now: Instant, out: &mut Transmit) -> bool {
+        let news = self.may_talk(now);
         for id in 0..self.peers.capacity() {
             let Some(peer) = self.peers.get(id) else {
                 continue;
@@ -120,7 +121,7 @@ impl<'n> Node<'n> {
                 || peer.unknown.is_some()
                 || peer.pong.is_some()
                 || peer.bye.is_some()
-                || (0..self.streams.len()).any(|at| !self.peers.link(id, at).due.is_empty());
+                || (0..self.streams.len()).any(|at| self.peers.link(id, at).due.presses(news));
             if owed && self.write_words(now, id, out) {
                 return true;
             }

@@ -126,9 +126,20 @@ impl Due {
         owed
     }
 
-    /// Whether nothing is owed.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
+    /// What keeps the stream flowing; the rest is news, and can wait for a letter that is written anyway.
+    const PRESSING: Self = Self(
+        Self::JOIN.0
+            | Self::DESCRIPTOR.0
+            | Self::SUBSCRIBE.0
+            | Self::GRANT.0
+            | Self::REFUSE.0
+            | Self::WANT_DESCRIPTOR.0
+            | Self::WANT_PREAMBLE.0,
+    );
+
+    /// Whether something is owed that has to be said now; with `news`, whether anything is owed.
+    pub fn presses(self, news: bool) -> bool {
+        self.0 & if news { u16::MAX } else { Self::PRESSING.0 } != 0
     }
 }
 

@@ -124,7 +124,7 @@ impl Node<'_> {
         };
         match self.config.upload_limit_bps {
             None => self.config.max_children * card.n(),
-            Some(limit) => (limit * 9 / 10 / card.stripe_bps()) as usize,
+            Some(limit) => (limit * 15 / 16 / card.stripe_bps()) as usize,
         }
     }
 

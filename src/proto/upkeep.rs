@@ -17,10 +17,12 @@ const NEW_HOME: Span = Span::from_ms(500);
 /// So much less often when nothing flows between them.
 const STRANGERS: u64 = 4;
 
-/// Silence after which a neighbour is asked whether it is there.
-const QUIET: Span = Span::from_s(8);
+/// Silence after which a neighbour is asked whether it is there: often enough for the mappings of NATs (RFC 4787 section 4.3: two
+/// minutes; in practice 30 s).
+const QUIET: Span = Span::from_s(25);
 
-/// As much of one that is fed from here: its place is wanted by others.
+/// As much of one that this node feeds on, and of one that is fed from here: its place is wanted by others.
+const QUIET_PARENT: Span = Span::from_s(8);
 const QUIET_CHILD: Span = Span::from_s(2);
 
 /// A Ping without a Pong is said again after this long, plus round trips.
@@ -92,7 +94,8 @@ impl Node<'_> {
     fn tend_peer(&mut self, now: Instant, id: PeerId) {
         let fed = (0..self.streams.len()).filter(|&at| self.peers.link(id, at).granted_down != 0);
         let patience = fed.map(|at| self.unhurried(at, QUIET_CHILD)).min();
-        let patience = patience.unwrap_or(QUIET);
+        let feeds = (0..self.streams.len()).any(|at| self.peers.link(id, at).granted_up != 0);
+        let patience = patience.unwrap_or(if feeds { QUIET_PARENT } else { QUIET });
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
