@@ -317,7 +317,14 @@ impl Node<'_> {
                 self.streams[at].parents[usize::from(stripe)],
             );
             let quiet = now.since(head.at).min(now.since(parent.since)) > patience;
-            parent.peer.is_some() && quiet && horizon >= head.end + 2
+            // Not before the second block is later than this stripe usually is: uplinks of homes are slow, and take turns.
+            let second = self.streams[at].ring.row(head.end + 1);
+            let begun = second
+                .map(|row| row.begun_at)
+                .filter(|at| *at > Instant::ZERO);
+            let usual = head.pace.expected();
+            let late = begun.is_none_or(|begun| now.since(begun) > usual);
+            parent.peer.is_some() && quiet && late && horizon >= head.end + 2
         };
         bits(card.all_stripes())
             .filter(|&stripe| behind(stripe))
