@@ -153,7 +153,16 @@ impl Node<'_> {
         } else {
             0
         };
-        spare.max(handed_on) as u16
+        let bare = newcomer.standing.forwards() && self.bare_stripes(at) != 0;
+        spare.max(handed_on).max(u32::from(bare)) as u16
+    }
+
+    /// At the source, the stripes that nobody gets from it: until somebody does, the grid has to do without them.
+    fn bare_stripes(&self, at: StreamId) -> u32 {
+        match (&self.streams[at].source, &self.streams[at].card) {
+            (Some(_), Some(card)) => card.all_stripes() & !self.demanded(at),
+            _ => 0,
+        }
     }
 
     fn children(&self) -> usize {
@@ -197,8 +206,15 @@ impl Node<'_> {
         if !self.is_child(id) && self.children() >= self.config.max_children {
             return false;
         }
+        // The source can do with fewer copies of a stripe that several have, and not with none.
+        let bare = hands_on && self.bare_stripes(at) >> stripe & 1 != 0;
+        let plenty = bits(self.demanded(at)).filter(|&s| bare && self.copies(at, s) > 1);
+        let plenty = plenty.fold(0u32, |mask, s| mask | 1 << s);
         let yields = |link: &Link| match link.spare & link.granted_down {
-            0 if hands_on => not_handed_on(link),
+            0 if hands_on => match not_handed_on(link) {
+                0 => link.granted_down & plenty,
+                wasted => wasted,
+            },
             spare => spare,
         };
         // The same stripe if somebody has it: the newcomer can hand it on to them.

@@ -341,6 +341,7 @@ impl<'n> Node<'n> {
         if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
             link.asked_at = now;
             link.granted_up &= stripes;
+            link.told_spare = spare;
         }
         said
     }
@@ -393,7 +394,9 @@ impl<'n> Node<'n> {
             hops,
             places,
         });
+        let told_hops = self.hops_told(at, id);
         if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
+            link.told_hops = told_hops;
             link.told_offer = (stripes, home, places.min(1));
             link.offered_at = now;
         }

@@ -173,6 +173,8 @@ pub struct Link {
     pub unanswered: u8,
     /// How often it was given up as a parent, lately.
     pub failures: u8,
+    /// Stripes it was told that this node could do without.
+    pub told_spare: u32,
     /// When Subscribe was last said, and how often without an answer.
     pub asked_at: Instant,
     /// See `asked_at`.
@@ -211,6 +213,8 @@ pub struct Link {
     pub told_at: Instant,
     /// The Offer told last: stripes, home, whether there was a place; and when.
     pub told_offer: (u32, u32, u16),
+    /// The hops told last of the stripes it gets from here, added up.
+    pub told_hops: u16,
     /// See `told_offer`.
     pub offered_at: Instant,
     /// When it was last asked for news.
@@ -235,6 +239,7 @@ impl Link {
         refused_until: Instant::ZERO,
         unanswered: 0,
         failures: 0,
+        told_spare: 0,
         asked_at: Instant::ZERO,
         asked: 0,
         have_tail: 0,
@@ -253,6 +258,7 @@ impl Link {
         told_listeners: 0,
         told_at: Instant::ZERO,
         told_offer: (0, 0, 0),
+        told_hops: 0,
         offered_at: Instant::ZERO,
         news_asked_at: Instant::ZERO,
         due: Due(0),

@@ -26,6 +26,9 @@ const GRACE: Span = Span::from_ms(150);
 /// A subscription is renewed this often.
 const RENEW: Span = Span::from_s(6);
 
+/// What has become spare, or no longer is, is told this long after what was said last.
+const NEWS_OF_SPARE: Span = Span::from_ms(1_500);
+
 /// A trial parent that sent nothing by then is not tried further.
 const TRIAL: Span = Span::from_s(3);
 
@@ -245,6 +248,7 @@ impl Node<'_> {
 
     fn ask_again(&mut self, now: Instant, at: StreamId) {
         let renew = self.unhurried(at, RENEW);
+        let spare = self.spare_stripes(at);
         for id in 0..self.peers.capacity() {
             let wanted = self.wanted_from(id, at);
             let Some((peer, link)) = self.peers.both_mut(id, at) else {
@@ -253,6 +257,8 @@ impl Node<'_> {
             let open = wanted & !link.granted_up != 0;
             let wait = if open {
                 ASK_AGAIN + peer.rtt_or_guess().times(2)
+            } else if wanted & spare != link.told_spare {
+                NEWS_OF_SPARE
             } else {
                 renew
             };

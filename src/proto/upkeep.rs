@@ -3,6 +3,7 @@
 use super::config::{MAX_STREAMS, Role};
 use super::node::{Down, Node, StreamId};
 use super::peer::{Due, Link, PeerId};
+use super::stream::bits;
 use crate::time::{Instant, Span};
 use crate::wire::message::Reason;
 
@@ -10,9 +11,9 @@ const BUSY: Span = Span::from_ms(50);
 const IDLE: Span = Span::from_ms(500);
 
 /// Neighbours are told what is here this often, and what can be had when it has changed, or after three times as long; that this node
-/// now specialises in other stripes, soon. What cannot wait (a stripe that stalls) is told at once.
+/// now specialises in other stripes, or stands elsewhere, soon. What cannot wait (a stripe that stalls) is told at once.
 const NEWS: Span = Span::from_s(3);
-const NEW_HOME: Span = Span::from_ms(500);
+const SOON: Span = Span::from_ms(500);
 
 /// So much less often when nothing flows between them.
 const STRANGERS: u64 = 4;
@@ -164,14 +165,15 @@ impl Node<'_> {
         for id in 0..self.peers.capacity() {
             let audience = self.audience_for(id, at);
             let places = self.places_for(at, id);
+            let hops = self.hops_told(at, id);
             let Some(link) = self.peers.link_mut(id, at).filter(|link| link.joined) else {
                 continue;
             };
             // Whoever could be a parent is asked when one is needed; only those who share the flow are kept informed.
             let flows = link.granted_up | link.granted_down != 0;
             let pause = if flows { news } else { news.times(STRANGERS) };
-            let again = if link.told_offer.1 != offer.1 {
-                NEW_HOME
+            let again = if link.told_offer.1 != offer.1 || link.told_hops != hops {
+                SOON
             } else if link.told_offer == (offer.0, offer.1, places.min(1)) {
                 pause.times(3)
             } else {
@@ -204,6 +206,13 @@ impl Node<'_> {
                 .saturating_sub(self.peers.link(id, at).listeners),
             _ => 0,
         }
+    }
+
+    /// The hops of the stripes a child gets from here, added up: children of a circle see them climb.
+    pub(super) fn hops_told(&self, at: StreamId, id: PeerId) -> u16 {
+        let granted = bits(self.peers.link(id, at).granted_down);
+        let hops = granted.map(|stripe| u16::from(self.stripe_hops(at, usize::from(stripe))));
+        hops.sum()
     }
 
     fn tend_card(&mut self, now: Instant, at: StreamId) {
