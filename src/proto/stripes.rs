@@ -466,7 +466,7 @@ impl Node<'_> {
 
     /// A parent from which nothing at all comes is asked whether it is there.
     fn probe_silent(&mut self, now: Instant, at: StreamId) {
-        let quiet = self.group(at).times(2) + Span::from_ms(100);
+        let quiet = self.unhurried(at, self.group(at).times(2) + Span::from_ms(100));
         for id in 0..self.peers.capacity() {
             let link = self.peers.link(id, at);
             let silent =

@@ -119,15 +119,19 @@ impl Node<'_> {
     /// held by the dead are free again soon.
     pub(super) fn probe_quiet(&mut self, now: Instant) {
         for id in 0..self.peers.capacity() {
-            let flows = (0..self.streams.len()).any(|at| {
+            let flows = (0..self.streams.len()).filter(|&at| {
                 let link = self.peers.link(id, at);
                 link.granted_up | link.granted_down != 0
             });
+            let patience = flows.map(|at| self.unhurried(at, Span::from_s(1))).min();
             let quiet = self
                 .peers
                 .get(id)
-                .is_some_and(|p| p.ping.is_none() && now.since(p.heard_at) > Span::from_s(1));
-            if flows && quiet {
+                .zip(patience)
+                .is_some_and(|(peer, patience)| {
+                    peer.ping.is_none() && now.since(peer.heard_at) > patience
+                });
+            if quiet {
                 self.ping(now, id);
             }
         }
