@@ -70,6 +70,13 @@ impl Node<'_> {
             link.refuse = Some((refused, reason));
             link.due.add(Due::REFUSE);
         }
+        let needed = refused & offered & !wish.spare;
+        if needed != 0 {
+            link.turned_away_at = now;
+        }
+        if needed != 0 {
+            self.probe_children(now, at);
+        }
         if begins {
             self.queue_seals_since(now, id, at, back);
         }
@@ -158,7 +165,7 @@ impl Node<'_> {
     }
 
     /// At the source, the stripes that nobody gets from it: until somebody does, the grid has to do without them.
-    fn bare_stripes(&self, at: StreamId) -> u32 {
+    pub(super) fn bare_stripes(&self, at: StreamId) -> u32 {
         match (&self.streams[at].source, &self.streams[at].card) {
             (Some(_), Some(card)) => card.all_stripes() & !self.demanded(at),
             _ => 0,

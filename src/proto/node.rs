@@ -183,6 +183,8 @@ pub struct Node<'s> {
     pub(super) upkeep_at: Instant,
     pub(super) connect_at: [Instant; MAX_STREAMS],
     pub(super) balance_at: Instant,
+    /// When children may be asked again whether they still need their places.
+    pub(super) probe_at: Instant,
     /// When the node was made.
     pub(super) began: Instant,
     /// Whose turn it is to be sent to.
@@ -218,6 +220,7 @@ impl<'s> Node<'s> {
             upkeep_at: now,
             connect_at: [now; MAX_STREAMS],
             balance_at: now,
+            probe_at: now,
             began: now,
             turn: 0,
             stats: NodeStats::default(),

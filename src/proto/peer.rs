@@ -196,6 +196,8 @@ pub struct Link {
     pub spare: u32,
     /// What it asked for and did not get, and why.
     pub refuse: Option<(u32, Reason)>,
+    /// When it was last turned away for want of a place.
+    pub turned_away_at: Instant,
     /// It takes its seals from here.
     pub wants_seals: bool,
     /// It asked for the seal of this block before that was here; 0 for none.
@@ -217,6 +219,8 @@ pub struct Link {
     pub told_hops: u16,
     /// See `told_offer`.
     pub offered_at: Instant,
+    /// When it last asked for news.
+    pub wants_news_at: Instant,
     /// When it was last asked for news.
     pub news_asked_at: Instant,
     /// What is owed.
@@ -250,6 +254,7 @@ impl Link {
         granted_down: 0,
         spare: 0,
         refuse: None,
+        turned_away_at: Instant::ZERO,
         wants_seals: false,
         seal_wanted: 0,
         cursor: 0,
@@ -260,6 +265,7 @@ impl Link {
         told_offer: (0, 0, 0),
         told_hops: 0,
         offered_at: Instant::ZERO,
+        wants_news_at: Instant::ZERO,
         news_asked_at: Instant::ZERO,
         due: Due(0),
     };

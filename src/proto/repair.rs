@@ -268,13 +268,19 @@ impl Node<'_> {
                 block >= link.have_tail
                     && block < head.saturating_add(if flowed { more } else { 0 })
             };
+            // It sends the stripe here, and has sent what came later.
+            let sends = link.granted_up >> index & 1 != 0
+                && block < stream.heads[usize::from(index)].end
+                && stream.parents[usize::from(index)].peer.is_some();
             // What it gets from here it does not have sooner.
             let flows = |stripe: usize| {
                 link.head_of(stripe) > 0 && link.granted_down >> stripe & 1 == 0 && has(stripe)
             };
             peer.bye.is_none()
-                && age < NEWS_AGE
-                && (flows(usize::from(index)) || (0..32).filter(|&s| flows(s)).count() >= k)
+                && (sends || age < NEWS_AGE)
+                && (sends
+                    || flows(usize::from(index))
+                    || (0..32).filter(|&s| flows(s)).count() >= k)
         });
         holders
             .min_by_key(|(id, peer, link)| {

@@ -179,6 +179,8 @@ pub struct Stream<'s> {
     pub parents: [Parent; MAX_N],
     /// Stripes that were stalled when last looked at.
     pub stalled: u32,
+    /// Stripes that stalled, or had no parent, and have not flowed since.
+    pub broken: u32,
     /// The stripes this node prefers to carry.
     pub home: u32,
     /// When that is next reconsidered.
@@ -231,6 +233,7 @@ impl<'s> Stream<'s> {
             heads: [Head::default(); MAX_N],
             parents: [Parent::default(); MAX_N],
             stalled: 0,
+            broken: 0,
             home: 0,
             home_at: Instant::ZERO,
             flowed_at: Instant::ZERO,

@@ -23,6 +23,9 @@ const MAX_ASKED: u8 = 3;
 const QUIET: Span = Span::from_ms(200);
 const GRACE: Span = Span::from_ms(150);
 
+/// A reordered chunk is given this long before it counts as late.
+const REORDER: Span = Span::from_ms(40);
+
 /// A subscription is renewed this often.
 const RENEW: Span = Span::from_s(6);
 
@@ -39,7 +42,11 @@ const FORGIVE: Span = Span::from_s(60);
 const MAX_NEWS_ASKED: usize = 6;
 const NEWS_AGAIN: Span = Span::from_ms(1_500);
 const NEWS_PAUSE: Span = Span::from_ms(500);
-const MAX_NEWS_PAUSE: Span = Span::from_s(16);
+const MAX_NEWS_PAUSE: Span = Span::from_s(2);
+const MAX_CALM_PAUSE: Span = Span::from_s(16);
+
+/// Whoever asked for news is told unasked for this long when a stripe flows again.
+const REMEMBERED: Span = Span::from_s(4);
 
 /// A spare stripe for which there is no place is sought again after this long, and as much by chance.
 const SPARE_AGAIN_MS: u64 = 3_000;
@@ -322,15 +329,18 @@ impl Node<'_> {
                 self.streams[at].heads[usize::from(stripe)],
                 self.streams[at].parents[usize::from(stripe)],
             );
-            let quiet = now.since(head.at).min(now.since(parent.since)) > patience;
-            // Not before the second block is later than this stripe usually is: uplinks of homes are slow, and take turns.
+            let quiet = now.since(head.at).min(now.since(parent.since));
+            // The second block of which it is missing is later than this stripe usually is. While nothing of that one has come,
+            // time has to tell.
             let second = self.streams[at].ring.row(head.end + 1);
             let begun = second
                 .map(|row| row.begun_at)
                 .filter(|at| *at > Instant::ZERO);
-            let usual = head.pace.expected();
-            let late = begun.is_none_or(|begun| now.since(begun) > usual);
-            parent.peer.is_some() && quiet && late && horizon >= head.end + 2
+            let late = match begun {
+                Some(begun) => quiet > QUIET && now.since(begun) > head.pace.expected() + REORDER,
+                None => quiet > patience,
+            };
+            parent.peer.is_some() && late && horizon >= head.end + 2
         };
         bits(card.all_stripes())
             .filter(|&stripe| behind(stripe))
@@ -346,6 +356,15 @@ impl Node<'_> {
             self.ask_news(now, at, stalled);
         }
         self.tell_stalled(at, stalled);
+        self.tell_flowing(now, at);
+        // With nothing at all coming nobody can be seen to be ahead: they are asked.
+        let expected = self.streams[at]
+            .parents
+            .iter()
+            .any(|parent| parent.peer.is_some());
+        if expected && now.since(self.streams[at].flowed_at) > self.group(at).times(2) + QUIET {
+            self.ask_news(now, at, u32::MAX);
+        }
         let mut lost = heapless::Vec::<(PeerId, u32), 32>::new();
         for stripe in 0..MAX_N {
             let Parent {
@@ -404,12 +423,17 @@ impl Node<'_> {
 
     /// Asks neighbours that could be parents what they have now: what they said seconds ago does not tell who is upstream.
     fn ask_news(&mut self, now: Instant, at: StreamId, stripes: u32) {
+        let longest = if self.endangered(at) {
+            MAX_NEWS_PAUSE
+        } else {
+            MAX_CALM_PAUSE
+        };
         let stream = &mut self.streams[at];
-        if now.since(stream.news_asked_at) < stream.news_pause {
+        if now.since(stream.news_asked_at) < stream.news_pause.min(longest) {
             return;
         }
         stream.news_asked_at = now;
-        stream.news_pause = stream.news_pause.times(2).min(MAX_NEWS_PAUSE);
+        stream.news_pause = stream.news_pause.times(2).min(longest);
         let turn = self.rng.next_u64() as usize;
         let capacity = self.peers.capacity().max(1);
         let mut asked = 0;
@@ -429,12 +453,53 @@ impl Node<'_> {
         }
     }
 
+    /// Whether less comes than the stream is made of, or than children wait for.
+    pub(super) fn endangered(&self, at: StreamId) -> bool {
+        let stream = &self.streams[at];
+        let Some(card) = stream.card.as_ref() else {
+            return stream.plays;
+        };
+        let coming = bits(card.all_stripes() & !stream.stalled);
+        let coming = coming
+            .filter(|&s| self.carries(at, s))
+            .fold(0u32, |mask, s| mask | 1 << s);
+        let whole = coming.count_ones() as usize >= card.k();
+        !whole && (stream.plays || self.demanded(at) & !coming != 0)
+    }
+
     /// Children learn at once that a stripe has stalled here, or flows again.
     fn tell_stalled(&mut self, at: StreamId, stalled: u32) {
         let changed = core::mem::replace(&mut self.streams[at].stalled, stalled) ^ stalled;
         for (_, _, link) in self.peers.each_link_mut(at) {
             if link.granted_down & changed != 0 {
                 link.due.add(Due::HAVE);
+            }
+        }
+    }
+
+    /// A stripe flows here again: those who asked in vain a moment ago learn it at once, and can take it from here.
+    fn tell_flowing(&mut self, now: Instant, at: StreamId) {
+        let newest = self.streams[at]
+            .heads
+            .iter()
+            .map(|head| head.end)
+            .max()
+            .unwrap_or(0);
+        let flows = |&stripe: &u8| {
+            let head = self.streams[at].heads[usize::from(stripe)];
+            self.carries(at, stripe) && head.end + 2 >= newest
+        };
+        let flowing = bits(u32::MAX)
+            .filter(flows)
+            .fold(0u32, |mask, s| mask | 1 << s);
+        let stream = &mut self.streams[at];
+        stream.broken |= stream.stalled | stream.orphans;
+        let news = stream.broken & flowing & !stream.stalled;
+        stream.broken &= !news;
+        for (_, _, link) in self.peers.each_link_mut(at).filter(|_| news != 0) {
+            if now.since(link.wants_news_at) < REMEMBERED && link.granted_up & news == 0 {
+                link.due.add(Due::HAVE);
+                link.due.add(Due::OFFER);
             }
         }
     }

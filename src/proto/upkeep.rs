@@ -26,8 +26,18 @@ const QUIET: Span = Span::from_s(25);
 const QUIET_PARENT: Span = Span::from_s(8);
 const QUIET_CHILD: Span = Span::from_s(2);
 
+/// As much of one that the source feeds: all others hang on these.
+const QUIET_ROOT: Span = Span::from_ms(700);
+
 /// A Ping without a Pong is said again after this long, plus round trips.
-const PING_AGAIN: Span = Span::from_ms(300);
+const PING_AGAIN: Span = Span::from_ms(150);
+
+/// When somebody has to be turned away, children that were quiet for this long are asked, and no more often than that.
+const PROBE_QUIET: Span = Span::from_ms(500);
+const PROBE_PAUSE: Span = Span::from_ms(700);
+
+/// Whoever was turned away waits this long for a place.
+const WAITS: Span = Span::from_s(4);
 
 /// Pings without an answer after which a neighbour is gone.
 const MAX_UNANSWERED: u8 = 3;
@@ -94,7 +104,11 @@ impl Node<'_> {
 
     fn tend_peer(&mut self, now: Instant, id: PeerId) {
         let fed = (0..self.streams.len()).filter(|&at| self.peers.link(id, at).granted_down != 0);
-        let patience = fed.map(|at| self.unhurried(at, QUIET_CHILD)).min();
+        let patience = fed.map(|at| match self.streams[at].source {
+            Some(_) => self.unhurried(at, QUIET_ROOT),
+            None => self.unhurried(at, QUIET_CHILD),
+        });
+        let patience = patience.min();
         let feeds = (0..self.streams.len()).any(|at| self.peers.link(id, at).granted_up != 0);
         let patience = patience.unwrap_or(if feeds { QUIET_PARENT } else { QUIET });
         let Some(peer) = self.peers.get_mut(id) else {
@@ -133,6 +147,36 @@ impl Node<'_> {
                 });
             if quiet {
                 self.ping(now, id);
+            }
+        }
+    }
+
+    /// Somebody had to be turned away: children that have been quiet for a while are asked whether they still need their places.
+    pub(super) fn probe_children(&mut self, now: Instant, at: StreamId) {
+        if now < self.probe_at {
+            return;
+        }
+        self.probe_at = now + self.unhurried(at, PROBE_PAUSE);
+        let patience = self.unhurried(at, PROBE_QUIET);
+        for id in 0..self.peers.capacity() {
+            let fed = self.peers.link(id, at).granted_down != 0;
+            let quiet = self.peers.get(id).is_some_and(|peer| {
+                fed && peer.ping.is_none() && now.since(peer.heard_at) > patience
+            });
+            if quiet {
+                self.ping(now, id);
+            }
+        }
+    }
+
+    /// Places are free again: those who were turned away a moment ago are told; and at the source everybody, when nobody has a stripe
+    /// from it any more.
+    pub(super) fn tell_turned_away(&mut self, now: Instant, at: StreamId) {
+        let bare = self.bare_stripes(at) != 0;
+        for (_, _, link) in self.peers.each_link_mut(at) {
+            if bare && link.joined || now.since(link.turned_away_at) < WAITS {
+                link.turned_away_at = Instant::ZERO;
+                link.due.add(Due::OFFER);
             }
         }
     }
@@ -281,12 +325,7 @@ impl Node<'_> {
         let enough = (stripes + STANDBY)
             .min(self.peers.capacity() * 2 / 3)
             .max(1);
-        let open = self.streams[at]
-            .parents
-            .iter()
-            .filter(|p| p.peer.is_some())
-            .count();
-        let hungry = self.streams[at].plays && open < k || joined == 0;
+        let hungry = self.endangered(at) || joined == 0;
         // Nothing new for a while: those known here may all be cut off from the source together.
         let stale = self.streams[at].plays
             && self.streams[at]
