@@ -133,12 +133,12 @@ fn children(count: usize, grid: &Grid) -> Helper {
     helper
 }
 
-fn measure(grid: &Grid, children: &Helper) -> Figure {
+fn measure(grid: &Grid, children: &Helper, time: Duration) -> Figure {
     let before = sent(&grid.relays);
     let gaps = children.numbers().get(2).copied().unwrap_or(0);
     let pids: Vec<u32> = grid.relays.iter().map(|relay| relay.child.id()).collect();
     let window = Window::open(&pids);
-    thread::sleep(WINDOW);
+    thread::sleep(time);
     let (cpu, wall) = window.close();
     let after = sent(&grid.relays);
     let gaps = children.numbers().get(2).copied().unwrap_or(0) - gaps;
@@ -153,7 +153,16 @@ fn measure(grid: &Grid, children: &Helper) -> Figure {
     }
 }
 
-fn bare(method: &str, like: &Figure, children: usize, pace_ms: f64) -> Figure {
+/// A loop that sends the same, to sockets that are read, while it lives.
+struct Bare {
+    name: &'static str,
+    _sink: Helper,
+    helper: Helper,
+    bytes: u64,
+    per_second: f64,
+}
+
+fn bare(method: &'static str, like: &Figure, children: usize, pace_ms: f64) -> Bare {
     let sink = Helper::start(&["sink", &children.to_string()]);
     let ports = sink.wait_for(10, |_| true).expect("a sink");
     let bytes = like.bytes / like.datagrams.max(1);
@@ -166,46 +175,56 @@ fn bare(method: &str, like: &Figure, children: usize, pace_ms: f64) -> Figure {
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let ports: Vec<&str> = ports.split(' ').collect();
     let helper = Helper::start(&[&["bare-udp", method][..], &settings, &ports].concat());
-    thread::sleep(Duration::from_secs(1));
-    let window = Window::open(&[helper.pid()]);
-    thread::sleep(WINDOW / 2);
-    let (cpu, wall) = window.close();
-    let datagrams = (per_second * wall.as_secs_f64()) as u64 * children as u64;
-    Figure {
-        cpu,
-        wall,
-        bytes: datagrams * bytes,
-        datagrams,
+    Bare {
+        name: method,
+        _sink: sink,
+        helper,
+        bytes,
+        per_second: per_second * children as f64,
     }
 }
 
-/// Relays with children beside the bare loops.
+/// Relays with children and the bare loops beside them, all at the same time, so that they share whatever else the machine does.
 fn compare(name: &str, bps: u64, relays: usize, count: usize) {
     let grid = Grid::start(bps, relays, &["--max-children", "600"]);
     let children_helper = children(count, &grid);
-    let ours = measure(&grid, &children_helper);
+    let like = measure(&grid, &children_helper, Duration::from_secs(3));
+    let loops =
+        ["sendto", "sendmmsg", "gso"].map(|method| bare(method, &like, count * relays, 20.0));
+    thread::sleep(Duration::from_secs(1));
+    let windows = loops
+        .each_ref()
+        .map(|bare| Window::open(&[bare.helper.pid()]));
+    let ours = measure(&grid, &children_helper, WINDOW);
+    let figures: Vec<Figure> = loops
+        .iter()
+        .zip(&windows)
+        .map(|(bare, window)| {
+            let (cpu, wall) = window.close();
+            let datagrams = (bare.per_second * wall.as_secs_f64()) as u64;
+            Figure {
+                cpu,
+                wall,
+                bytes: datagrams * bare.bytes,
+                datagrams,
+            }
+        })
+        .collect();
     title(
         name,
-        "who sends                              MB/s  B/datagr   CPU %  CPU-s/GB  to best  to sendto",
+        "who sends                              MB/s  B/datagr   CPU %  CPU-s/GB   to best  to sendto",
     );
-    let probe_helper = probe(&grid);
-    drop(children_helper);
-    // What one relay sends to each child.
-    let loops =
-        ["sendto", "sendmmsg", "gso"].map(|method| bare(method, &ours, count * relays, 20.0));
-    let best = if loops[1].per_gb() < loops[2].per_gb() {
-        &loops[1]
-    } else {
-        &loops[2]
-    };
-    for (method, figure) in ["bare sendto", "bare sendmmsg", "bare GSO"]
-        .iter()
-        .zip(&loops)
-    {
-        figure.print(method, None);
+    for (bare, figure) in loops.iter().zip(&figures) {
+        figure.print(&format!("bare {}", bare.name), None);
     }
-    ours.print("weir relay", Some((best, &loops[0])));
-    println!("{probe_helper}");
+    let best = if figures[1].per_gb() < figures[2].per_gb() {
+        &figures[1]
+    } else {
+        &figures[2]
+    };
+    ours.print("weir relay", Some((best, &figures[0])));
+    drop(loops);
+    println!("{}", probe(&grid));
 }
 
 fn probe(grid: &Grid) -> String {
@@ -252,6 +271,6 @@ pub fn many() {
     for count in [100, 250, 500] {
         let grid = Grid::start(1_000_000, 1, &["--max-children", "600"]);
         let helper = children(count, &grid);
-        measure(&grid, &helper).print(&count.to_string(), None);
+        measure(&grid, &helper, WINDOW).print(&count.to_string(), None);
     }
 }

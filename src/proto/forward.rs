@@ -231,10 +231,15 @@ impl Node<'_> {
         let (capacity, streams) = (self.peers.capacity(), self.streams.len());
         let bytes = MAX_DATAGRAM_BYTES + self.config.overhead_bytes;
         let room = self.bucket.allows(now, bytes, Urgency::Stream);
-        for _ in 0..capacity * streams {
+        let mut left = capacity * streams;
+        while left > 0 {
             let (id, at) = self.turn;
-            self.turn = if id + 1 < capacity {
-                (id + 1, at)
+            // Places behind the last neighbour are passed over together.
+            let vacant = room && id >= self.peers.end();
+            let places = if vacant { (capacity - id).min(left) } else { 1 };
+            left -= places;
+            self.turn = if id + places < capacity {
+                (id + places, at)
             } else {
                 (0, if at + 1 < streams { at + 1 } else { 0 })
             };

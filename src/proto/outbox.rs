@@ -70,7 +70,7 @@ impl<'n> Node<'n> {
     /// A control datagram for somebody who is owed one.
     fn poll_words(&mut self, now: Instant, out: &mut Transmit) -> bool {
         // As long as nothing is handed in, whoever was owed nothing is owed nothing.
-        for id in self.silent_below..self.peers.capacity() {
+        for id in self.silent_below..self.peers.end() {
             self.silent_below = id;
             let Some(peer) = self.peers.get(id) else {
                 continue;
@@ -90,7 +90,7 @@ impl<'n> Node<'n> {
                 return true;
             }
         }
-        self.silent_below = self.peers.capacity();
+        self.silent_below = usize::MAX;
         false
     }
 

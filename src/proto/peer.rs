@@ -282,6 +282,11 @@ impl<'s> Peers<'s> {
         }
     }
 
+    /// No peer is at this place or behind it.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
     fn taken(&self) -> &[Option<Peer>] {
         self.peers.get(..self.end).unwrap_or(&[])
     }
