@@ -106,8 +106,10 @@ impl<'n> Node<'n> {
 
     /// A control datagram for somebody who is owed one.
     fn poll_words(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        let news = self.may_talk(now);
-        for id in 0..self.peers.capacity() {
+        let mut news = None;
+        // As long as nothing is handed in, whoever was owed nothing is owed nothing.
+        for id in self.silent_below..self.peers.end() {
+            self.silent_below = id;
             let Some(peer) = self.peers.get(id) else {
                 continue;
             };
@@ -121,12 +123,19 @@ impl<'n> Node<'n> {
                 || peer.unknown.is_some()
                 || peer.pong.is_some()
                 || peer.bye.is_some()
-                || (0..self.streams.len()).any(|at| self.peers.link(id, at).due.presses(news));
+                || self.owes(id, false)
+                || self.owes(id, true) && *news.get_or_insert_with(|| self.may_talk(now));
             if owed && self.write_words(now, id, out) {
                 return true;
             }
         }
+        self.silent_below = usize::MAX;
         false
+    }
+
+    /// Whether something is owed in any stream that has to be said now; with `news`, whether anything is owed.
+    fn owes(&self, id: PeerId, news: bool) -> bool {
+        (0..self.streams.len()).any(|at| self.peers.link(id, at).due.presses(news))
     }
 
     fn write_words(&mut self, now: Instant, id: PeerId, out: &mut Transmit) -> bool {
@@ -170,6 +179,7 @@ impl<'n> Node<'n> {
             } else {
                 Down::Unneeded
             };
+            self.silent_below = 0;
             self.drop_peer(now, id, why);
         }
         sent

@@ -72,8 +72,14 @@ impl Node {
 
     /// As [`Node::start`], on this UDP port.
     pub fn start_at(udp: SocketAddr, arguments: &[&str]) -> Self {
-        let mut child = weir()
-            .args(arguments)
+        let mut command = weir();
+        command.args(arguments);
+        Self::start_command(command, udp)
+    }
+
+    /// As [`Node::start_at`], with the command and its arguments as the caller has put them together.
+    pub fn start_command(mut command: Command, udp: SocketAddr) -> Self {
+        let mut child = command
             .args(["--bind", &udp.to_string(), "--http", "127.0.0.1:0"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -85,7 +91,7 @@ impl Node {
         let out = read_out(&mut child);
         let Ok((udp, http)) = addresses.recv_timeout(DEADLINE) else {
             let _ = child.kill();
-            panic!("{arguments:?} does not start:\n{}", log.lock().unwrap());
+            panic!("{command:?} does not start:\n{}", log.lock().unwrap());
         };
         Self {
             child,
