@@ -151,7 +151,8 @@ fn no_more_is_held_back_than_it_takes_to_tell() {
         ("tone.mp3", 600),
         ("tone.aac", 600),
         ("h264.ts", 188 * 8),
-        ("audio.ts", 188 * 3),
+        // Three tables, and the packet behind them.
+        ("audio.ts", 188 * 5),
         ("tone.wav", 64),
     ];
     for (name, most) in limits {
@@ -331,6 +332,8 @@ fn tuning_in_within_a_frame() {
                 .iter()
                 .map(|at| at + from)
                 .filter(|at| !known.contains(at))
+                // Behind the first of the tables that lead to a key frame.
+                .filter(|at| !(name.ends_with(".ts") && known.contains(&(at - 188))))
                 .collect();
             // Reservoir frames become sync points by how long ago the last other one was, so MP3 may have one more.
             assert!(

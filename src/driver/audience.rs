@@ -310,7 +310,7 @@ impl Titles {
         if self.icy.media_room() == 0 && !self.is_due() {
             let node = place.running.engine.look();
             let stream = node.streams().get(place.stream);
-            let title = stream.map_or("", |stream| &stream.now_playing);
+            let title = stream.map_or("", |stream| &stream.title.text);
             self.left = 0..self.icy.metadata(title, &mut self.block);
         }
     }

@@ -43,6 +43,8 @@ pub enum Job {
         stream: u8,
         block: u64,
     },
+    /// The seal that says what is playing.
+    Title { peer: PeerId, stream: u8 },
     /// A piece of the preamble.
     Preamble {
         peer: PeerId,
@@ -77,6 +79,7 @@ impl Job {
     pub(super) fn peer(&self) -> PeerId {
         match *self {
             Self::Seal { peer, .. }
+            | Self::Title { peer, .. }
             | Self::Preamble { peer, .. }
             | Self::Want { peer, .. }
             | Self::WantSeals { peer, .. } => peer,
@@ -288,6 +291,13 @@ impl<'s> Node<'s> {
             .get_mut(stream)
             .ok_or(Malformed::Kind)?
             .push_source(now, start, bytes, end_is_cut)
+    }
+
+    /// Media time of what is pushed next; see [`Stream::set_media_time`].
+    pub fn set_media_time(&mut self, now: Instant, stream: StreamId, time_us: u64) {
+        if let Some(stream) = self.streams.get_mut(stream) {
+            stream.set_media_time(now, time_us);
+        }
     }
 
     /// What comes next does not join on to what came before, at the source: the output is cut there. To be followed by media
