@@ -484,10 +484,9 @@ impl<'s> Node<'s> {
         if let Some(player) = self.players.get_mut(id).and_then(Option::as_mut) {
             (player.block, player.offset) = segment.from;
             player.end = Some(segment.to);
-            player.stage = match preamble.is_empty() {
-                true => Stage::Playing,
-                false => Stage::Preamble(0),
-            };
+            if let Some(card) = &it.card {
+                player.begin(card, preamble.len());
+            }
         }
         Ok((id, bytes))
     }
@@ -500,6 +499,17 @@ impl<'s> Node<'s> {
         let (player, stream) = self.player_and_stream(id)?;
         let row = stream.ring.row(player.block)?;
         Some(now.since(row.born_at))
+    }
+
+    /// A player that is at an end goes on all the same, with the new preamble, as if it had connected anew.
+    pub fn restart_player(&mut self, id: PlayerId) {
+        let Some(player) = self.players.get_mut(id).and_then(Option::as_mut) else {
+            return;
+        };
+        let stream = self.streams.get(player.stream);
+        if let Some((stream, card)) = stream.and_then(|it| Some((it, it.card.as_ref()?))) {
+            player.begin(card, stream.preamble.get().map_or(0, <[u8]>::len));
+        }
     }
 
     /// A player goes.
@@ -580,8 +590,8 @@ impl<'s> Node<'s> {
                 at = (at.0 + 1, 0);
                 continue;
             }
-            if at.1 < row.play_from {
-                // Something was skipped: the next call begins behind it.
+            if at.1 < row.play_from || player.is_outdated(card, at.0) {
+                // Something was skipped, or is to be said first: the next call begins there.
                 break;
             }
             let slice = playout::slice_at(at.0, at.1, &stream.ring, &stream.playout, card);
@@ -684,15 +694,19 @@ impl<'s> Node<'s> {
                 return false;
             };
             (player.block, player.offset) = (block, offset);
-            player.stage = if preamble.is_empty() {
-                Stage::Playing
-            } else {
-                Stage::Preamble(0)
-            };
+            player.begin(card, preamble.len());
         }
-        match player.stage {
-            Stage::Preamble(_) => true,
-            _ => playout::settle(player, &stream.ring, &stream.playout, card.k()),
+        loop {
+            if player.is_outdated(card, player.block) {
+                player.renew(card, preamble.len());
+            }
+            if matches!(player.stage, Stage::Preamble(_)) {
+                return true;
+            }
+            let reads = playout::settle(player, &stream.ring, &stream.playout, card.k());
+            if !reads || !player.is_outdated(card, player.block) {
+                return reads;
+            }
         }
     }
 

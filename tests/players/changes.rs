@@ -130,6 +130,67 @@ fn reconnect(workshop: &Workshop, (name, content_type, encode, send): (&str, &st
     );
 }
 
+/// The encoder comes back with something that a player which stays could not read: its connection ends, after a whole frame,
+/// so that it connects anew.
+#[test]
+fn another_codec_ends_the_connection() {
+    if !have(&["ffmpeg", "curl"]) {
+        return;
+    }
+    let workshop = &Workshop::open("another");
+    let vp8 = "-c:v libvpx -deadline realtime -cpu-used 8 -g 25";
+    let film = format!("-map 0 -map 1 {vp8} -c:a libvorbis");
+    let small = format!("-map 0 {vp8} -s 80x60");
+    let pairs = [
+        [
+            ("film.webm", "video/webm", film.as_str(), "-f webm -live 1"),
+            ("small.webm", "video/webm", &small, "-f webm -live 1"),
+        ],
+        [
+            ("tone.mp3", "audio/mpeg", "-map 1 -c:a libmp3lame", "-f mp3"),
+            ("tone.aac", "audio/aac", "-map 1 -c:a aac", "-f adts"),
+        ],
+    ];
+    std::thread::scope(|scope| {
+        for pair in pairs {
+            scope.spawn(move || another_codec(workshop, pair));
+        }
+    });
+}
+
+fn another_codec(workshop: &Workshop, [one, two]: [(&str, &str, &str, &str); 2]) {
+    let input = format!("icecast://source:pass@127.0.0.1:{}/live", free_port());
+    let source = Node::source(&workshop.key(one.0), &input, Stdio::null(), &[]);
+    let key = source.key();
+    let push = |(name, content_type, encode, send): (&str, &str, &str, &str)| {
+        let file = workshop.encode(name, 30, encode);
+        let to = format!(
+            "-v error -nostdin -re -i {file} -map 0 -c copy {send} -content_type {content_type} {input}"
+        );
+        Program::start("ffmpeg", &to, Stdio::null())
+    };
+    let encoder = push(one);
+    source.wait_live(&key);
+    let relay = Node::relay(&[source.uri(&key)]);
+    let stays = format!("stays-{}", one.0);
+    let mut stays = Keeper::join(workshop, &stays, &relay.url(&key));
+    stays.wait_for(30_000);
+    drop(encoder);
+    until("the source has noticed", || {
+        source.log().contains("encoder went away").then_some(())
+    });
+    let _encoder = push(two);
+    let ended = until("the connection ends", || {
+        stays.program.as_mut().and_then(Program::ended)
+    });
+    assert!(ended.success(), "curl: {ended}");
+    assert_eq!(relay.stream(&key)["content_type"], two.1);
+    let comes = format!("comes-{}", two.0);
+    let comes = Keeper::join(workshop, &comes, &relay.url(&key));
+    comes.wait_for(20_000);
+    assert!(stays.decode() > 50 && comes.decode() > 20, "{}", one.0);
+}
+
 /// The source dies and is started again with the same key: a relay and its players stay.
 #[test]
 fn a_source_that_is_started_again_is_followed() {

@@ -107,6 +107,11 @@ impl Program {
         Self(child.expect("the program was found before"))
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+
     pub fn stdout(&mut self) -> Stdio {
         self.0.stdout.take().unwrap().into()
     }
