@@ -35,7 +35,7 @@ fn titles_go_all_the_way() {
         return;
     }
     let workshop = Workshop::open("titles");
-    let file = workshop.encode("titles.mp3", 40, "-map 1 -c:a libmp3lame -b:a 128k");
+    let file = workshop.encode("titles.mp3", 100, "-map 1 -c:a libmp3lame -b:a 128k");
     let port = free_port();
     let input = format!("icecast://source:pass@127.0.0.1:{port}/live");
     let first = Node::source(&workshop.key("first"), &input, Stdio::null(), &[]);
@@ -69,10 +69,14 @@ fn titles_go_all_the_way() {
     );
     let again = second.key();
     wait_for_title(&second, &again, "Reger - Eine & Zwei");
-    let relay = Node::relay(&[second.uri(&again)]);
-    // A relay takes nothing while nobody listens.
-    let _listens = keep_listening(&relay.url(&again));
+    let near = Node::relay(&[second.uri(&again)]);
+    let relay = Node::relay(&[near.uri(&again)]);
+    // Nobody listens at either, and they take nothing of the stream; but they know what is playing.
     wait_for_title(&relay, &again, "Reger - Eine & Zwei");
+    assert_eq!(relay.stream(&again)["playout_block"], 0);
+    update(port, "Tosti");
+    wait_for_title(&relay, &again, "Tosti");
+    let _listens = keep_listening(&relay.url(&again));
     assert_eq!(relay.stream(&again)["title"], "Harbour");
 
     // A player that stays is told of the next one.
@@ -100,7 +104,7 @@ fn titles_go_all_the_way() {
     let head = String::from_utf8_lossy(&got[..split]);
     assert_eq!(
         titles(&head, &got[split + 4..]),
-        ["Reger - Eine & Zwei", "Café"]
+        ["Tosti", "Café"]
     );
     mpv_shows(&relay.url(&again), "Café");
 }
