@@ -444,6 +444,33 @@ fn hopeless_media_become_raw() {
     );
 }
 
+/// Headers that are whole and pages that are not, over and over: sooner or later players get it as it is.
+#[test]
+fn a_short_broken_file_that_comes_again_becomes_raw() {
+    let mut bytes = asset("vorbis.ogg");
+    let pages = bytes.windows(4).enumerate();
+    let pages: Vec<usize> = pages
+        .filter(|(_, w)| w == b"OggS")
+        .map(|(at, _)| at)
+        .collect();
+    // The third and later pages: the sequence number does not fit the checksum any more.
+    pages.iter().skip(2).for_each(|at| bytes[at + 18] ^= 1);
+    let mut run = Run::new();
+    let turns = 256 * 1024 / (bytes.len() - pages[2]) + 2;
+    for _ in 0..turns {
+        run.push(&bytes, 1_500, 1);
+        run.scanner.restart();
+    }
+    run.push(&bytes, 1_500, 1).finish();
+    assert_eq!(run.scanner.trouble(), Some("no valid frame in 256 KiB"));
+    assert!(run.syncs().count() > 2);
+    // What is good again is taken for what it is.
+    run.scanner.restart();
+    run.push(&asset("vorbis.ogg"), 1_500, 1);
+    assert_eq!(run.scanner.container(), Container::Ogg);
+    assert_eq!(run.scanner.trouble(), None);
+}
+
 #[test]
 fn unknown_bytes_are_raw_and_the_hint_names_them() {
     let mut run = Run::new();

@@ -102,10 +102,7 @@ fn titles_go_all_the_way() {
     let got = player.join().unwrap();
     let split = got.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&got[..split]);
-    assert_eq!(
-        titles(&head, &got[split + 4..]),
-        ["Tosti", "Café"]
-    );
+    assert_eq!(titles(&head, &got[split + 4..]), ["Tosti", "Café"]);
     mpv_shows(&relay.url(&again), "Café");
 }
 
