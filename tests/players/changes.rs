@@ -1,62 +1,10 @@
 //! What a player hears that stays while things change behind it: it decodes without a complaint, for the output is cut at
 //! sync points only.
 
+use crate::keeper::Keeper;
 use crate::rig::{Node, Program, Workshop, free_port, have, until};
-use std::fs::{self, File};
-use std::process::{Command, Stdio};
-
-/// A player that keeps what it gets.
-struct Keeper {
-    file: String,
-    program: Option<Program>,
-}
-
-impl Keeper {
-    fn join(workshop: &Workshop, name: &str, url: &str) -> Self {
-        let file = workshop.path(name);
-        let how = format!("-s -N -o {file} {url}");
-        let program = Some(Program::start("curl", &how, Stdio::null()));
-        Self { file, program }
-    }
-
-    fn bytes(&self) -> u64 {
-        fs::metadata(&self.file).map_or(0, |file| file.len())
-    }
-
-    /// Waits until it has got so many bytes more.
-    fn wait_for(&self, more: u64) {
-        let before = self.bytes();
-        until("the player that stayed gets more", || {
-            (self.bytes() >= before + more).then_some(())
-        });
-    }
-
-    /// The player leaves; what it got must decode. Returns how many packets there were.
-    fn decode(mut self) -> usize {
-        self.program = None;
-        let file = &self.file;
-        let played = Command::new("ffmpeg")
-            .args("-v level+warning -i pipe:0 -map 0 -f framecrc -".split(' '))
-            .stdin(File::open(file).unwrap())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&played.stderr);
-        // The player left in the middle of something; that alone is no fault of ours.
-        let errors: Vec<&str> = said
-            .lines()
-            .filter(|line| line.contains("[error]"))
-            .collect();
-        assert!(
-            played.status.success() && errors.is_empty(),
-            "{file}: {said}"
-        );
-        let packets = String::from_utf8_lossy(&played.stdout);
-        packets
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .count()
-    }
-}
+use std::fs;
+use std::process::Stdio;
 
 const KINDS: [(&str, &str, &str, &str); 4] = [
     (
@@ -180,9 +128,7 @@ fn another_codec(workshop: &Workshop, [one, two]: [(&str, &str, &str, &str); 2])
         source.log().contains("encoder went away").then_some(())
     });
     let _encoder = push(two);
-    let ended = until("the connection ends", || {
-        stays.program.as_mut().and_then(Program::ended)
-    });
+    let ended = until("the connection ends", || stays.ended());
     assert!(ended.success(), "curl: {ended}");
     assert_eq!(relay.stream(&key)["content_type"], two.1);
     let comes = format!("comes-{}", two.0);

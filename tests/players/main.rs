@@ -8,6 +8,8 @@ mod changes;
 mod containers;
 mod hls;
 mod hostile;
+mod icecast;
+mod keeper;
 mod past;
 mod programs;
 mod rig;
