@@ -2,9 +2,9 @@
 //! sync points only.
 
 use crate::keeper::Keeper;
-use crate::rig::{Node, Program, Workshop, free_port, have, until};
+use crate::rig::{Node, Program, Scratch, free_port, have, until};
 use std::fs;
-use std::process::Stdio;
+use std::net::SocketAddr;
 
 const KINDS: [(&str, &str, &str, &str); 4] = [
     (
@@ -34,7 +34,7 @@ fn an_encoder_that_reconnects_is_not_heard() {
     if !have(&["ffmpeg", "curl"]) {
         return;
     }
-    let workshop = &Workshop::open("reconnect");
+    let workshop = &Scratch::new("reconnect");
     std::thread::scope(|scope| {
         for kind in KINDS {
             scope.spawn(move || reconnect(workshop, kind));
@@ -42,16 +42,16 @@ fn an_encoder_that_reconnects_is_not_heard() {
     });
 }
 
-fn reconnect(workshop: &Workshop, (name, content_type, encode, send): (&str, &str, &str, &str)) {
+fn reconnect(workshop: &Scratch, (name, content_type, encode, send): (&str, &str, &str, &str)) {
     let file = workshop.encode(name, 30, encode);
     let input = format!("icecast://source:pass@127.0.0.1:{}/live", free_port());
-    let source = Node::source(&workshop.key(name), &input, Stdio::null(), &[]);
+    let source = Node::source(&workshop.key(name), &input, &[]);
     let key = source.key();
     let push = |from: u32| {
         let to = format!(
             "-v error -nostdin -re -ss {from} -i {file} -map 0 -c copy {send} -content_type {content_type} {input}"
         );
-        Program::start("ffmpeg", &to, Stdio::null())
+        Program::start("ffmpeg", &to)
     };
     let encoder = push(0);
     source.wait_live(&key);
@@ -85,7 +85,7 @@ fn another_codec_ends_the_connection() {
     if !have(&["ffmpeg", "curl"]) {
         return;
     }
-    let workshop = &Workshop::open("another");
+    let workshop = &Scratch::new("another");
     let vp8 = "-c:v libvpx -deadline realtime -cpu-used 8 -g 25";
     let film = format!("-map 0 -map 1 {vp8} -c:a libvorbis");
     let small = format!("-map 0 {vp8} -s 80x60");
@@ -106,16 +106,16 @@ fn another_codec_ends_the_connection() {
     });
 }
 
-fn another_codec(workshop: &Workshop, [one, two]: [(&str, &str, &str, &str); 2]) {
+fn another_codec(workshop: &Scratch, [one, two]: [(&str, &str, &str, &str); 2]) {
     let input = format!("icecast://source:pass@127.0.0.1:{}/live", free_port());
-    let source = Node::source(&workshop.key(one.0), &input, Stdio::null(), &[]);
+    let source = Node::source(&workshop.key(one.0), &input, &[]);
     let key = source.key();
     let push = |(name, content_type, encode, send): (&str, &str, &str, &str)| {
         let file = workshop.encode(name, 30, encode);
         let to = format!(
             "-v error -nostdin -re -i {file} -map 0 -c copy {send} -content_type {content_type} {input}"
         );
-        Program::start("ffmpeg", &to, Stdio::null())
+        Program::start("ffmpeg", &to)
     };
     let encoder = push(one);
     source.wait_live(&key);
@@ -143,7 +143,7 @@ fn a_source_that_is_started_again_is_followed() {
     if !have(&["ffmpeg", "curl"]) {
         return;
     }
-    let workshop = &Workshop::open("restart");
+    let workshop = &Scratch::new("restart");
     std::thread::scope(|scope| {
         for kind in KINDS {
             scope.spawn(move || restart(workshop, kind));
@@ -151,14 +151,11 @@ fn a_source_that_is_started_again_is_followed() {
     });
 }
 
-fn restart(workshop: &Workshop, (name, _, encode, _): (&str, &str, &str, &str)) {
+fn restart(workshop: &Scratch, (name, _, encode, _): (&str, &str, &str, &str)) {
     let file = workshop.encode(name, 12, encode);
     let key_file = workshop.key(name);
-    let at = format!("127.0.0.1:{}", free_port());
-    let start = || {
-        let more = ["--repeat", "--bind", &at];
-        Node::source(&key_file, &file, Stdio::null(), &more)
-    };
+    let at = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let start = || Node::source_at(at, &key_file, &file, &["--repeat"]);
     let mut source = start();
     let key = source.key();
     source.wait_live(&key);
@@ -189,7 +186,7 @@ fn a_chain_is_played_through() {
     if !have(&["ffmpeg", "curl"]) {
         return;
     }
-    let workshop = Workshop::open("chain");
+    let workshop = Scratch::new("chain");
     let parts = [
         workshop.encode("one.ogg", 6, "-map 1 -c:a libvorbis"),
         workshop.encode("two.ogg", 6, "-map 1 -c:a libvorbis -ar 22050 -ac 1"),
@@ -197,7 +194,7 @@ fn a_chain_is_played_through() {
     let chain = workshop.path("chain.ogg");
     let bytes = parts.map(|part| fs::read(part).unwrap()).concat();
     fs::write(&chain, bytes).unwrap();
-    let source = Node::source(&workshop.key("chain"), &chain, Stdio::null(), &["--repeat"]);
+    let source = Node::source(&workshop.key("chain"), &chain, &["--repeat"]);
     let key = source.key();
     source.wait_live(&key);
     let relay = Node::relay(&[source.uri(&key)]);

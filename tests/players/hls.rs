@@ -1,9 +1,8 @@
 //! HLS: playlists that agree with each other, segments that are the stream and nothing else, and ffmpeg as the client.
 
-use crate::rig::{Node, Workshop, ask, get, have, header, output, until};
+use crate::rig::{Node, Scratch, ask, get, have, header, output, until};
 use std::collections::HashMap;
 use std::fs;
-use std::process::Stdio;
 use std::time::Duration;
 
 /// Seconds of the programme; a client plays the first of them.
@@ -98,7 +97,7 @@ fn hls_is_the_stream_in_pieces() {
     if !have(&["ffmpeg", "timeout"]) {
         return;
     }
-    let workshop = &Workshop::open("hls");
+    let workshop = &Scratch::new("hls");
     std::thread::scope(|scope| {
         for kind in KINDS {
             scope.spawn(move || try_kind(workshop, kind));
@@ -106,12 +105,9 @@ fn hls_is_the_stream_in_pieces() {
     });
 }
 
-fn try_kind(
-    workshop: &Workshop,
-    (name, extension, content_type, encode): (&str, &str, &str, &str),
-) {
+fn try_kind(workshop: &Scratch, (name, extension, content_type, encode): (&str, &str, &str, &str)) {
     let file = workshop.encode(name, LENGTH_S, encode);
-    let source = Node::source(&workshop.key(name), &file, Stdio::null(), &[]);
+    let source = Node::source(&workshop.key(name), &file, &[]);
     let key = source.key();
     source.wait_live(&key);
     let relay = Node::relay(&[source.uri(&key)]);
@@ -307,9 +303,9 @@ fn what_hls_cannot_carry_is_refused_with_a_reason() {
     if !have(&["ffmpeg"]) {
         return;
     }
-    let workshop = Workshop::open("not-hls");
+    let workshop = Scratch::new("not-hls");
     let file = workshop.encode("tone.ogg", 10, "-map 1 -c:a libvorbis");
-    let source = Node::source(&workshop.key("ogg"), &file, Stdio::null(), &[]);
+    let source = Node::source(&workshop.key("ogg"), &file, &[]);
     let key = source.key();
     source.wait_live(&key);
     for path in ["index.m3u8", "seg/1.ts", "seg/init.mp4"] {

@@ -1,23 +1,22 @@
 //! Icecast's source clients, which go from one Ogg file to the next: each begins another chain, with its own title.
 
 use crate::keeper::Keeper;
-use crate::rig::{Node, Program, Workshop, free_port, have, until};
+use crate::rig::{Node, Program, Scratch, free_port, have, until};
 use std::fs;
-use std::process::Stdio;
 
 /// Seconds of each file.
 const PIECE_S: u32 = 5;
 
 /// Two pieces, and a list of them.
 struct Programme {
-    workshop: Workshop,
+    workshop: Scratch,
     list: String,
     port: u16,
 }
 
 impl Programme {
     fn new(name: &str) -> Self {
-        let workshop = Workshop::open(name);
+        let workshop = Scratch::new(name);
         let tone = |name, title| {
             let tags = "-map 1 -c:a libvorbis -metadata artist=Weir -metadata title=";
             workshop.encode(name, PIECE_S, &format!("{tags}{title}"))
@@ -38,7 +37,7 @@ impl Programme {
     fn is_played(&self, start_client: impl FnOnce() -> Program) {
         let input = format!("icecast://source:pass@127.0.0.1:{}/live", self.port);
         let key_file = self.workshop.key("key");
-        let source = Node::source(&key_file, &input, Stdio::null(), &[]);
+        let source = Node::source(&key_file, &input, &[]);
         let key = source.key();
         let _client = start_client();
         source.wait_live(&key);
@@ -71,7 +70,7 @@ fn ices_pushes_a_chain() {
         return;
     }
     let it = Programme::new("ices");
-    let (port, dir) = (it.port, it.workshop.0.display());
+    let (port, dir) = (it.port, it.workshop.path(""));
     fs::write(
         it.workshop.path("ices.xml"),
         format!(
@@ -84,7 +83,7 @@ fn ices_pushes_a_chain() {
         ),
     )
     .unwrap();
-    it.is_played(|| Program::start("ices2", &it.workshop.path("ices.xml"), Stdio::null()));
+    it.is_played(|| Program::start("ices2", &it.workshop.path("ices.xml")));
 }
 
 /// A client that encodes: it begins a chain with every title.
@@ -107,5 +106,5 @@ fn liquidsoap_pushes_a_chain() {
         ),
     )
     .unwrap();
-    it.is_played(|| Program::start("liquidsoap", &script, Stdio::null()));
+    it.is_played(|| Program::start("liquidsoap", &script));
 }

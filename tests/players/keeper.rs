@@ -1,8 +1,8 @@
 //! A player that takes what it is given for as long as it likes, and decodes it afterwards.
 
-use crate::rig::{Program, Workshop, until};
+use crate::rig::{Program, Scratch, until};
 use std::fs::{self, File};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 
 /// A player that keeps what it gets.
 pub struct Keeper {
@@ -11,10 +11,10 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    pub fn join(workshop: &Workshop, name: &str, url: &str) -> Self {
+    pub fn join(workshop: &Scratch, name: &str, url: &str) -> Self {
         let file = workshop.path(name);
         let how = format!("-s -N -o {file} {url}");
-        let program = Some(Program::start("curl", &how, Stdio::null()));
+        let program = Some(Program::start("curl", &how));
         Self { file, program }
     }
 

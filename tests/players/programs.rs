@@ -1,9 +1,8 @@
 //! The players that people use: mpv and VLC, on the streams that most of them will hear.
 
-use crate::rig::{Node, Workshop, have, output};
+use crate::rig::{Node, Scratch, have, output};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
 
 const KINDS: [(&str, &str); 5] = [
     ("tone.mp3", "-map 1 -c:a libmp3lame -b:a 128k"),
@@ -29,15 +28,15 @@ fn mpv_and_vlc_play() {
         return;
     }
     let (mpv, vlc) = (have(&["mpv"]), have(&["cvlc", "setpriv"]));
-    let workshop = &Workshop::open("programs");
+    let workshop = &Scratch::new("programs");
     // VLC does not run as root, and whoever it runs as has to write.
-    fs::set_permissions(&workshop.0, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(workshop.path(""), fs::Permissions::from_mode(0o777)).unwrap();
     std::thread::scope(|scope| {
         for (name, encode) in KINDS {
             scope.spawn(move || {
                 let file = workshop.encode(name, 40, encode);
                 let key_file = workshop.key(name);
-                let source = Node::source(&key_file, &file, Stdio::null(), &["--repeat"]);
+                let source = Node::source(&key_file, &file, &["--repeat"]);
                 let key = source.key();
                 source.wait_live(&key);
                 let relay = Node::relay(&[source.uri(&key)]);
@@ -68,10 +67,10 @@ fn play_in_mpv(name: &str, url: &str) {
 }
 
 /// VLC decodes the sound into a file.
-fn play_in_vlc(workshop: &Workshop, name: &str, url: &str) {
+fn play_in_vlc(workshop: &Scratch, name: &str, url: &str) {
     let wav = workshop.path(&format!("{name}.wav"));
     let into = format!("#transcode{{acodec=s16l}}:std{{access=file,mux=wav,dst={wav}}}");
-    let home = format!("HOME={}", workshop.0.display());
+    let home = format!("HOME={}", workshop.path(""));
     let played = output(
         "setpriv",
         &[
