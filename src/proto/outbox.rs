@@ -258,11 +258,12 @@ impl<'n> Node<'n> {
                 left.add(what);
             }
         }
+        let (tag, mark) = (self.streams[at].tag, self.streams[at].title.mark());
         for (what, wanted) in [
             (Due::WANT_PEERS, Wanted::Peers),
             (Due::WANT_NEWS, Wanted::News),
+            (Due::WANT_TITLE, Wanted::Title { mark }),
         ] {
-            let tag = self.streams[at].tag;
             if due.take(what) && !letter.add(&Message::Want { tag, wanted }) {
                 left.add(what);
             }
@@ -551,6 +552,14 @@ impl<'n> Node<'n> {
                 stream,
                 block,
             } => return self.write_seal(now, peer, usize::from(stream), block, out),
+            Job::Title { stream, .. } => {
+                let Some(it) = self.streams.get(usize::from(stream)) else {
+                    return false;
+                };
+                let (bytes, born_at) = it.title.seal();
+                let age_ms = u32::try_from(now.since(born_at).as_ms()).unwrap_or(u32::MAX);
+                letter.add(&Message::Seal { age_ms, bytes });
+            }
             Job::Preamble {
                 stream,
                 version,

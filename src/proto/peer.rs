@@ -113,6 +113,8 @@ impl Due {
 
     /// Ask what it has and offers.
     pub const WANT_NEWS: Self = Self(4_096);
+    /// Ask what is playing.
+    pub const WANT_TITLE: Self = Self(8_192);
 
     /// Owes this too.
     pub fn add(&mut self, more: Self) {
