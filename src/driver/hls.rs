@@ -3,7 +3,7 @@
 //! Who fetches segments comes and goes; so that a relay takes the whole stream meanwhile, a player's place is held for all of
 //! them together, until nobody has asked for a while.
 
-use super::audience::{self, Place};
+use super::audience::{self, Media, Place};
 use super::server::{Client, refuse, write_all};
 use super::view::Running;
 use crate::http::document::PART_BYTES;
@@ -203,40 +203,38 @@ pub(super) async fn init(
 }
 
 /// Answers with a segment.
-pub(super) async fn segment(
+pub(super) async fn segment<'a>(
     client: &Client<'_>,
     request: &Request<'_>,
-    running: &Running,
+    running: &'a Running,
     stream: StreamId,
     block: u64,
-) -> io::Result<()> {
+) -> io::Result<Option<Media<'a>>> {
     let (socket, method) = (client.stream, request.method);
+    let refuse = |status, text| async move {
+        refuse(socket, method, status, text).await?;
+        Ok(None)
+    };
     let Some(Ok(format)) = format_of(running, stream) else {
-        return refuse(socket, method, 404, NOT_HLS).await;
+        return refuse(404, NOT_HLS).await;
     };
     if !stay(client, request, running, stream) {
-        return refuse(socket, method, 503, "all places are taken").await;
+        return refuse(503, "all places are taken").await;
     }
     let known = running.engine.look().streams()[stream].segment(block);
     let Some(segment) = known else {
-        return refuse(
-            socket,
-            method,
-            404,
-            "this segment is gone, or not there yet",
-        )
-        .await;
+        return refuse(404, "this segment is gone, or not there yet").await;
     };
     let opened = running
         .engine
         .with(|node, now| node.open_segment(now, stream, &segment, format.has_preamble));
     let Ok((id, bytes)) = opened else {
-        return refuse(socket, method, 503, "all places are taken").await;
+        return refuse(503, "all places are taken").await;
     };
     let place = Place::sit(client, request, running, stream, id);
     head(client, request, format.content_type, bytes).await?;
-    match method {
-        Method::Head => Ok(()),
-        _ => audience::pour_out(&place, socket, bytes).await,
-    }
+    Ok(match method {
+        Method::Head => None,
+        _ => Some(Media::Piece { place, bytes }),
+    })
 }

@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod config_file;
 pub mod failure;
+pub mod heap;
 pub mod help;
 #[cfg(feature = "source")]
 pub mod input;
@@ -24,7 +25,6 @@ mod bell;
 #[cfg(feature = "demo")]
 mod demo;
 mod engine;
-mod heap;
 mod hls;
 #[cfg(feature = "source")]
 mod intake;

@@ -5,7 +5,7 @@ use super::config::{Config, Role, Task};
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
 use super::rates::Rates;
-use super::server::Server;
+use super::server::{self, Server};
 use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
@@ -84,7 +84,13 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         .detach();
     executor.spawn(hls::tend(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
-        executor.spawn(server.attend(&running)).detach();
+        let task = server.attend(&running);
+        debug_assert!(
+            size_of_val(&task) <= server::TASK_BYTES,
+            "{}",
+            size_of_val(&task)
+        );
+        executor.spawn(task).detach();
     }
     if let Some(origin) = origin {
         executor.spawn(origin.run(&running, &ending)).detach();

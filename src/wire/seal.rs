@@ -51,7 +51,7 @@ pub const fn group_blocks_that_fit(slot_bytes: usize) -> usize {
 pub const HAS_METADATA: u8 = 1;
 
 /// What a seal says about one block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, bytemuck::Zeroable)]
 pub struct BlockMark {
     /// Merkle root over the block's N chunks.
     pub root: [u8; MERKLE_NODE_BYTES],
