@@ -1,6 +1,7 @@
 //! One HTTP player: the head when the stream is known, then media straight from the ring, with the title in between if it
 //! asked for that.
 
+use super::reactor::Async;
 use super::server::{Client, STUCK, refuse, write_all};
 use super::view::{Running, Seat};
 use super::within::within;
@@ -12,7 +13,6 @@ use crate::time::Span;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use smol::Async;
 use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;

@@ -4,6 +4,7 @@
 //! them together, until nobody has asked for a while.
 
 use super::audience::{self, Media, Place};
+use super::reactor::Timer;
 use super::server::{Client, refuse, write_all};
 use super::view::Running;
 use crate::http::document::PART_BYTES;
@@ -15,7 +16,6 @@ use crate::proto::segments::{MAX_SEGMENTS, Segment};
 use crate::time::{Instant, Span};
 use core::cell::RefCell;
 use core::time::Duration;
-use smol::Timer;
 use std::io::{self, ErrorKind};
 use std::vec::Vec;
 
@@ -24,6 +24,9 @@ const LINGER: Span = Span::from_s(15);
 
 /// How often that is looked at, and how often a first segment is looked for.
 const TICK: Duration = Duration::from_millis(250);
+
+/// The same while nobody fetches any.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// How long the first segment may take.
 const PATIENCE: Span = Span::from_s(15);
@@ -43,7 +46,9 @@ pub type Memories = RefCell<Vec<Memory>>;
 /// Gives back the places of streams that nobody asks for any more. Runs for ever.
 pub async fn tend(running: &Running) {
     loop {
-        Timer::after(TICK).await;
+        let is_asked = |memory: &Memory| memory.presence.is_some();
+        let anybody = running.hls.borrow().iter().any(is_asked);
+        Timer::after(if anybody { TICK } else { QUIET }).await;
         let now = running.engine.clock.now();
         for memory in running.hls.borrow_mut().iter_mut() {
             if let Some((id, _)) = memory.presence.take_if(|(_, until)| *until <= now) {

@@ -34,6 +34,7 @@ mod lonely;
 mod orphan;
 mod pump;
 mod rates;
+pub mod reactor;
 mod resolve;
 mod run;
 #[cfg(feature = "source")]

@@ -2,13 +2,13 @@
 
 use super::engine::Engine;
 use super::rates::Rates;
+use super::reactor::Timer;
 use super::udp::{Sent, Udp};
 use crate::proto::transmit::Transmit;
 use core::cell::RefCell;
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use smol::Timer;
 
 /// Moves datagrams between the socket and the node until the node has left and said so.
 pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
@@ -53,7 +53,7 @@ fn sleep(
     blocked: bool,
     context: &mut Context<'_>,
 ) -> Poll<()> {
-    let awake = udp.poll_readable(context).is_ready()
+    let awake = udp.poll_arrival(context).is_ready()
         || (blocked && udp.poll_writable(context).is_ready())
         || Pin::new(timer).poll(context).is_ready()
         || (!blocked && engine.work.poll_after(rings, context).is_ready());

@@ -11,7 +11,7 @@ use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, lonely, output, pump, resolve, signals, stdout};
+use super::{base32, hls, launch, lonely, output, pump, reactor, resolve, signals, stdout};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -98,7 +98,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     if let Task::Listen(_) = config.task {
         executor.spawn(stdout::run(&running, &ending)).detach();
     }
-    smol::block_on(executor.run(async {
+    let outcome = reactor::block_on(executor.run(async {
         let outcome = ending.wait().await;
         running.engine.leave();
         // Late or not, the program ends now; what was not said is found out by the others.
@@ -108,7 +108,8 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         };
         let _ = within(GOODBYE, said).await;
         outcome
-    }))
+    }));
+    outcome.map_err(|error| Failure::runtime("waiting", error))?
 }
 
 /// Everything a node needs before its tasks begin.

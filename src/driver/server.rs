@@ -3,6 +3,7 @@
 use super::audience::{self, Media};
 use super::failure::Failure;
 use super::hls;
+use super::reactor::{Async, Timer};
 use super::view::Running;
 use super::within::within;
 use crate::http::document::{Document, PART_BYTES};
@@ -13,7 +14,6 @@ use crate::http::route::{Route, host_allowed, route};
 use core::cell::Cell;
 use core::net::SocketAddr;
 use core::time::Duration;
-use smol::Async;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::boxed::Box;
 use std::format;
@@ -100,7 +100,7 @@ impl Server {
                 // Out of file descriptors, most likely: others have to go first.
                 Err(error) => {
                     log::warn!("http: {error}");
-                    smol::Timer::after(Duration::from_secs(1)).await;
+                    Timer::after(Duration::from_secs(1)).await;
                 }
             }
         }

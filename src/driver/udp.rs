@@ -2,13 +2,13 @@
 //! batches in and out.
 
 use super::failure::Failure;
+use super::reactor::Async;
 use crate::limits::MAX_DATAGRAM_BYTES;
 use crate::proto::node::Node;
 use crate::proto::transmit::Transmit;
 use crate::wire::addr::Addr;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
-use smol::Async;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::format;
 use std::io::{self, ErrorKind};
@@ -155,9 +155,9 @@ impl Udp {
         }
     }
 
-    /// Ready when something has come.
-    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.socket.poll_readable(context).map(drop)
+    /// Ready when something has come since [`Udp::receive`] found nothing more.
+    pub fn poll_arrival(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_arrival(context).map(drop)
     }
 
     /// Ready when the socket takes more.
@@ -218,8 +218,8 @@ mod tests {
 
     fn heard(udp: &mut Udp) -> Vec<(Addr, Vec<u8>)> {
         let mut heard = Vec::new();
-        let readable = core::future::poll_fn(|context| udp.poll_readable(context));
-        smol::block_on(readable);
+        let readable = core::future::poll_fn(|context| udp.poll_arrival(context));
+        super::super::reactor::block_on(readable).unwrap();
         udp.receive(|from, bytes| heard.push((from, bytes.to_vec())));
         heard
     }
