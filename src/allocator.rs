@@ -31,11 +31,11 @@ fn map(bytes: usize) -> *mut u8 {
     pages.map_or(ptr::null_mut(), <*mut _>::cast)
 }
 
-// SAFETY: both sources give memory of the layout's size and alignment, or null: dlmalloc as a `GlobalAlloc` itself; the
-// kernel gives whole pages, and only what a page's alignment suffices for is asked of it. `is_big` depends on nothing
-// but the layout, and whoever frees must name the layout it allocated with, so each piece goes back to where it came
-// from. `realloc` is the trait's own: allocate, copy, free. The account is a few atomic words; it does not allocate, and
-// where it refuses it ends the process instead of unwinding.
+// SAFETY: both sources give memory of the layout's size and alignment, or null, and null does not leave this file:
+// dlmalloc as a `GlobalAlloc` itself; the kernel gives whole pages, and only what a page's alignment suffices for is
+// asked of it. `is_big` depends on nothing but the layout, and whoever frees must name the layout it allocated with, so
+// each piece goes back to where it came from. `realloc` is the trait's own: allocate, copy, free. The account is a few
+// atomic words; it does not allocate, and where it or the system refuses, the process ends instead of unwinding.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ACCOUNT.take(layout.size());
@@ -45,7 +45,7 @@ unsafe impl GlobalAlloc for Heap {
             false => unsafe { GlobalDlmalloc.alloc(layout) },
         };
         if piece.is_null() {
-            ACCOUNT.give(layout.size());
+            ACCOUNT.system_refused(layout.size());
         }
         piece
     }
@@ -53,7 +53,7 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, passed on.
         let piece = unsafe { self.alloc(layout) };
-        if !piece.is_null() && !is_big(layout) {
+        if !is_big(layout) {
             // SAFETY: the piece has this size and is nobody else's yet.
             unsafe { piece.write_bytes(0, layout.size()) };
         }

@@ -3,7 +3,7 @@
 //! The program's allocator asks [`ACCOUNT`] before it gives anything out. Once the pools are planned, the cap is what
 //! the owner's budget leaves for the heap, and it cannot be exceeded: the program ends before it would.
 
-use core::fmt::Write as _;
+use core::fmt::{Arguments, Write as _};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::fs::File;
 use std::io::Read;
@@ -61,18 +61,29 @@ impl Account {
         (word(&self.live), word(&self.most), word(&self.calls))
     }
 
-    /// Ends the program. Nothing here allocates or takes a lock.
     fn refuse(&self, bytes: usize) -> ! {
-        let mut line = heapless::String::<160>::new();
-        // The longest such line is shorter than that.
-        let _ = writeln!(
-            line,
-            "weir: --memory: all {} bytes for the heap are given out and {bytes} more were asked for; give it more",
-            self.cap.load(Relaxed)
-        );
-        let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
-        std::process::exit(1)
+        let cap = self.cap.load(Relaxed);
+        end(format_args!(
+            "--memory: all {cap} bytes for the heap are given out and {bytes} more were asked for; give it more"
+        ))
     }
+
+    /// The system has not got what was planned. The program says so and ends with status 1.
+    pub fn system_refused(&self, bytes: usize) -> ! {
+        let live = self.live.load(Relaxed);
+        end(format_args!(
+            "--memory: the system has not got {bytes} of the {live} bytes needed; give it less"
+        ))
+    }
+}
+
+/// Ends the program with a line. Nothing here allocates or takes a lock.
+fn end(why: Arguments<'_>) -> ! {
+    let mut line = heapless::String::<192>::new();
+    // Longer than any such line.
+    let _ = writeln!(line, "weir: {why}");
+    let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+    std::process::exit(1)
 }
 
 /// Bytes of this process in memory (proc(5), `statm`), 0 where the system does not say.
