@@ -3,7 +3,7 @@
 use super::config::{Config, DemoConfig};
 use super::failure::Failure;
 use super::units::Size;
-use super::{heap, launch, output, run as running};
+use super::{heap, launch, output, run as running, server};
 use std::format;
 use std::string::ToString;
 
@@ -27,8 +27,11 @@ pub fn check(file: &str, config: &Config) -> Result<(), Failure> {
     let plan = launch::plan(config);
     let budget = config.memory_bytes;
     output::print(&format!(
-        "{file}:\n{config}memory plan, in bytes:\n{plan}  {:<16} {budget:>33}\n",
-        "budget"
+        "{file}:\n{config}memory plan, in bytes:\n{plan}  {:<16} {budget:>33}\n\
+         besides, in the kernel: at most {} for each of {} connections that stand still, until they are dropped\n",
+        "budget",
+        Size(server::KERNEL_BYTES),
+        launch::http_tasks(config)
     ))?;
     launch::check(config).map(drop)
 }

@@ -190,21 +190,39 @@ pub(super) async fn init(
     else {
         return refuse(client.stream, request.method, 404, NOT_HLS).await;
     };
-    // A copy, for the node goes on while the client reads; at most 64 KiB, and freed at once.
-    let preamble: Option<Vec<u8>> = running.engine.look().streams()[stream]
-        .preamble
-        .get()
-        .map(Vec::from);
-    match preamble {
-        Some(bytes) if format.has_map => {
-            head(client, request, format.content_type, bytes.len() as u64).await?;
-            match request.method {
-                Method::Head => Ok(()),
-                _ => write_all(client.stream, &bytes).await,
-            }
+    let whole = preamble_part(running, stream, 0, &mut []);
+    let Some((version, bytes)) = whole.filter(|_| format.has_map) else {
+        return refuse(client.stream, request.method, 404, "there is none").await;
+    };
+    head(client, request, format.content_type, bytes as u64).await?;
+    let mut sent = 0;
+    // In parts, for the node goes on while the client reads.
+    let mut part = [0; PART_BYTES];
+    while request.method != Method::Head && sent < bytes {
+        if preamble_part(running, stream, sent, &mut part) != Some((version, bytes)) {
+            return Err(ErrorKind::UnexpectedEof.into());
         }
-        _ => refuse(client.stream, request.method, 404, "there is none").await,
+        let len = (bytes - sent).min(PART_BYTES);
+        write_all(client.stream, part.get(..len).unwrap_or(&[])).await?;
+        sent += len;
     }
+    Ok(())
+}
+
+/// Copies as much of the preamble from `offset` on as there is room for; its version, and its length in all.
+fn preamble_part(
+    running: &Running,
+    stream: StreamId,
+    offset: usize,
+    out: &mut [u8],
+) -> Option<(u32, usize)> {
+    let node = running.engine.look();
+    let stream = node.streams().get(stream)?;
+    let preamble = stream.preamble.get()?;
+    for (to, from) in out.iter_mut().zip(preamble.get(offset..)?) {
+        *to = *from;
+    }
+    Some((stream.version(), preamble.len()))
 }
 
 /// Answers with a segment.

@@ -39,6 +39,9 @@ pub const SPARE_TASKS: usize = 4;
 /// Kernel buffer towards each client: the ring is where a stream waits.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
+/// What that can come to: the system counts twice what it is told (socket(7)).
+pub const KERNEL_BYTES: u64 = 2 * SEND_BUFFER_BYTES as u64;
+
 /// Room for a request that is as short as most are.
 const FIRST_ROOM_BYTES: usize = 1_024;
 
@@ -120,8 +123,15 @@ impl Server {
             true => HEAD_LIMIT,
             false => LAST_HEAD_LIMIT,
         };
+        let client = Client { stream, from };
+        let request = self.attend_request(&client, limit, running);
+        debug_assert!(
+            size_of_val(&request) + MAX_HEAD_BYTES <= REQUEST_BYTES,
+            "{}",
+            size_of_val(&request)
+        );
         // On the heap, and gone before the media flows: a player may stay for days.
-        let media = Box::pin(self.attend_request(&Client { stream, from }, limit, running)).await?;
+        let media = Box::pin(request).await?;
         match media {
             Some(media) => media.pour(stream).await,
             None => Ok(()),
