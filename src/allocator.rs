@@ -11,7 +11,7 @@ use std::ptr;
 use weir::driver::heap::ACCOUNT;
 
 /// Pieces of this size and above are pages of their own.
-const BIG_BYTES: usize = 64 * 1024;
+const BIG_BYTES: usize = 16 * 1024;
 
 /// What the kernel aligns pages to at least, everywhere.
 const PAGE_ALIGN: usize = 4_096;
