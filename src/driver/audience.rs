@@ -2,12 +2,12 @@
 //! asked for that.
 
 use super::reactor::Async;
-use super::server::{Client, STUCK, refuse, write_all};
+use super::server::{Client, STUCK, head_of, refuse, write_all};
 use super::view::{Running, Seat};
 use super::within::within;
 use crate::http::icy::{ICY_METAINT, IcyInterleaver, MAX_ICY_BLOCK_BYTES};
 use crate::http::request::{Method, Request};
-use crate::http::response::{self, Live, MAX_RESPONSE_HEAD_BYTES};
+use crate::http::response::{self, Live};
 use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::time::Span;
 use core::future::poll_fn;
@@ -75,9 +75,8 @@ pub(super) async fn serve<'a>(
             age => Some(age?.as_ms()),
         },
     };
-    let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
-    let len = write_head(running, stream, request, icy, ago_ms, &mut head)?;
-    write_all(socket, head.get(..len).unwrap_or(&[])).await?;
+    let head = head_of(|out| write_head(running, stream, request, icy, ago_ms, out))?;
+    write_all(socket, &head).await?;
     let titles = icy.map(|metaint| Box::new(Titles::new(metaint)));
     Ok(Some(Media::Live { place, titles }))
 }
@@ -114,9 +113,8 @@ async fn head_only(
         return refuse(client.stream, Method::Head, 503, "the stream has not begun").await;
     }
     let icy = request.icy_metadata.then_some(ICY_METAINT);
-    let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
-    let len = write_head(running, stream, request, icy, None, &mut head)?;
-    write_all(client.stream, head.get(..len).unwrap_or(&[])).await
+    let head = head_of(|out| write_head(running, stream, request, icy, None, out))?;
+    write_all(client.stream, &head).await
 }
 
 fn write_head(

@@ -5,12 +5,12 @@
 
 use super::audience::{self, Media, Place};
 use super::reactor::Timer;
-use super::server::{Client, refuse, write_all};
+use super::server::{Client, head_of, refuse, write_all};
 use super::view::Running;
 use crate::http::document::PART_BYTES;
 use crate::http::hls::{self, Entry, Format};
 use crate::http::request::{Framing, Method, Request};
-use crate::http::response::{self, MAX_RESPONSE_HEAD_BYTES};
+use crate::http::response;
 use crate::proto::node::{PlayerId, StreamId};
 use crate::proto::segments::{MAX_SEGMENTS, Segment};
 use crate::time::{Instant, Span};
@@ -171,11 +171,10 @@ async fn head(
     content_type: &str,
     bytes: u64,
 ) -> io::Result<()> {
-    let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
     let framing = Framing::Length(bytes);
-    let len = response::document(request.version, content_type, framing, false, &mut head)
-        .map_err(|_| ErrorKind::OutOfMemory)?;
-    write_all(client.stream, head.get(..len).unwrap_or(&[])).await
+    let head =
+        |out: &mut [u8]| response::document(request.version, content_type, framing, false, out);
+    write_all(client.stream, &head_of(head)?).await
 }
 
 /// Answers with what players need before the first segment.

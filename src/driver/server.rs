@@ -13,6 +13,7 @@ use crate::http::response::{self, MAX_RESPONSE_HEAD_BYTES};
 use crate::http::route::{Route, host_allowed, route};
 use core::cell::Cell;
 use core::net::SocketAddr;
+use core::pin::Pin;
 use core::time::Duration;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::boxed::Box;
@@ -43,7 +44,7 @@ const SEND_BUFFER_BYTES: usize = 128 * 1024;
 pub const KERNEL_BYTES: u64 = 2 * SEND_BUFFER_BYTES as u64;
 
 /// Room for a request that is as short as most are.
-const FIRST_ROOM_BYTES: usize = 1_024;
+const FIRST_ROOM_BYTES: usize = 512;
 
 /// Bytes of one task while it waits or a player plays: its state, and the socket's.
 pub const TASK_BYTES: usize = 2 * 1024;
@@ -97,6 +98,9 @@ impl Server {
                     self.busy.set(self.busy.get() + 1);
                     if let Err(error) = self.serve(&stream, from, running).await {
                         log::debug!("http client {from}: {error}");
+                        if error.kind() == ErrorKind::TimedOut {
+                            forget(stream.get_ref());
+                        }
                     }
                     self.busy.set(self.busy.get() - 1);
                 }
@@ -124,14 +128,7 @@ impl Server {
             false => LAST_HEAD_LIMIT,
         };
         let client = Client { stream, from };
-        let request = self.attend_request(&client, limit, running);
-        debug_assert!(
-            size_of_val(&request) + MAX_HEAD_BYTES <= REQUEST_BYTES,
-            "{}",
-            size_of_val(&request)
-        );
-        // On the heap, and gone before the media flows: a player may stay for days.
-        let media = Box::pin(request).await?;
+        let media = self.attend_request(&client, limit, running).await?;
         match media {
             Some(media) => media.pour(stream).await,
             None => Ok(()),
@@ -158,6 +155,12 @@ impl Server {
             Parsed::Incomplete => Ok(None),
         }
     }
+}
+
+/// What still waits in the kernel for somebody who stands still goes with the connection, and not minutes later.
+fn forget(stream: &TcpStream) {
+    // Where it cannot be had, the kernel gives up by itself some time.
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// Who asks.
@@ -196,7 +199,7 @@ async fn answer<'a>(
     }
     let route = route(request);
     if let Some(document) = Document::for_route(&route, request.host) {
-        send_document(stream, request, document, running).await?;
+        sized(send_document(stream, request, document, running)).await?;
         return Ok(None);
     }
     let carried = |key| running.engine.find(&super::base32::decode_key(key)?);
@@ -206,27 +209,41 @@ async fn answer<'a>(
             refuse(status, text).await
         }
         Route::Stream { key, ago_ms } => match carried(key) {
-            Some(id) => audience::serve(client, request, running, id, ago_ms).await,
+            Some(id) => sized(audience::serve(client, request, running, id, ago_ms)).await,
             None => refuse(404, NOT_CARRIED).await,
         },
         Route::HlsPlaylist { key } => match carried(key) {
-            Some(id) => hls::playlist(client, request, running, id)
-                .await
-                .map(|()| None),
+            Some(id) => {
+                sized(hls::playlist(client, request, running, id)).await?;
+                Ok(None)
+            }
             None => refuse(404, NOT_CARRIED).await,
         },
         Route::HlsInit { key } => match carried(key) {
-            Some(id) => hls::init(client, request, running, id).await.map(|()| None),
+            Some(id) => {
+                sized(hls::init(client, request, running, id)).await?;
+                Ok(None)
+            }
             None => refuse(404, NOT_CARRIED).await,
         },
         Route::HlsSegment { key, block } => match carried(key) {
-            Some(id) => hls::segment(client, request, running, id, block).await,
+            Some(id) => sized(hls::segment(client, request, running, id, block)).await,
             None => refuse(404, NOT_CARRIED).await,
         },
         Route::MethodNotAllowed => refuse(405, "only GET and HEAD").await,
         Route::BadRequest => refuse(400, "the address makes no sense").await,
         _ => refuse(404, "there is nothing here").await,
     }
+}
+
+/// An answer in the making is on the heap, and gone before the media flows: a player may stay for days.
+fn sized<F: Future>(answer: F) -> Pin<Box<F>> {
+    debug_assert!(
+        size_of::<F>() + MAX_HEAD_BYTES <= REQUEST_BYTES,
+        "{}",
+        size_of::<F>()
+    );
+    Box::pin(answer)
 }
 
 const NOT_CARRIED: &str = "this stream is not carried here";
@@ -238,12 +255,11 @@ async fn send_document(
     mut document: Document,
     running: &Running,
 ) -> io::Result<()> {
-    let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
     let content_type = document.content_type();
     let framing = Framing::UntilClose;
-    let len = response::document(request.version, content_type, framing, false, &mut head)
-        .map_err(|_| ErrorKind::OutOfMemory)?;
-    write_all(stream, head.get(..len).unwrap_or(&[])).await?;
+    let head =
+        |out: &mut [u8]| response::document(request.version, content_type, framing, false, out);
+    write_all(stream, &head_of(head)?).await?;
     let mut part = [0; PART_BYTES];
     while let Some(len) = next_part(request, &mut document, running, &mut part) {
         write_all(stream, part.get(..len).unwrap_or(&[])).await?;
@@ -271,11 +287,16 @@ pub(super) async fn refuse(
     status: u16,
     text: &str,
 ) -> io::Result<()> {
-    let mut out = [0; MAX_RESPONSE_HEAD_BYTES];
-    let len = response::short(method, status, text, &mut out);
-    let len = len.map_err(|_| ErrorKind::OutOfMemory)?;
-    write_all(stream, out.get(..len).unwrap_or(&[])).await?;
+    let out = head_of(|out| response::short(method, status, text, out))?;
+    write_all(stream, &out).await?;
     farewell(stream).await
+}
+
+/// The head of an answer, as long as it is: what waits to be written should be small.
+pub(super) fn head_of<E>(write: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> io::Result<Vec<u8>> {
+    let mut room = [0; MAX_RESPONSE_HEAD_BYTES];
+    let len = write(&mut room).map_err(|_| ErrorKind::OutOfMemory)?;
+    Ok(room.get(..len).unwrap_or(&[]).to_vec())
 }
 
 /// Writes it all, as long as the client goes on taking it.
