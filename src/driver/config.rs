@@ -191,22 +191,75 @@ impl fmt::Display for Config {
                 }
             }
             Task::Listen(stream) => row("stream", stream)?,
-            Task::Source(broadcast) => row("key", &broadcast.key.display())?,
+            Task::Source(broadcast) => {
+                row("key", &broadcast.key.display())?;
+                row("input", &hidden(&broadcast.input))?;
+                row("repeat", &broadcast.repeat)?;
+                for (key, text) in [
+                    ("name", &broadcast.name),
+                    ("genre", &broadcast.genre),
+                    ("url", &broadcast.url),
+                    ("disclosure", &broadcast.disclosure),
+                ] {
+                    row(key, &or_none(text))?;
+                }
+                row(
+                    "content-type",
+                    &or_found_out(broadcast.content_type.as_ref()),
+                )?;
+                row(
+                    "bitrate",
+                    &or_found_out(broadcast.bitrate_bps.map(|bps| Rate(bps.into()))),
+                )?;
+                row("k", &or_found_out(broadcast.k))?;
+                row("m", &or_found_out(broadcast.m))?;
+                row("group", &or_found_out(broadcast.group.map(Time)))?;
+            }
         }
         let bind: Vec<String> = self.bind.iter().map(ToString::to_string).collect();
         row("bind", &bind.join(", else "))?;
         row("http", &self.http)?;
+        if let Some(advertise) = &self.advertise {
+            row("advertise", advertise)?;
+        }
+        for peer in &self.peers {
+            row("peer", peer)?;
+        }
         row("memory", &Size(self.memory_bytes))?;
         row("upload-limit", &limit_text(self.upload_limit_bps.map(Rate)))?;
         row("quota", &limit_text(self.quota_bytes.map(Size)))?;
         row("max-children", &self.max_children)?;
         row("max-players", &self.max_players)?;
+        row("spare", &self.spare_stripes)?;
         row("burst", &Time(self.burst))?;
         row("offload", &if self.offload { "auto" } else { "off" })?;
+        row("window", &Time(self.window))?;
         match &self.state {
             Some(state) => row("state", &state.display()),
             None => row("state", &"none (node key and quota are not remembered)"),
         }
+    }
+}
+
+/// What was not given follows from the media.
+fn or_found_out(value: Option<impl fmt::Display>) -> String {
+    value.map_or(String::from("follows from the input"), |value| {
+        value.to_string()
+    })
+}
+
+/// An input without the user and password in its address.
+fn hidden(input: &str) -> String {
+    match input.split_once("://").zip(input.rsplit_once('@')) {
+        Some(((scheme, _), (_, place))) => format!("{scheme}://...@{place}"),
+        None => input.to_string(),
+    }
+}
+
+fn or_none(text: &str) -> &str {
+    match text {
+        "" => "none",
+        text => text,
     }
 }
 

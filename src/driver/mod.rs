@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod config_file;
 pub mod failure;
+pub mod heap;
 pub mod help;
 #[cfg(feature = "source")]
 pub mod input;
@@ -25,7 +26,6 @@ mod bell;
 #[cfg(feature = "demo")]
 mod demo;
 mod engine;
-mod heap;
 mod hls;
 mod inbox;
 #[cfg(feature = "source")]
@@ -36,6 +36,7 @@ mod lonely;
 mod orphan;
 mod pump;
 mod rates;
+pub mod reactor;
 mod resolve;
 mod run;
 mod segments;

@@ -2,6 +2,7 @@
 
 use super::engine::Engine;
 use super::rates::Rates;
+use super::reactor::Timer;
 use super::udp::{Sent, Udp};
 use crate::proto::node::Node;
 use crate::proto::transmit::Transmit;
@@ -10,7 +11,6 @@ use core::cell::RefCell;
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use smol::Timer;
 
 /// Moves datagrams between the socket and the node until the node has left and said so.
 pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
@@ -57,7 +57,7 @@ fn sleep(
     blocked: bool,
     context: &mut Context<'_>,
 ) -> Poll<()> {
-    let awake = udp.poll_readable(context).is_ready()
+    let awake = udp.poll_arrival(context).is_ready()
         || (blocked && udp.poll_writable(context).is_ready())
         || timer.poll(context).is_ready()
         || (!blocked && engine.work.poll_after(rings, context).is_ready());

@@ -5,13 +5,13 @@
 //! written to directly.
 
 use super::failure::Failure;
+use super::reactor::Async;
 use super::run::Ending;
 use super::view::Running;
 use crate::proto::node::PlayerId;
 use crate::proto::player::Stage;
 use core::future::poll_fn;
 use core::task::Poll;
-use smol::Async;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::os::fd::AsFd;

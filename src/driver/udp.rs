@@ -3,13 +3,13 @@
 
 use super::failure::Failure;
 use super::inbox::Inbox;
+use super::reactor::Async;
 use super::segments::{Outcome, Segments};
 use crate::proto::node::Node;
 use crate::proto::transmit::{MAX_BATCH, Transmit};
 use crate::wire::addr::Addr;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
-use smol::Async;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::format;
 use std::io::{self, ErrorKind, IoSlice};
@@ -161,9 +161,9 @@ impl Udp {
         }
     }
 
-    /// Ready when something has come.
-    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.socket.poll_readable(context).map(drop)
+    /// Ready when something has come since [`Udp::receive`] found nothing more.
+    pub fn poll_arrival(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_arrival(context).map(drop)
     }
 
     /// Ready when the socket takes more.
@@ -174,7 +174,7 @@ impl Udp {
 
 impl AsFd for Udp {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.socket.get_ref().as_fd()
     }
 }
 
@@ -230,8 +230,8 @@ mod tests {
 
     fn heard(udp: &mut Udp) -> Vec<(Addr, Vec<u8>)> {
         let mut heard = Vec::new();
-        let readable = core::future::poll_fn(|context| udp.poll_readable(context));
-        smol::block_on(readable);
+        let readable = core::future::poll_fn(|context| udp.poll_arrival(context));
+        super::super::reactor::block_on(readable).unwrap();
         udp.receive(|from, bytes| heard.push((from, bytes.to_vec())));
         heard
     }

@@ -105,7 +105,7 @@ impl StatusSource for View<'_> {
     }
 
     fn memory(&self) -> MemoryStatus {
-        let (heap_live_bytes, heap_allocations_total) = heap::counted();
+        let (heap_live_bytes, _, heap_allocations_total) = heap::ACCOUNT.counted();
         MemoryStatus {
             budget_bytes: self.running.facts.budget_bytes,
             planned_bytes: self.running.facts.planned_bytes,

@@ -109,6 +109,8 @@ impl Repair {
 
 /// All memory a node borrows. Its sizes are the node's limits.
 pub struct Pools<'s> {
+    /// Streams.
+    pub streams: &'s mut heapless::Vec<Stream<'s>, MAX_STREAMS>,
     /// Neighbours.
     pub peers: &'s mut [Option<Peer>],
     /// One for each stream of each neighbour.
@@ -173,7 +175,7 @@ pub struct Node<'s> {
     pub(super) peers: Peers<'s>,
     pub(super) attempts: &'s mut [Option<Attempt>],
     pub(super) book: Book<'s>,
-    pub(super) streams: heapless::Vec<Stream<'s>, MAX_STREAMS>,
+    pub(super) streams: &'s mut heapless::Vec<Stream<'s>, MAX_STREAMS>,
     pub(super) players: &'s mut [Option<Player>],
     pub(super) jobs: Queue<'s, Job>,
     pub(super) repairs: Queue<'s, Repair>,
@@ -213,7 +215,7 @@ impl<'s> Node<'s> {
             peers: Peers::new(pools.peers, pools.links, streams),
             attempts: pools.attempts,
             book: Book::new(pools.book),
-            streams: heapless::Vec::new(),
+            streams: pools.streams,
             players: pools.players,
             jobs: Queue::new(pools.jobs),
             repairs: Queue::new(pools.repairs),
@@ -739,7 +741,7 @@ impl<'s> Node<'s> {
 
     /// The streams.
     pub fn streams(&self) -> &[Stream<'s>] {
-        &self.streams
+        self.streams
     }
 
     /// The neighbours.

@@ -13,6 +13,7 @@ use crate::crypto::merkle;
 use crate::crypto::sign::Verifier;
 use crate::error::Malformed;
 use crate::limits::{CHUNK_HEADER_BYTES, MAX_CHUNK_PAYLOAD_BYTES, MAX_K, MAX_N};
+use crate::storage::lent::Lent;
 use crate::storage::log::Log;
 use crate::storage::ring::{Ring, Row};
 use crate::storage::slots::Slot;
@@ -137,7 +138,7 @@ pub struct StreamPools<'s> {
     /// The ring.
     pub ring: Ring<'s>,
     /// Log of what is to be forwarded.
-    pub log: &'s mut [ChunkId],
+    pub log: &'s mut dyn Lent<ChunkId>,
     /// Preamble.
     pub preamble: &'s mut [u8],
 }
@@ -474,6 +475,21 @@ impl<'s> Stream<'s> {
                 self.note_new(now, id);
             }
         }
+    }
+
+    /// Nothing has come for so long that what is here is of no use to anybody: its memory goes back.
+    pub fn let_go(&mut self) {
+        self.drop_parked();
+        self.asked.clear();
+        self.ring.give_back();
+        self.log.give_back();
+        self.await_start();
+    }
+
+    /// When the newest chunk or seal came; nothing when the ring is empty.
+    pub fn newest_at(&self) -> Option<Instant> {
+        let newest = self.ring.row(self.ring.end().checked_sub(1)?)?;
+        Some(self.flowed_at.max(newest.sealed_at))
     }
 
     fn drop_parked(&mut self) {

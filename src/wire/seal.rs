@@ -55,7 +55,7 @@ pub const HAS_METADATA: u8 = 1;
 pub const BEGINS_SEGMENT: u8 = 2;
 
 /// What a seal says about one block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, bytemuck::Zeroable)]
 pub struct BlockMark {
     /// Merkle root over the block's N chunks.
     pub root: [u8; MERKLE_NODE_BYTES],
