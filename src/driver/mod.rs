@@ -16,6 +16,7 @@ pub mod plan;
 pub mod settings;
 pub mod status;
 pub mod stream_uri;
+pub mod udp;
 pub mod units;
 mod values;
 
@@ -26,6 +27,7 @@ mod demo;
 mod engine;
 mod heap;
 mod hls;
+mod inbox;
 #[cfg(feature = "source")]
 mod intake;
 mod launch;
@@ -36,6 +38,7 @@ mod pump;
 mod rates;
 mod resolve;
 mod run;
+mod segments;
 #[cfg(feature = "source")]
 mod sequence;
 mod server;
@@ -46,6 +49,5 @@ mod source;
 #[path = "no_source.rs"]
 mod source;
 mod stdout;
-mod udp;
 mod view;
 mod within;

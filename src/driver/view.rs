@@ -100,7 +100,7 @@ impl StatusSource for View<'_> {
             rx_datagrams_total: stats.rx_datagrams,
             tx_datagrams_total: stats.tx_datagrams,
             malformed_datagrams_total: stats.malformed,
-            kernel_drops_total: 0,
+            kernel_drops_total: self.running.rates.borrow().dropped,
         }
     }
 

@@ -3,6 +3,7 @@
 //! The contract: after any call that hands something in, call [`Node::poll_transmit`] until it says no, read [`Node::poll_timeout`],
 //! and call [`Node::handle_timeout`] no later than that. Nothing here blocks, allocates, or reads a clock.
 
+use super::allowance::Allowance;
 use super::book::{Book, Entry};
 use super::bucket::Bucket;
 use super::card::Card;
@@ -179,15 +180,20 @@ pub struct Node<'s> {
     pub(super) small: heapless::Deque<Small, 16>,
     pub(super) events: heapless::Deque<Event, 16>,
     pub(super) bucket: Bucket,
+    pub(super) words: Allowance,
     /// When the bucket will let something through again, if it held something back.
     pub(super) held_until: Option<Instant>,
     pub(super) upkeep_at: Instant,
     pub(super) connect_at: [Instant; MAX_STREAMS],
     pub(super) balance_at: Instant,
+    /// When children may be asked again whether they still need their places.
+    pub(super) probe_at: Instant,
     /// When the node was made.
     pub(super) began: Instant,
     /// Whose turn it is to be sent to.
-    pub(super) turn: usize,
+    pub(super) turn: (PeerId, StreamId),
+    /// Neighbours below this place are owed no words: nothing was handed in since they were looked at.
+    pub(super) silent_below: PeerId,
     pub(super) stats: NodeStats,
     pub(super) leaving: bool,
 }
@@ -214,12 +220,15 @@ impl<'s> Node<'s> {
             small: heapless::Deque::new(),
             events: heapless::Deque::new(),
             bucket: Bucket::new(config.upload_limit_bps, now),
+            words: Allowance::default(),
             held_until: None,
             upkeep_at: now,
             connect_at: [now; MAX_STREAMS],
             balance_at: now,
+            probe_at: now,
             began: now,
-            turn: 0,
+            turn: (0, 0),
+            silent_below: 0,
             stats: NodeStats::default(),
             leaving: false,
             config,
@@ -325,6 +334,7 @@ impl<'s> Node<'s> {
 
     /// Takes a datagram in.
     pub fn handle_datagram(&mut self, now: Instant, from: Addr, bytes: &[u8]) {
+        self.silent_below = 0;
         self.stats.rx_datagrams += 1;
         self.stats.rx_bytes += (bytes.len() + self.config.overhead_bytes) as u64;
         let handled = match Datagram::parse(bytes) {
@@ -381,6 +391,7 @@ impl<'s> Node<'s> {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.silent_below = 0;
         for stream in self.streams.iter_mut().filter(|s| s.source.is_some()) {
             stream.tick_source(now);
         }
@@ -426,6 +437,7 @@ impl<'s> Node<'s> {
 
     /// Says Bye to everybody: drain [`Node::poll_transmit`] once more, then stop.
     pub fn shutdown(&mut self, now: Instant) {
+        self.silent_below = 0;
         self.leaving = true;
         for id in 0..self.peers.capacity() {
             if let Some(peer) = self.peers.get_mut(id) {
@@ -769,6 +781,7 @@ impl<'s> Node<'s> {
     }
 
     pub(super) fn spread_descriptor(&mut self, stream: StreamId) {
+        self.silent_below = 0;
         let version = self.streams[stream].version();
         for (_, _, link) in self
             .peers

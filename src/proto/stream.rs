@@ -162,8 +162,14 @@ pub struct Stream<'s> {
     pub playout: Playout,
     /// Since when the playout has waited for a place to begin.
     pub awaited_since: Option<Instant>,
-    /// When neighbours may be asked for news again.
-    pub news_at: Instant,
+    /// When neighbours were last asked for news, and after what pause they may be asked again.
+    pub news_asked_at: Instant,
+    /// See `news_asked_at`; it grows while nothing comes of it.
+    pub news_pause: Span,
+    /// When a spare stripe is sought again.
+    pub spare_at: Instant,
+    /// Stripes for which there was no parent when last looked for.
+    pub orphans: u32,
     /// The seal that was asked for last, and when.
     pub seal_asked: (u64, Instant),
     /// Where each stripe stands.
@@ -172,6 +178,8 @@ pub struct Stream<'s> {
     pub parents: [Parent; MAX_N],
     /// Stripes that were stalled when last looked at.
     pub stalled: u32,
+    /// Stripes that stalled, or had no parent, and have not flowed since.
+    pub broken: u32,
     /// The stripes this node prefers to carry.
     pub home: u32,
     /// When that is next reconsidered.
@@ -215,11 +223,15 @@ impl<'s> Stream<'s> {
             log: Log::new(pools.log),
             playout: Playout::default(),
             awaited_since: None,
-            news_at: Instant::ZERO,
+            news_asked_at: Instant::ZERO,
+            news_pause: Span::ZERO,
+            spare_at: Instant::ZERO,
+            orphans: 0,
             seal_asked: (0, Instant::ZERO),
             heads: [Head::default(); MAX_N],
             parents: [Parent::default(); MAX_N],
             stalled: 0,
+            broken: 0,
             home: 0,
             home_at: Instant::ZERO,
             flowed_at: Instant::ZERO,
@@ -693,17 +705,17 @@ impl<'s> Stream<'s> {
             && (row.have & 1 << id.index != 0 || row.have.count_ones() as usize >= card.k())
     }
 
-    /// Makes a chunk fit to be sent: rebuilt if need be, its path filled in.
-    pub fn prepare(&mut self, id: ChunkId) -> bool {
-        let Some(row) = self.ring.row(id.block) else {
-            return false;
-        };
+    /// Makes a chunk fit to be sent: rebuilt if need be, its path filled in. Its length, or nothing when it cannot be had.
+    pub fn prepare(&mut self, id: ChunkId) -> Option<usize> {
+        let row = self.ring.row(id.block)?;
         let (have, pathless) = (row.have, row.pathless);
-        if have & 1 << id.index == 0 && !self.rebuild(id.block, 1 << id.index) {
-            return false;
+        if have & !pathless & 1 << id.index == 0 {
+            let here = have & 1 << id.index != 0 || self.rebuild(id.block, 1 << id.index);
+            if !here || !self.fill_paths(id.block) {
+                return None;
+            }
         }
-        let ready = have & !pathless & 1 << id.index != 0;
-        ready || (self.fill_paths(id.block) && self.ring.chunk(id).is_some())
+        self.ring.chunk(id).map(<[u8]>::len)
     }
 }
 
