@@ -4,7 +4,7 @@ use crate::rig::{Node, Scratch, get, have, until};
 use std::fs;
 use weir::rng::Rng;
 
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 10] = [
     ("tone.mp3", "-map 1 -c:a libmp3lame -b:a 128k"),
     ("tone.aac", "-map 1 -c:a aac -f adts"),
     ("tone.ogg", "-map 1 -c:a libvorbis"),
@@ -17,16 +17,26 @@ const KINDS: [(&str, &str); 7] = [
         "film.mp4",
         "-map 0 -map 1 -c:v libx264 -preset ultrafast -g 25 -c:a aac -movflags +empty_moov+frag_keyframe",
     ),
+    ("tone.wav", "-map 1 -c:a pcm_s16le -ar 22050 -ac 1"),
+    (
+        "film.ogv",
+        "-map 0 -map 1 -c:v libtheora -b:v 200k -g 25 -c:a libvorbis",
+    ),
+    (
+        "film.asf",
+        "-map 0 -map 1 -c:v wmv2 -g 25 -b:v 200k -c:a wmav2",
+    ),
     (
         "film.webm",
         "-map 0 -map 1 -c:v libvpx -cpu-used 8 -deadline realtime -g 25 -c:a libvorbis",
     ),
 ];
 
-/// Five bits are turned, and a tenth is missing from the middle.
+/// Five bits are turned, and a tenth is missing: from the middle, or at the end.
 fn spoil(bytes: &[u8], seed: u64) -> Vec<u8> {
     let mut rng = Rng::new(seed);
-    let (a, b) = (bytes.len() * 4 / 10, bytes.len() * 5 / 10);
+    let tenth = if seed.is_multiple_of(2) { 9 } else { 4 };
+    let (a, b) = (bytes.len() * tenth / 10, bytes.len() * (tenth + 1) / 10);
     let mut spoilt = [&bytes[..a], &bytes[b..]].concat();
     for _ in 0..5 {
         let at = rng.below(spoilt.len() as u64) as usize;
