@@ -7,11 +7,12 @@ use crate::proto::budget::Sizes;
 use crate::proto::config::{MAX_STREAMS, Role};
 use crate::proto::node::{Job, Node, Pools, Repair, StreamId};
 use crate::proto::peer::Link;
-use crate::proto::stream::StreamPools;
+use crate::proto::stream::{Stream, StreamPools};
 use crate::storage::lent::Lent;
 use crate::storage::ring::Ring;
 use crate::storage::slots::Slots;
 use bytemuck::Zeroable;
+use heapless::vec::VecView;
 use std::boxed::Box;
 use std::vec::Vec;
 
@@ -44,10 +45,22 @@ fn zeros<T: Zeroable + 'static>(count: usize) -> &'static mut dyn Lent<T> {
     Box::leak(Box::new(Zeros(bytemuck::zeroed_vec(count))))
 }
 
+/// Places for so many streams, at most [`MAX_STREAMS`]. Each costs 11 KiB.
+fn streams(count: usize) -> &'static mut VecView<Stream<'static>> {
+    fn places<const N: usize>() -> &'static mut VecView<Stream<'static>> {
+        Box::leak(Box::<heapless::Vec<_, N>>::default())
+    }
+    match count {
+        0..=1 => places::<1>(),
+        2 => places::<2>(),
+        _ => places::<MAX_STREAMS>(),
+    }
+}
+
 /// The pools of a node. They are never given back.
 pub fn node_pools(sizes: &Sizes) -> Pools<'static> {
     Pools {
-        streams: Box::leak(Box::<heapless::Vec<_, MAX_STREAMS>>::default()),
+        streams: streams(sizes.streams),
         peers: leak(sizes.peers, || None),
         links: leak(sizes.peers * sizes.streams, || Link::VACANT),
         attempts: leak(sizes.attempts, || None),

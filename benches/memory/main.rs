@@ -41,6 +41,8 @@ fn main() {
 
 struct Given {
     weir: PathBuf,
+    /// The program that is the source: one for boards cannot be.
+    source: PathBuf,
     is_short: bool,
     churn: Option<Duration>,
 }
@@ -49,6 +51,7 @@ impl Given {
     fn read() -> Self {
         let mut given = Self {
             weir: env!("CARGO_BIN_EXE_weir").into(),
+            source: env!("CARGO_BIN_EXE_weir").into(),
             is_short: false,
             churn: None,
         };
@@ -91,7 +94,7 @@ impl Grid {
     fn start(given: &Given, key_file: &str, children: usize, players: usize) -> Self {
         let bitrate = format!("{}Mbit", BITRATE_BPS / 1_000_000);
         let source = Process::start(
-            &given.weir,
+            &given.source,
             &[
                 "source",
                 "--key",

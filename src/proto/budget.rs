@@ -144,9 +144,9 @@ impl Sizes {
             ),
             pool(
                 "streams",
-                MAX_STREAMS,
+                if streams > 2 { MAX_STREAMS } else { streams },
                 size_of::<Stream<'static>>(),
-                format_args!("places for streams, {streams} used"),
+                format_args!("places for {streams} streams"),
             ),
             pool(
                 "peers",

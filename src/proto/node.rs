@@ -107,7 +107,7 @@ impl Repair {
 /// All memory a node borrows. Its sizes are the node's limits.
 pub struct Pools<'s> {
     /// Streams.
-    pub streams: &'s mut heapless::Vec<Stream<'s>, MAX_STREAMS>,
+    pub streams: &'s mut heapless::vec::VecView<Stream<'s>>,
     /// Neighbours.
     pub peers: &'s mut [Option<Peer>],
     /// One for each stream of each neighbour.
@@ -172,7 +172,7 @@ pub struct Node<'s> {
     pub(super) peers: Peers<'s>,
     pub(super) attempts: &'s mut [Option<Attempt>],
     pub(super) book: Book<'s>,
-    pub(super) streams: &'s mut heapless::Vec<Stream<'s>, MAX_STREAMS>,
+    pub(super) streams: &'s mut heapless::vec::VecView<Stream<'s>>,
     pub(super) players: &'s mut [Option<Player>],
     pub(super) jobs: Queue<'s, Job>,
     pub(super) repairs: Queue<'s, Repair>,
