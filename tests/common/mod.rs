@@ -31,7 +31,7 @@ impl Scratch {
 
     /// A new stream key in a file.
     pub fn key(&self, name: &str) -> String {
-        let file = self.path(name);
+        let file = self.path(&format!("{name}.key"));
         let made = weir().args(["keygen", "--out", &file]).output().unwrap();
         assert!(made.status.success(), "{made:?}");
         file
@@ -60,7 +60,8 @@ pub struct Node {
     pub udp: SocketAddr,
     pub http: SocketAddr,
     pub log: Arc<Mutex<String>>,
-    out: Receiver<Vec<u8>>,
+    /// A node may be watched from several threads.
+    out: Mutex<Receiver<Vec<u8>>>,
     pub heard: Vec<u8>,
 }
 
@@ -98,7 +99,7 @@ impl Node {
             udp,
             http,
             log,
-            out,
+            out: Mutex::new(out),
             heard: Vec::new(),
         }
     }
@@ -108,7 +109,7 @@ impl Node {
         let deadline = Instant::now() + DEADLINE;
         while !enough(&self.heard) {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.out.recv_timeout(left) {
+            match self.out.get_mut().unwrap().recv_timeout(left) {
                 Ok(bytes) => self.heard.extend(bytes),
                 Err(error) => panic!(
                     "{error} after {} bytes:\n{}",
@@ -172,6 +173,9 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- log of {}:\n{}", self.udp, self.log.lock().unwrap());
+        }
     }
 }
 
