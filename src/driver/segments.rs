@@ -61,6 +61,8 @@ impl Segments {
                 let never = [Errno::IO, Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOPROTOOPT];
                 if never.contains(&error) {
                     log::info!("datagrams leave one by one from now on: {error}");
+                    // While it works: what the socket was told stays otherwise.
+                    self.set(socket, 0);
                     self.works = false;
                 }
                 Outcome::Refused
