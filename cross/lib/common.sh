@@ -27,3 +27,9 @@ retry() {
 board() {
   python3 "$here/lib/boards.py" "$@"
 }
+
+# Debian's compiler before rustup's, for the rest of the script; RUSTC_BOOTSTRAP lets it build the standard library.
+debian_rust() {
+  export PATH="$tools/venv/bin:/usr/bin:$PATH" CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
+  unset RUSTUP_TOOLCHAIN RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_BUILD_TARGET
+}

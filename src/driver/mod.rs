@@ -47,6 +47,7 @@ mod source;
 #[path = "no_source.rs"]
 mod source;
 mod stdout;
+mod toml;
 mod udp;
 mod view;
 mod within;
