@@ -58,7 +58,7 @@ class Check:
     def take(self, data: bytes) -> None:
         self.bytes += len(data)
         self._held += data
-        while self._next is None and self._begin() or self._next is not None and len(self._held) >= PAGE_BYTES:
+        while (self._next is not None or self._begin()) and len(self._held) >= PAGE_BYTES:
             wanted = page(self._next)
             if self._held[:PAGE_BYTES] == wanted:
                 self._held, self._next = self._held[PAGE_BYTES:], self._next + 1
@@ -107,7 +107,7 @@ class Process:
         def look():
             found = re.search(pattern, self.log)
             if not found and self.process.poll() is not None:
-                raise Failed(f"{self.name} ended with {self.process.returncode}:\n{self.log}")
+                raise Failed(f"{self.name} ended with {self.process.returncode}")
             return found
 
         return wait_for(f"{self.name} says {pattern!r}", look, deadline_s)
@@ -132,14 +132,10 @@ def end_everything() -> None:
             process.kill()
 
 
-class Node(Process):
-    """A running node."""
+class Asked:
+    """Whatever has weir's pages at `http`."""
 
-    def __init__(self, name: str, program: list[str], arguments: list[str], **how):
-        bind = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"]
-        super().__init__(name, [*program, *arguments, *bind], **how)
-        found = self.said(r"udp ([0-9.:]+), page and players at http://([0-9.:]+)/")
-        self.udp, self.http = found.group(1), found.group(2)
+    http: str
 
     def get(self, path: str, timeout_s: float = 60) -> bytes:
         """The body of a page."""
@@ -148,6 +144,16 @@ class Node(Process):
 
     def status(self) -> dict:
         return json.loads(self.get("/status.json"))
+
+
+class Node(Process, Asked):
+    """A running node."""
+
+    def __init__(self, name: str, program: list[str], arguments: list[str], **how):
+        bind = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+        super().__init__(name, [*program, *arguments, *bind], **how)
+        found = self.said(r"udp ([0-9.:]+), page and players at http://([0-9.:]+)/")
+        self.udp, self.http = found.group(1), found.group(2)
 
 
 class Source(Node):
@@ -212,9 +218,9 @@ class Listener(Node):
         def look():
             if self.failure:
                 gaps = self.status()["streams"][0]["gaps_total"]
-                raise Failed(f"{self.failure}; the listener knows of {gaps} gaps:\n{self.log}")
+                raise Failed(f"{self.failure}; the listener knows of {gaps} gaps")
             if self.process.poll() is not None:
-                raise Failed(f"{self.name} ended:\n{self.log}")
+                raise Failed(f"{self.name} ended")
             return self.check.bytes >= enough
 
         wait_for(f"{self.name} hears {more_bytes} bytes", look, deadline_s)
@@ -268,6 +274,8 @@ def run(main, words: list[str]) -> None:
         with tempfile.TemporaryDirectory(prefix="weir-cross-") as folder:
             main(words, Path(folder))
     except Failed as failure:
+        for process in everything:
+            print(f"-- {process.name}:\n{process.log[-3000:]}", file=sys.stderr)
         sys.exit(f"{Path(sys.argv[0]).name}: {failure}")
     finally:
         end_everything()

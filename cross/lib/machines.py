@@ -169,7 +169,7 @@ def initramfs(board: dict, kind: Kind, kernel: Path, arguments: list[str], folde
     return image
 
 
-class Machine(grid.Process):
+class Machine(grid.Process, grid.Asked):
     """A running machine. Its console is its log; `udp` and `http` are where this machine's weir is reached."""
 
     def __init__(self, board: dict, arguments: list[str], folder: Path, ram_mib: int | None = None, extra: list[str] = []):
@@ -205,5 +205,5 @@ class Machine(grid.Process):
         """The newest report from inside, in kB."""
         found = re.findall(r"init: memory (.*)", self.log)
         if not found:
-            raise Failed(f"{self.name} reports no memory:\n{self.log}")
+            raise Failed(f"{self.name} reports no memory")
         return {name: int(value) for name, value in re.findall(r"(\w+)=(-?\d+)", found[-1])}
