@@ -1,8 +1,8 @@
 # Read by the scripts of cross/: where things are, and the environment in which boards are built.
 # shellcheck shell=bash disable=SC2034
 
-# From PyPI. zig's minor versions change flags; cargo-zigbuild follows them.
-ZIG_VERSION=0.17.1
+# From PyPI. Not zig 0.16 or later: their calloc writes all it gives, and a ring that was never used would be resident.
+ZIG_VERSION=0.15.2
 ZIGBUILD_VERSION=0.24.0
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

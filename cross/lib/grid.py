@@ -269,7 +269,11 @@ def free_port(kind=socket.SOCK_DGRAM) -> int:
 
 def run(main, words: list[str]) -> None:
     """A script from its arguments to its exit status; a scratch folder lives as long as it does."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+    def stopped(*_):
+        raise Failed("stopped")
+
+    signal.signal(signal.SIGTERM, stopped)
     try:
         with tempfile.TemporaryDirectory(prefix="weir-cross-") as folder:
             main(words, Path(folder))
