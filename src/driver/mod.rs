@@ -17,6 +17,7 @@ pub mod plan;
 pub mod settings;
 pub mod status;
 pub mod stream_uri;
+pub mod udp;
 pub mod units;
 mod values;
 
@@ -27,6 +28,7 @@ mod demo;
 mod engine;
 mod heap;
 mod hls;
+mod inbox;
 #[cfg(feature = "source")]
 mod intake;
 mod launch;
@@ -37,6 +39,7 @@ mod pump;
 mod rates;
 mod resolve;
 mod run;
+mod segments;
 #[cfg(feature = "source")]
 mod sequence;
 mod server;
@@ -48,6 +51,5 @@ mod source;
 mod source;
 mod stdout;
 mod toml;
-mod udp;
 mod view;
 mod within;

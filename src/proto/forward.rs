@@ -2,6 +2,7 @@
 
 use super::bucket::Urgency;
 use super::node::{Node, Repair, StreamId};
+use super::outbox::Traffic;
 use super::peer::{Due, Link, PeerId};
 use super::stream::{SEAL_ENTRY, bits};
 use super::transmit::{Outgoing, Transmit};
@@ -69,6 +70,13 @@ impl Node<'_> {
             link.refuse = Some((refused, reason));
             link.due.add(Due::REFUSE);
         }
+        let needed = refused & offered & !wish.spare;
+        if needed != 0 {
+            link.turned_away_at = now;
+        }
+        if needed != 0 {
+            self.probe_children(now, at);
+        }
         if begins {
             self.queue_seals_since(now, id, at, back);
         }
@@ -123,8 +131,8 @@ impl Node<'_> {
         let Some(limit) = self.config.upload_limit_bps else {
             return (self.config.max_children * card.n()).min(usize::from(u16::MAX)) as u16;
         };
-        // A tenth is kept for control, repair and bursts.
-        let free = (limit * 9 / 10).saturating_sub(self.granted_bps());
+        // A sixteenth is kept for control and repair.
+        let free = (limit * 15 / 16).saturating_sub(self.granted_bps());
         u16::try_from(free / card.stripe_bps()).unwrap_or(u16::MAX)
     }
 
@@ -152,7 +160,16 @@ impl Node<'_> {
         } else {
             0
         };
-        spare.max(handed_on) as u16
+        let bare = newcomer.standing.forwards() && self.bare_stripes(at) != 0;
+        spare.max(handed_on).max(u32::from(bare)) as u16
+    }
+
+    /// At the source, the stripes that nobody gets from it: until somebody does, the grid has to do without them.
+    pub(super) fn bare_stripes(&self, at: StreamId) -> u32 {
+        match (&self.streams[at].source, &self.streams[at].card) {
+            (Some(_), Some(card)) => card.all_stripes() & !self.demanded(at),
+            _ => 0,
+        }
     }
 
     fn children(&self) -> usize {
@@ -162,19 +179,23 @@ impl Node<'_> {
             .count()
     }
 
-    /// Bits a second that all granted stripes take.
-    fn granted_bps(&self) -> u64 {
+    /// Bits a second that all granted stripes take, and the seals.
+    pub(super) fn granted_bps(&self) -> u64 {
         let of = |at: usize| -> u64 {
             let copies: u64 = self
                 .peers
                 .in_stream(at)
                 .map(|(_, _, link)| u64::from(link.granted_down.count_ones()))
                 .sum();
-            copies
-                * self.streams[at]
-                    .card
-                    .as_ref()
-                    .map_or(0, |card| card.stripe_bps())
+            let readers = self
+                .peers
+                .in_stream(at)
+                .filter(|(_, _, link)| link.wants_seals);
+            let seals = readers.count() as u64;
+            let card = self.streams[at].card.as_ref();
+            card.map_or(0, |card| {
+                copies * card.stripe_bps() + seals * card.seal_bps()
+            })
         };
         (0..self.streams.len()).map(of).sum()
     }
@@ -192,8 +213,15 @@ impl Node<'_> {
         if !self.is_child(id) && self.children() >= self.config.max_children {
             return false;
         }
+        // The source can do with fewer copies of a stripe that several have, and not with none.
+        let bare = hands_on && self.bare_stripes(at) >> stripe & 1 != 0;
+        let plenty = bits(self.demanded(at)).filter(|&s| bare && self.copies(at, s) > 1);
+        let plenty = plenty.fold(0u32, |mask, s| mask | 1 << s);
         let yields = |link: &Link| match link.spare & link.granted_down {
-            0 if hands_on => not_handed_on(link),
+            0 if hands_on => match not_handed_on(link) {
+                0 => link.granted_down & plenty,
+                wasted => wasted,
+            },
             spare => spare,
         };
         // The same stripe if somebody has it: the newcomer can hand it on to them.
@@ -228,20 +256,25 @@ impl Node<'_> {
 
     /// The next batch of chunks (or a seal) for a child, in turn.
     pub(super) fn poll_stream(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        let capacity = self.peers.capacity().max(1);
-        let turns = capacity * self.streams.len();
-        for _ in 0..turns {
-            let (id, at) = (
-                self.turn % capacity,
-                self.turn / capacity % self.streams.len().max(1),
-            );
-            let more = self.feed(now, id, at, out);
-            self.turn = (self.turn + 1) % turns.max(1);
-            if more {
+        let (capacity, streams) = (self.peers.capacity(), self.streams.len());
+        let bytes = MAX_DATAGRAM_BYTES + self.config.overhead_bytes;
+        let room = self.bucket.allows(now, bytes, Urgency::Stream);
+        let mut left = capacity * streams;
+        while left > 0 {
+            let (id, at) = self.turn;
+            // Places behind the last neighbour are passed over together.
+            let vacant = room && id >= self.peers.end();
+            let places = if vacant { (capacity - id).min(left) } else { 1 };
+            left -= places;
+            self.turn = if id + places < capacity {
+                (id + places, at)
+            } else {
+                (0, if at + 1 < streams { at + 1 } else { 0 })
+            };
+            if self.feed(now, id, at, out) {
                 return true;
             }
-            let bytes = MAX_DATAGRAM_BYTES + self.config.overhead_bytes;
-            if !self.bucket.allows(now, bytes, Urgency::Stream) {
+            if !room {
                 return false;
             }
         }
@@ -252,7 +285,7 @@ impl Node<'_> {
     fn feed(&mut self, now: Instant, id: PeerId, at: StreamId, out: &mut Transmit) -> bool {
         let link = self.peers.link(id, at);
         let (mask, wants_seals) = (link.granted_down, link.wants_seals);
-        if mask == 0 {
+        if mask == 0 || link.cursor == self.streams[at].log.end() {
             return false;
         }
         let tail = self.streams[at].log.tail();
@@ -297,17 +330,14 @@ impl Node<'_> {
         chunk: ChunkId,
         out: &mut Transmit,
     ) -> bool {
-        if !self.streams[at].prepare(chunk) {
+        let Some(bytes) = self.streams[at].prepare(chunk) else {
             self.streams[at].stats.skipped += 1;
             return true;
-        }
-        let len = self.streams[at].ring.chunk(chunk).map_or(0, <[u8]>::len) + CHUNK_PREFIX_BYTES;
-        let last = out
-            .chunks
-            .last()
-            .map(|o| self.chunk_bytes(o.stream, o.id).len() + CHUNK_PREFIX_BYTES);
+        };
+        let len = bytes + CHUNK_PREFIX_BYTES;
         // Only the last of a batch may be shorter.
-        let fits = last.is_none_or(|last| last == out.segment_bytes && len <= out.segment_bytes);
+        let fits = out.chunks.is_empty()
+            || out.last_bytes == out.segment_bytes && len <= out.segment_bytes;
         if out.chunks.is_full() || !fits || !self.may_send(now, len, Urgency::Stream) {
             return false;
         }
@@ -323,10 +353,11 @@ impl Node<'_> {
         if out.chunks.is_empty() {
             (out.to, out.segment_bytes) = (peer.addr, len);
         }
+        out.last_bytes = len;
         // Not full: looked above.
         let _ = out.chunks.push(outgoing);
         self.streams[at].stats.forwarded += 1;
-        self.account(len, false);
+        self.account(len, Traffic::Chunk);
         true
     }
 

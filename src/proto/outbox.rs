@@ -13,8 +13,19 @@ use heapless::Vec;
 /// Most bytes of a preamble in one message.
 const PREAMBLE_PIECE_BYTES: usize = 1_024;
 
+/// Words may always take this much of a limited upload.
+const MIN_WORDS_BPS: u64 = 4_000;
+
 /// How far back a node that is about to play asks for seals: they tell where it can begin.
 const SEALS_BACK_MS: u64 = 8_000;
+
+/// What a datagram carries, for the counters.
+#[derive(Clone, Copy)]
+pub(super) enum Traffic {
+    Words,
+    Seal,
+    Chunk,
+}
 
 /// Plaintext of a control datagram under construction.
 struct Letter<'b> {
@@ -48,7 +59,7 @@ impl<'n> Node<'n> {
             out.to = to;
             out.control[..bytes.len()].copy_from_slice(&bytes);
             out.control_len = bytes.len();
-            self.account(bytes.len(), true);
+            self.account(bytes.len(), Traffic::Words);
             return true;
         }
         talks && (self.poll_words(now, out) || self.poll_jobs(now, out))
@@ -57,19 +68,48 @@ impl<'n> Node<'n> {
     }
 
     /// Counts a datagram that leaves.
-    pub(super) fn account(&mut self, payload_bytes: usize, control: bool) {
+    pub(super) fn account(&mut self, payload_bytes: usize, what: Traffic) {
         let bytes = payload_bytes + self.config.overhead_bytes;
         self.bucket.spend(bytes);
         self.stats.tx_datagrams += 1;
         self.stats.tx_bytes += bytes as u64;
-        if control {
-            self.stats.tx_control_bytes += bytes as u64;
+        match what {
+            Traffic::Words => {
+                self.words.spend(bytes);
+                self.stats.tx_control_bytes += bytes as u64;
+            }
+            Traffic::Seal => self.stats.tx_seal_bytes += bytes as u64,
+            Traffic::Chunk => {}
         }
+    }
+
+    /// Whether news may be told: whether words have not yet taken what they may; if they have, it is noted when they may again.
+    fn may_talk(&mut self, now: Instant) -> bool {
+        let rate_bps = match self.config.upload_limit_bps {
+            None => return true,
+            Some(limit) => {
+                let left = limit.saturating_sub(self.granted_bps());
+                let bitrates = self.streams.iter().filter_map(|s| s.card.as_ref());
+                let bitrates = bitrates.map(|card| u64::from(card.descriptor.bitrate_bps));
+                left.max(limit / 10)
+                    .max(bitrates.sum::<u64>() / 20)
+                    .max(MIN_WORDS_BPS)
+            }
+        };
+        let may = self.words.allows(now, rate_bps);
+        if !may {
+            let ready = self.words.ready_at(rate_bps);
+            self.held_until = Some(self.held_until.map_or(ready, |at| at.min(ready)));
+        }
+        may
     }
 
     /// A control datagram for somebody who is owed one.
     fn poll_words(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        for id in 0..self.peers.capacity() {
+        let mut news = None;
+        // As long as nothing is handed in, whoever was owed nothing is owed nothing.
+        for id in self.silent_below..self.peers.end() {
+            self.silent_below = id;
             let Some(peer) = self.peers.get(id) else {
                 continue;
             };
@@ -83,12 +123,19 @@ impl<'n> Node<'n> {
                 || peer.unknown.is_some()
                 || peer.pong.is_some()
                 || peer.bye.is_some()
-                || (0..self.streams.len()).any(|at| !self.peers.link(id, at).due.is_empty());
+                || self.owes(id, false)
+                || self.owes(id, true) && *news.get_or_insert_with(|| self.may_talk(now));
             if owed && self.write_words(now, id, out) {
                 return true;
             }
         }
+        self.silent_below = usize::MAX;
         false
+    }
+
+    /// Whether something is owed in any stream that has to be said now; with `news`, whether anything is owed.
+    fn owes(&self, id: PeerId, news: bool) -> bool {
+        (0..self.streams.len()).any(|at| self.peers.link(id, at).due.presses(news))
     }
 
     fn write_words(&mut self, now: Instant, id: PeerId, out: &mut Transmit) -> bool {
@@ -125,13 +172,14 @@ impl<'n> Node<'n> {
             letter.add(&Message::Bye { reason });
         }
         let len = letter.len;
-        let sent = self.post(now, id, &plain[..len], out);
+        let sent = self.post(now, id, &plain[..len], Traffic::Words, out);
         if let Some(reason) = bye {
             let why = if reason == Reason::Leaving {
                 Down::Bye
             } else {
                 Down::Unneeded
             };
+            self.silent_below = 0;
             self.drop_peer(now, id, why);
         }
         sent
@@ -156,13 +204,20 @@ impl<'n> Node<'n> {
         };
         letter.add(&Message::Ping { token });
         let len = letter.len;
-        let sent = self.post(now, id, &plain[..len], out);
+        let sent = self.post(now, id, &plain[..len], Traffic::Words, out);
         out.to = addr;
         sent
     }
 
     /// Seals a letter and addresses it.
-    fn post(&mut self, now: Instant, id: PeerId, plain: &[u8], out: &mut Transmit) -> bool {
+    fn post(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        plain: &[u8],
+        what: Traffic,
+        out: &mut Transmit,
+    ) -> bool {
         let Some(peer) = self.peers.get_mut(id) else {
             return false;
         };
@@ -177,7 +232,7 @@ impl<'n> Node<'n> {
         out.control_len = len;
         peer.told_at = now;
         peer.tx_bytes += len as u64;
-        self.account(len, true);
+        self.account(len, what);
         true
     }
 
@@ -203,11 +258,12 @@ impl<'n> Node<'n> {
                 left.add(what);
             }
         }
+        let (tag, mark) = (self.streams[at].tag, self.streams[at].title.mark());
         for (what, wanted) in [
             (Due::WANT_PEERS, Wanted::Peers),
             (Due::WANT_NEWS, Wanted::News),
+            (Due::WANT_TITLE, Wanted::Title { mark }),
         ] {
-            let tag = self.streams[at].tag;
             if due.take(what) && !letter.add(&Message::Want { tag, wanted }) {
                 left.add(what);
             }
@@ -296,6 +352,7 @@ impl<'n> Node<'n> {
         if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
             link.asked_at = now;
             link.granted_up &= stripes;
+            link.told_spare = spare;
         }
         said
     }
@@ -327,7 +384,13 @@ impl<'n> Node<'n> {
         said
     }
 
-    fn write_offer(&mut self, _: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) -> bool {
+    fn write_offer(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        at: usize,
+        letter: &mut Letter<'_>,
+    ) -> bool {
         let (stripes, home) = self.offered(at);
         let mut hops = Vec::new();
         for stripe in super::stream::bits(stripes) {
@@ -335,13 +398,20 @@ impl<'n> Node<'n> {
             let _ = hops.push(self.stripe_hops(at, usize::from(stripe)));
         }
         let places = self.places_for(at, id);
-        letter.add(&Message::Offer {
+        let said = letter.add(&Message::Offer {
             tag: self.streams[at].tag,
             stripes,
             home,
             hops,
             places,
-        })
+        });
+        let told_hops = self.hops_told(at, id);
+        if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
+            link.told_hops = told_hops;
+            link.told_offer = (stripes, home, places.min(1));
+            link.offered_at = now;
+        }
+        said
     }
 
     fn write_have(&mut self, now: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) -> bool {
@@ -482,6 +552,14 @@ impl<'n> Node<'n> {
                 stream,
                 block,
             } => return self.write_seal(now, peer, usize::from(stream), block, out),
+            Job::Title { stream, .. } => {
+                let Some(it) = self.streams.get(usize::from(stream)) else {
+                    return false;
+                };
+                let (bytes, born_at) = it.title.seal();
+                let age_ms = u32::try_from(now.since(born_at).as_ms()).unwrap_or(u32::MAX);
+                letter.add(&Message::Seal { age_ms, bytes });
+            }
             Job::Preamble {
                 stream,
                 version,
@@ -532,7 +610,7 @@ impl<'n> Node<'n> {
             }
         }
         let len = letter.len;
-        self.post(now, job.peer(), &plain[..len], out)
+        self.post(now, job.peer(), &plain[..len], Traffic::Words, out)
     }
 
     /// Requests to the same neighbour that stand next in the queue share the datagram.
@@ -579,7 +657,7 @@ impl<'n> Node<'n> {
         let age_ms = u32::try_from(now.since(row.born_at).as_ms()).unwrap_or(u32::MAX);
         letter.add(&Message::Seal { age_ms, bytes });
         let len = letter.len;
-        self.post(now, id, &plain[..len], out)
+        self.post(now, id, &plain[..len], Traffic::Seal, out)
     }
 
     /// Whether the bucket lets a datagram of this size through; if not, it is noted when it will.
