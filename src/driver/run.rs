@@ -2,6 +2,7 @@
 
 use super::bell::Bell;
 use super::config::{Config, Role, Task};
+use super::control::Control;
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
 use super::rates::Rates;
@@ -11,7 +12,7 @@ use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, lonely, output, pump, resolve, signals, stdout};
+use super::{base32, hls, launch, lonely, output, pump, resolve, signals, stdout, tick};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -83,6 +84,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         .spawn(resolve::run(&running, wanted, local))
         .detach();
     executor.spawn(hls::tend(&running)).detach();
+    executor.spawn(tick::run(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
         executor.spawn(server.attend(&running)).detach();
     }
@@ -117,6 +119,7 @@ impl House {
     /// Takes all memory and all ports.
     fn open(config: &Config, mut origin: Option<Origin>) -> Result<Self, Failure> {
         let clock = Clock::start();
+        let token = config.web.token()?;
         let streams = launch::streams(config, origin.as_ref().map(Origin::key));
         let mut node = launch::node(config, clock.now(), &streams)?;
         if let Some(origin) = origin.as_mut() {
@@ -133,6 +136,7 @@ impl House {
             // Besides the players, standard output waits for media.
             engine: Engine::new(node, clock, tasks + 1),
             facts: facts(config, names),
+            control: Control::new(config.upload_limit_bps, token.as_deref()),
             rates: RefCell::new(Rates::default()),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
@@ -170,7 +174,6 @@ fn facts(config: &Config, names: Vec<Names>) -> Facts {
         },
         budget_bytes: config.memory_bytes,
         planned_bytes: launch::plan(config).total_bytes(),
-        upload_limit_bps: config.upload_limit_bps,
         quota_bytes: config.quota_bytes,
         names,
     }

@@ -1,5 +1,6 @@
 //! What the status page shows, read from the node at the moment it is asked for.
 
+use super::control::Control;
 use super::engine::Engine;
 use super::heap;
 use super::hls::Memories;
@@ -8,7 +9,7 @@ use crate::http::status::{
     MemoryStatus, NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus,
     StripeStatus, UploadStatus,
 };
-use crate::proto::node::{Node, PlayerId};
+use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::peer::PeerId;
 use crate::proto::stream::Stream;
 use crate::time::{Instant, Span};
@@ -29,8 +30,6 @@ pub struct Facts {
     pub budget_bytes: u64,
     /// What the plan adds up to.
     pub planned_bytes: u64,
-    /// Most bits a second sent.
-    pub upload_limit_bps: Option<u64>,
     /// Most bytes a month sent.
     pub quota_bytes: Option<u64>,
     /// Each stream's key and the URI by which others join here.
@@ -61,6 +60,8 @@ pub struct Running {
     pub engine: Engine,
     /// What does not change.
     pub facts: Facts,
+    /// What its owner told it since.
+    pub control: Control,
     /// How fast the line runs.
     pub rates: RefCell<Rates>,
     /// Who sits where, by the node's places for players.
@@ -70,6 +71,12 @@ pub struct Running {
 }
 
 impl Running {
+    /// Whether the owner stopped this stream.
+    pub fn is_stopped(&self, stream: StreamId) -> bool {
+        let node = self.engine.look();
+        node.streams().get(stream).is_some_and(|s| s.stopped)
+    }
+
     /// The status now. Not to be held while waiting.
     pub fn view(&self) -> View<'_> {
         View {
@@ -119,7 +126,7 @@ impl StatusSource for View<'_> {
         let stats = self.node.stats();
         let (rate_bps, download_rate_bps) = self.running.rates.borrow().now(self.now, stats);
         UploadStatus {
-            limit_bps: self.running.facts.upload_limit_bps,
+            limit_bps: self.running.control.limit_bps(),
             rate_bps,
             bytes_total: stats.tx_bytes,
             quota_bytes: self.running.facts.quota_bytes,
