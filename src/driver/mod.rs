@@ -22,6 +22,7 @@ mod values;
 mod audience;
 mod bell;
 pub mod control;
+mod control_form;
 #[cfg(feature = "demo")]
 mod demo;
 mod engine;
@@ -31,6 +32,7 @@ mod hls;
 mod intake;
 mod journal;
 mod launch;
+mod lobby;
 mod lonely;
 #[cfg(feature = "demo")]
 mod orphan;
@@ -51,5 +53,7 @@ mod stdout;
 mod tick;
 mod udp;
 mod view;
+mod viewers;
+mod vitals;
 pub mod web;
 mod within;

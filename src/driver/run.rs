@@ -85,6 +85,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         .detach();
     executor.spawn(hls::tend(&running)).detach();
     executor.spawn(tick::run(&running)).detach();
+    executor.spawn(server.usher(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
         executor.spawn(server.attend(&running)).detach();
     }
@@ -127,15 +128,15 @@ impl House {
         }
         let udp = Udp::bind(&config.bind)?;
         let tasks = launch::http_tasks(config);
-        let server = Server::bind(config.http, tasks)?;
-        let at = config
-            .advertise
-            .unwrap_or_else(|| udp::reachable_at(udp.local()));
+        let server = Server::bind(config.http, tasks, &config.web)?;
+        let reached_at = udp::reachable_at(udp.local());
+        let at = config.advertise.unwrap_or(reached_at);
         let names = streams.iter().map(|(key, _)| names(key, at)).collect();
         let running = Running {
             // Besides the players, standard output waits for media.
             engine: Engine::new(node, clock, tasks + 1),
-            facts: facts(config, names),
+            facts: facts(config, names, reached_at, server.local()),
+            vitals: RefCell::default(),
             control: Control::new(config.upload_limit_bps, token.as_deref()),
             rates: RefCell::new(Rates::default()),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
@@ -165,13 +166,15 @@ fn names(key: &[u8; 32], at: SocketAddr) -> Names {
     }
 }
 
-fn facts(config: &Config, names: Vec<Names>) -> Facts {
+fn facts(config: &Config, names: Vec<Names>, udp: SocketAddr, http: SocketAddr) -> Facts {
     Facts {
         role: match config.role() {
             Role::Source => "source",
             Role::Relay => "relay",
             Role::Listen => "listener",
         },
+        udp,
+        http,
         budget_bytes: config.memory_bytes,
         planned_bytes: launch::plan(config).total_bytes(),
         quota_bytes: config.quota_bytes,

@@ -137,6 +137,7 @@ pub const SETTINGS: &[Setting] = &[
         "a URL, for example https://radio.example.org",
         SOURCE,
     ),
+    switch("watch", &[Command::Status]),
     value("window", "a time, for example 4s", RECEIVERS),
 ];
 
