@@ -34,6 +34,7 @@ mod journal;
 mod launch;
 mod lobby;
 mod lonely;
+mod mdns;
 #[cfg(feature = "demo")]
 mod orphan;
 mod pump;

@@ -12,7 +12,7 @@ use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, lonely, output, pump, resolve, signals, stdout, tick};
+use super::{base32, hls, launch, lonely, mdns, output, pump, resolve, signals, stdout, tick};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -73,6 +73,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         output::print(&format!("{uri}\n"))?;
     }
 
+    let responder = mdns::Responder::new(config, local, http);
     let wanted = resolve::wanted(config);
     let places = wanted.clone();
     // What the tasks borrow stands above; the executor goes first.
@@ -85,6 +86,9 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         .detach();
     executor.spawn(hls::tend(&running)).detach();
     executor.spawn(tick::run(&running)).detach();
+    if let Some(responder) = &responder {
+        executor.spawn(responder.run(&running)).detach();
+    }
     executor.spawn(server.usher(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
         executor.spawn(server.attend(&running)).detach();
@@ -98,6 +102,9 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     smol::block_on(executor.run(async {
         let outcome = ending.wait().await;
         running.engine.leave();
+        if let Some(responder) = &responder {
+            responder.say_goodbye(&running);
+        }
         // Late or not, the program ends now; what was not said is found out by the others.
         let said = async {
             pump.await;

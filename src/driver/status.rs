@@ -9,7 +9,7 @@ use std::format;
 use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::str::FromStr;
-use std::string::{String, ToString};
+use std::string::String;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
@@ -284,6 +284,7 @@ fn colour_bytes(text: &str) -> usize {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::string::ToString;
     use std::thread;
 
     /// Answers one connection after another with these bytes, then closes; returns what it was asked.

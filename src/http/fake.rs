@@ -246,7 +246,7 @@ impl StatusSource for Fake {
 
     fn link(&self, _: usize, peer: usize) -> LinkStatus {
         match self.peers.get(peer) {
-            Some(true) if peer % 2 == 0 => LinkStatus {
+            Some(true) if peer.is_multiple_of(2) => LinkStatus {
                 from: 0b1001,
                 to: 0,
             },

@@ -9,6 +9,9 @@ pub const LONG_STEPS: usize = 144;
 /// Seconds of one of them.
 const LONG_STEP_S: u64 = 600;
 
+/// A step that has begun is shown from this age on.
+const OPEN_S: u64 = 10;
+
 /// Where the line's counters stand, in bytes since start.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Counters {
@@ -16,6 +19,19 @@ pub struct Counters {
     pub tx_bytes: u64,
     /// Received.
     pub rx_bytes: u64,
+}
+
+impl Counters {
+    fn mean_to(self, now: Self, seconds: u64) -> Mean {
+        let bps = |now: u64, then: u64| {
+            let bits = u128::from(now.saturating_sub(then)) * 8;
+            u32::try_from(bits / u128::from(seconds.max(1))).unwrap_or(u32::MAX)
+        };
+        Mean {
+            tx_bps: bps(now.tx_bytes, self.tx_bytes),
+            rx_bps: bps(now.rx_bytes, self.rx_bytes),
+        }
+    }
 }
 
 /// Bits per second over one step; what is more than four Gbit/s is that.
@@ -36,6 +52,8 @@ pub struct Ring<const N: usize> {
     complete: u64,
     /// Where the counters stood when the present step began.
     began: Counters,
+    /// The mean of the present step so far, once it is old enough to mean something.
+    open: Option<Mean>,
 }
 
 impl<const N: usize> Ring<N> {
@@ -51,30 +69,26 @@ impl<const N: usize> Ring<N> {
                 tx_bytes: 0,
                 rx_bytes: 0,
             },
+            open: None,
         }
     }
 
     /// Takes in where the counters stand; a gap is filled with what was its mean.
     fn note(&mut self, uptime_s: u64, now: Counters) {
         let step = uptime_s / self.step_s;
-        let Some(passed) = step.checked_sub(self.complete).filter(|passed| *passed > 0) else {
+        let passed = step.saturating_sub(self.complete);
+        if passed == 0 {
+            let age_s = uptime_s.saturating_sub(self.complete * self.step_s);
+            self.open = (age_s >= OPEN_S).then(|| self.began.mean_to(now, age_s));
             return;
-        };
-        let seconds = passed.saturating_mul(self.step_s);
-        let bps = |now: u64, then: u64| {
-            let bits = u128::from(now.saturating_sub(then)) * 8;
-            u32::try_from(bits / u128::from(seconds)).unwrap_or(u32::MAX)
-        };
-        let mean = Mean {
-            tx_bps: bps(now.tx_bytes, self.began.tx_bytes),
-            rx_bps: bps(now.rx_bytes, self.began.rx_bytes),
-        };
+        }
+        let mean = self.began.mean_to(now, passed.saturating_mul(self.step_s));
         for back in 1..=passed.min(N as u64) {
             if let Some(place) = self.means.get_mut(((step - back) % N as u64) as usize) {
                 *place = mean;
             }
         }
-        (self.complete, self.began) = (step, now);
+        (self.complete, self.began, self.open) = (step, now, None);
     }
 
     /// The means that there are, the oldest first; at most `N`.
@@ -83,6 +97,12 @@ impl<const N: usize> Ring<N> {
         let first = self.complete - kept;
         let at = move |step: u64| self.means.get((step % N as u64) as usize).copied();
         (first..self.complete).filter_map(at)
+    }
+
+    /// What a chart shows: the means, and the present step as far as it has got; at most `N`, the oldest first.
+    pub fn levels(&self) -> impl Iterator<Item = Mean> + Clone + '_ {
+        let is_over = self.complete >= N as u64 && self.open.is_some();
+        self.means().skip(usize::from(is_over)).chain(self.open)
     }
 
     /// Steps it has room for.
@@ -168,6 +188,28 @@ mod tests {
         let open = (at.tx_bytes - history.short.began.tx_bytes) * 8;
         let all = at.tx_bytes * 8;
         assert!(all - bits - open < 120 * 5, "{all} {bits} {open}");
+    }
+
+    #[test]
+    fn the_present_step_is_shown_as_far_as_it_has_got() {
+        let mut history = History::default();
+        let at = |second: u64| Counters {
+            tx_bytes: second * 1_000,
+            rx_bytes: 0,
+        };
+        (0..=9).for_each(|second| history.note(second, at(second)));
+        assert_eq!(history.long.levels().count(), 0);
+        (10..=60).for_each(|second| history.note(second, at(second)));
+        assert_eq!(
+            history.long.levels().map(|mean| mean.tx_bps).last(),
+            Some(8_000)
+        );
+        assert_eq!(
+            (history.long.levels().count(), history.long.means().count()),
+            (1, 0)
+        );
+        (61..=200_015).for_each(|second| history.note(second, at(second)));
+        assert_eq!(history.long.levels().count(), LONG_STEPS);
     }
 
     #[test]

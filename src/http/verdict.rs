@@ -44,6 +44,12 @@ fn what_it_does(source: &dyn StatusSource, out: &mut dyn Write) -> fmt::Result {
     match (state, source.node().role) {
         (StreamState::Live, "source") => write!(out, "On the air: {streams}, with {listeners}"),
         (StreamState::Live, "listener") => write!(out, "Receiving {streams}, with {listeners}"),
+        (StreamState::Live, _) if listeners.0 == 0 && children(source) > 0 => {
+            match children(source) {
+                1 => write!(out, "Helping 1 neighbour with {streams}"),
+                n => write!(out, "Helping {n} neighbours with {streams}"),
+            }
+        }
         (StreamState::Live, _) if listeners.0 == 0 => {
             write!(
                 out,
@@ -61,6 +67,12 @@ fn what_it_does(source: &dyn StatusSource, out: &mut dyn Write) -> fmt::Result {
             "Ready to help with {streams}; nobody needs this box right now"
         ),
     }
+}
+
+/// Neighbours that are fed from here.
+fn children(source: &dyn StatusSource) -> usize {
+    let fed = |peer: &usize| (0..source.stream_slots()).any(|i| source.link(i, *peer).to != 0);
+    (0..source.peer_slots()).filter(fed).count()
 }
 
 /// The streams that are in this state: one by its title, several by their number.

@@ -167,11 +167,11 @@ fn curve<const N: usize>(
     of: fn(&Mean) -> u32,
     out: &mut Out<'_>,
 ) {
-    let first = ring.capacity() - ring.means().count();
+    let first = ring.capacity() - ring.levels().count();
     let mut level = None;
     let mut run = 0u32;
     out.fmt(format_args!("<path class={class} d=\"M{first} {HEIGHT}"));
-    for mean in ring.means() {
+    for mean in ring.levels() {
         let y = HEIGHT - height(u64::from(of(&mean)), top_bps);
         if level == Some(y) {
             run += 1;
@@ -215,7 +215,7 @@ struct Range {
 
 impl Range {
     fn of<const N: usize>(ring: &Ring<N>, of: fn(&Mean) -> u32) -> Self {
-        let each = || ring.means().map(|mean| u64::from(of(&mean)));
+        let each = || ring.levels().map(|mean| u64::from(of(&mean)));
         Self {
             last: each().last().unwrap_or(0),
             most: each().max().unwrap_or(0),
@@ -242,12 +242,12 @@ mod tests {
         let mut at = Counters::default();
         for second in 1..=86_400u64 {
             // Up and down with every step of both rings, to heights of three digits.
-            at.tx_bytes += if second / 5 % 2 == 0 {
+            at.tx_bytes += if (second / 5).is_multiple_of(2) {
                 400_000_000
             } else {
                 100_000_000
             };
-            at.tx_bytes += if second / 600 % 2 == 0 {
+            at.tx_bytes += if (second / 600).is_multiple_of(2) {
                 100_000_000
             } else {
                 0

@@ -9,13 +9,13 @@ use core::net::{IpAddr, SocketAddr};
 const MAX_CHILDREN: usize = 12;
 
 /// Measures of the drawing, in its own units: chosen so that it can be read at the width of a phone.
-const WIDTH: u32 = 360;
+const WIDTH: u32 = 330;
 const ROW: u32 = 20;
 const TOP: u32 = 22;
-const PARENTS_END: u32 = 112;
-const GATE_BEGIN: u32 = 162;
-const GATE_END: u32 = 198;
-const CHILDREN_BEGIN: u32 = 248;
+const PARENTS_END: u32 = 106;
+const GATE_BEGIN: u32 = 148;
+const GATE_END: u32 = 182;
+const CHILDREN_BEGIN: u32 = 224;
 
 /// Blocks a stripe may be behind the newest before it is drawn as late.
 const LATE_BLOCKS: u64 = 4;
@@ -143,11 +143,13 @@ impl<'a> Picture<'a> {
         let middle = (GATE_BEGIN + GATE_END) / 2;
         out.fmt(format_args!(
             "<svg class=weir viewBox=\"0 0 {WIDTH} {height}\" role=img aria-label=\"{} stripes from {} parents to {} children; the list below has the same.\">\
-             <text class=col x=0 y=11>from</text><text class=col x={middle} y=11 text-anchor=middle>stripe</text>\
-             <text class=col x={WIDTH} y=11 text-anchor=end>to</text>",
+             <text class=col x={} y=11 text-anchor=end>from</text><text class=col x={middle} y=11 text-anchor=middle>stripe</text>\
+             <text class=col x={} y=11>to</text>",
             self.stripes,
             if self.is_source { 0 } else { self.parents },
             self.children,
+            PARENTS_END - 4,
+            CHILDREN_BEGIN + 4,
         ));
     }
 
@@ -169,9 +171,16 @@ impl<'a> Picture<'a> {
             ));
         }
         match self.parent(j) {
-            _ if self.is_source && j == 0 => label(0, self.y(0, 1), &"the input", out),
+            _ if self.is_source && j == 0 => {
+                label(PARENTS_END - 4, self.y(0, 1), &"the input", out)
+            }
             Some(parent) if self.is_first_of_parent(j) => {
-                label(0, self.y(self.rank(j), self.parents), &Short(parent), out);
+                label(
+                    PARENTS_END - 4,
+                    self.y(self.rank(j), self.parents),
+                    &Short(parent),
+                    out,
+                );
             }
             _ => {}
         }
@@ -208,8 +217,13 @@ impl<'a> Picture<'a> {
     }
 }
 
+/// A name at a line's end: left of the gates it ends there, right of them it begins there.
 fn label(x: u32, y: u32, text: &dyn fmt::Display, out: &mut Out<'_>) {
-    out.fmt(format_args!("<text x={x} y={}>{text}</text>", y + 4));
+    let anchor = if x < GATE_BEGIN { "end" } else { "start" };
+    out.fmt(format_args!(
+        "<text x={x} y={} text-anchor={anchor}>{text}</text>",
+        y + 4
+    ));
 }
 
 /// An address short enough for a label: without the usual port, and of IPv6 the ends.
@@ -262,9 +276,9 @@ mod tests {
         // Stripes 0, 2 and 3 stand in the table, 2 without a parent; one parent feeds the others.
         assert_eq!(picture.matches("<rect class=on").count(), 2);
         assert_eq!(picture.matches("<rect class=off").count(), 2);
-        assert_eq!(picture.matches("<text x=0 ").count(), 1);
+        assert_eq!(picture.matches("<text x=102 ").count(), 1);
         // Two of three neighbours are children.
-        assert_eq!(picture.matches("<text x=252 ").count(), 2);
+        assert_eq!(picture.matches("<text x=228 ").count(), 2);
         assert!(picture.ends_with("</svg>"));
     }
 

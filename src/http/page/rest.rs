@@ -125,7 +125,7 @@ pub(super) fn control(source: &dyn StatusSource, out: &mut Out<'_>) {
     let limit = heapless::format!(24; "{}", LimitText(upload.limit_bps)).unwrap_or_default();
     out.fmt(format_args!(
         "<section aria-labelledby=h-control data-keep><h2 id=h-control>Control</h2><form method=post action=\"/control\">\
-         <p><label for=token>Token</label><input id=token name=token type=password required autocomplete=current-password></p>\
+         <input type=hidden name=user value=owner autocomplete=username><p><label for=token>Token</label><input id=token name=token type=password required autocomplete=current-password></p>\
          <p><label for=limit>Upload limit</label><input id=limit name=limit value=\"{limit}\" size=10>\
          <button name=do value=limit>Set the limit</button></p>\
          <p><label for=for>Pause for</label><select id=for name=for><option value=1h>an hour<option value=8h>eight hours\
