@@ -167,7 +167,7 @@ fn curve<const N: usize>(
     of: fn(&Mean) -> u32,
     out: &mut Out<'_>,
 ) {
-    let first = ring.capacity() - ring.levels().count();
+    let first = ring.capacity().saturating_sub(ring.levels().count());
     let mut level = None;
     let mut run = 0u32;
     out.fmt(format_args!("<path class={class} d=\"M{first} {HEIGHT}"));
@@ -190,13 +190,13 @@ fn curve<const N: usize>(
 }
 
 fn height(bps: u64, top_bps: u64) -> u64 {
-    bps.saturating_mul(HEIGHT) / top_bps.max(1)
+    (bps.saturating_mul(HEIGHT) / top_bps.max(1)).min(HEIGHT)
 }
 
 /// What the chart reaches up to: the next 1, 2 or 5 times a power of ten above all of it.
 fn top<const N: usize>(ring: &Ring<N>) -> u64 {
     let peak = ring
-        .means()
+        .levels()
         .map(|mean| u64::from(mean.tx_bps.max(mean.rx_bps)));
     let peak = peak.max().unwrap_or(0).max(1_000);
     let mut size = 1_000;
@@ -274,6 +274,31 @@ mod tests {
             ),
         ] {
             assert!(ring.is_ok(), "{d}: {ring:?}");
+        }
+    }
+
+    #[test]
+    fn a_chart_fits_its_frame_from_the_first_second_on() {
+        let mut history = History::default();
+        let mut at = Counters::default();
+        for second in 1..=1_300u64 {
+            at.tx_bytes += second * second;
+            history.note(second, at);
+            for level in history.long.levels().chain(history.short.levels()) {
+                assert!(u64::from(level.tx_bps) <= top(&history.long).max(top(&history.short)));
+            }
+            let mut buf = [0; 2_048];
+            let mut out = Out::new(&mut buf);
+            curve(
+                &history.long,
+                top(&history.long),
+                "out",
+                |m| m.tx_bps,
+                &mut out,
+            );
+            let len = out.finish().unwrap();
+            let text = core::str::from_utf8(&buf[..len]).unwrap();
+            assert!(!text.contains('-') && history.long.levels().count() <= LONG_STEPS);
         }
     }
 
