@@ -18,7 +18,7 @@ use core::fmt;
 /// Only our own style and script run; they are named by their SHA-256 (CSP level 3, section 2.3.1). A test says what the hashes
 /// must be.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-     style-src 'sha256-KH65dmtFW9moLm0x2cmNeEPy9N36IFC623cIKFdMhRA='; \
+     style-src 'sha256-xRtrtfUTDICzkTrqRImQRibXtflQCnVUMqjHzWpKwzg='; \
      script-src 'sha256-4Soj8aFYd5aK/c8Hr9wUr/fyH2+Oyngl/CAATe9Z9Bk='; \
      connect-src 'self'; media-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 

@@ -189,8 +189,10 @@ async function main() {
   execFileSync(weir, ["keygen", "--out", key]);
   writeFileSync(join(work, "token"), TOKEN);
   const source = await node(weir, ["source", "--key", key, "--input", join(media, "tone.mp3"), "--repeat", "--name", "Harbour Radio",
-    "--disclosure", "Listener-supported; no advertising. Made by volunteers in a shed by the sea.", "--max-children", "2"]);
-  const relays = [await node(weir, ["relay", source.uri]), await node(weir, ["relay", source.uri])];
+    "--disclosure", "Listener-supported; no advertising. Made by volunteers in a shed by the sea.", "--max-children", "5"]);
+  // Enough of them that one carries few of the stripes: that is what the spare one is for.
+  const relays = [];
+  for (let i = 0; i < 5; i++) relays.push(await node(weir, ["relay", source.uri]));
   const name = source.uri.split("/").pop();
   const through = `weir://${relays.map((relay) => relay.udp).join(",")}/${name}`;
   const start = (at) => node(weir, ["relay", through, "--control-token", join(work, "token"), "--upload-limit", "2Mbit"], at);
@@ -220,6 +222,14 @@ try {
   console.error(`FAILED ${error.stack}`);
 } finally {
   await end();
-  rmSync(work, { recursive: true, force: true, maxRetries: 5 });
+  // The browser may still be writing to its profile.
+  for (let i = 0; i < 20; i++) {
+    try {
+      rmSync(work, { recursive: true, force: true });
+      break;
+    } catch {
+      await sleep(250);
+    }
+  }
 }
 process.exit(status);
