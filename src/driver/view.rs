@@ -184,7 +184,10 @@ impl StatusSource for View<'_> {
             discarded_chunks_total: stats.duplicate,
             audience: u64::from(self.node.audience(i)),
             peers: self.node.peers().in_stream(i).count() as u64,
-            stripe_bps: stream.card.as_ref().map_or(0, |card| card.stripe_bps()),
+            stripe_bps: stream
+                .card
+                .as_ref()
+                .map_or(0, |card| card.stripe_bps() + card.seal_bps()),
             recent_gaps: self.vitals.recent_gaps(i),
         })
     }

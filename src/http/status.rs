@@ -240,7 +240,7 @@ pub struct StreamStatus<'a> {
     pub audience: u64,
     /// Neighbours that take part in it.
     pub peers: u64,
-    /// Bits per second that one copy of one stripe takes on the line.
+    /// Bits per second that one copy of one stripe takes on the line, its seals included.
     pub stripe_bps: u64,
     /// Times something was skipped in the last minutes.
     pub recent_gaps: u64,

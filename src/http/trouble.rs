@@ -83,8 +83,8 @@ pub fn troubles(source: &dyn StatusSource) -> Vec<Trouble, MAX_TROUBLES> {
         add(Trouble::Quota);
     }
     for (i, stream) in streams() {
-        // A tenth is kept for control.
-        let least_bps = stream.stripe_bps.saturating_mul(10).div_ceil(9);
+        // A sixteenth is kept for control.
+        let least_bps = stream.stripe_bps.saturating_mul(16).div_ceil(15);
         let limit_bps = upload.limit_bps.filter(|limit| *limit > 0);
         if limit_bps.is_some_and(|limit| limit < least_bps) {
             add(Trouble::LimitTooSmall(i, least_bps));
@@ -280,10 +280,10 @@ mod tests {
 
         let (trouble, what, remedy) = only(|fake| fake.limit = Some(30_000));
         assert!(
-            matches!(trouble, Trouble::LimitTooSmall(0, 88_889)),
+            matches!(trouble, Trouble::LimitTooSmall(0, 85_334)),
             "{trouble:?}"
         );
-        assert!(what.contains("30.0 kbit/s") && remedy.contains("--upload-limit 89kbit"));
+        assert!(what.contains("30.0 kbit/s") && remedy.contains("--upload-limit 86kbit"));
 
         let (trouble, what, _) = only(|fake| (fake.quota, fake.quota_used) = (Some(200), 200));
         assert_eq!(

@@ -26,7 +26,8 @@ impl Node<'_> {
         self.config.upload_limit_bps = limit_bps;
         self.bucket.set_limit(limit_bps, now);
         self.held_until = None;
-        let most_bps = limit_bps.map_or(u64::MAX, |limit| limit.saturating_mul(9) / 10);
+        // As much as `places` gives out.
+        let most_bps = limit_bps.map_or(u64::MAX, |limit| limit.saturating_mul(15) / 16);
         self.take_back(self.granted_bps().saturating_sub(most_bps));
         for at in 0..self.streams.len() {
             self.tell_standing(at);
