@@ -1,13 +1,14 @@
 //! One HTTP player: the head when the stream is known, then media straight from the ring, with the title in between if it
 //! asked for that.
 
-use super::server::{Client, STUCK, refuse, write_all};
+use super::server::{Client, STUCK, farewell, refuse, write_all};
 use super::view::{Running, Seat};
 use super::within::within;
 use crate::http::icy::{ICY_METAINT, IcyInterleaver, MAX_ICY_BLOCK_BYTES};
 use crate::http::request::{Method, Request};
 use crate::http::response::{self, Live, MAX_RESPONSE_HEAD_BYTES};
 use crate::proto::node::{Node, PlayerId, StreamId};
+use crate::proto::player::Stage;
 use crate::time::Span;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -19,8 +20,8 @@ use std::net::TcpStream;
 /// How long a stream may stay unknown before a player is sent away.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Most pieces of the ring in one system call.
-const MAX_SLICES: usize = 16;
+/// Most pieces of the ring in one system call: a few blocks.
+const MAX_SLICES: usize = 64;
 
 /// Reads after which a player that talks is sent away.
 const MAX_SAID: usize = 8;
@@ -154,6 +155,12 @@ impl<'a> Place<'a> {
         }
     }
 
+    fn is_at_end(&self) -> bool {
+        let node = self.running.engine.look();
+        node.player(self.id)
+            .is_some_and(|player| player.stage == Stage::Ended)
+    }
+
     /// How far in the past it begins, once it can.
     async fn age(&self, socket: &Async<TcpStream>) -> io::Result<Span> {
         loop {
@@ -229,6 +236,8 @@ async fn pour(
     while !running.engine.is_leaving() && !running.is_stopped(place.stream) {
         let rings = running.engine.media.rings();
         match place.write_some(socket.get_ref(), titles.as_mut()) {
+            // What follows is another medium.
+            Ok(0) if place.is_at_end() => return farewell(socket).await,
             Ok(0) => {
                 if !poll_fn(|context| poll_wait(socket, running, rings, context)).await? {
                     return Ok(());
@@ -310,7 +319,7 @@ impl Titles {
         if self.icy.media_room() == 0 && !self.is_due() {
             let node = place.running.engine.look();
             let stream = node.streams().get(place.stream);
-            let title = stream.map_or("", |stream| &stream.now_playing);
+            let title = stream.map_or("", |stream| &stream.title.text);
             self.left = 0..self.icy.metadata(title, &mut self.block);
         }
     }

@@ -33,8 +33,6 @@ const PATIENCE: Span = Span::from_s(15);
 pub struct Memory {
     /// The place held for all who fetch segments, and until when.
     presence: Option<(PlayerId, Instant)>,
-    /// A segment's block and its number in the playlist: those that follow count on from it.
-    anchor: Option<(u64, u64)>,
 }
 
 /// One for each stream.
@@ -118,7 +116,7 @@ pub(super) async fn playlist(
         }
         Timer::after(TICK).await;
     };
-    let sequence = number(running, stream, &segments);
+    let sequence = segments.first().map_or(0, |oldest| oldest.number);
     let entries: heapless::Vec<Entry, MAX_SEGMENTS> = segments.iter().map(entry).collect();
     let mut text = [0; PART_BYTES];
     let len = hls::playlist(&format, sequence, &entries, &mut text)
@@ -134,30 +132,9 @@ pub(super) async fn playlist(
 fn entry(segment: &Segment) -> Entry {
     Entry {
         block: segment.from.0,
-        duration_ms: segment.duration_ms,
-        is_new_run: segment.is_new_run,
+        duration_us: segment.duration_us,
+        discontinuities: segment.discontinuities,
     }
-}
-
-/// The number of the oldest of these segments. Counted on from the last playlist; the first time it follows the source's clock,
-/// so that nodes agree as long as every stretch of the clock has its segment.
-fn number(running: &Running, stream: StreamId, segments: &[Segment]) -> u64 {
-    let mut memories = running.hls.borrow_mut();
-    let anchor = memories.get_mut(stream).map(|memory| &mut memory.anchor);
-    let by_clock = segments.first().map_or(0, Segment::stretch);
-    let Some(anchor) = anchor else {
-        return by_clock;
-    };
-    let counted = anchor.and_then(|(block, number)| {
-        let back = segments.iter().position(|s| s.from.0 == block)?;
-        number.checked_sub(back as u64)
-    });
-    let beyond = anchor.map_or(0, |(_, number)| number + 1);
-    let first = counted.unwrap_or(by_clock.max(beyond));
-    *anchor = segments
-        .last()
-        .map(|last| (last.from.0, first + segments.len() as u64 - 1));
-    first
 }
 
 async fn head(
@@ -234,9 +211,20 @@ pub(super) async fn segment(
         return refuse(socket, method, 503, "all places are taken").await;
     };
     let place = Place::sit(client, request, running, stream, id);
-    head(client, request, format.content_type, bytes).await?;
+    let tag = hls::timestamp(segment.time_us);
+    let tag = if format.has_timestamp { &tag[..] } else { &[] };
+    head(
+        client,
+        request,
+        format.content_type,
+        tag.len() as u64 + bytes,
+    )
+    .await?;
     match method {
         Method::Head => Ok(()),
-        _ => audience::pour_out(&place, socket, bytes).await,
+        _ => {
+            write_all(socket, tag).await?;
+            audience::pour_out(&place, socket, bytes).await
+        }
     }
 }

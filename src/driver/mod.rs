@@ -16,6 +16,7 @@ pub mod plan;
 pub mod settings;
 pub mod status;
 pub mod stream_uri;
+pub mod udp;
 pub mod units;
 mod values;
 
@@ -28,6 +29,7 @@ mod demo;
 mod engine;
 mod heap;
 mod hls;
+mod inbox;
 #[cfg(feature = "source")]
 mod intake;
 mod journal;
@@ -41,6 +43,7 @@ mod pump;
 mod rates;
 mod resolve;
 mod run;
+mod segments;
 #[cfg(feature = "source")]
 mod sequence;
 mod server;
@@ -52,7 +55,6 @@ mod source;
 mod source;
 mod stdout;
 mod tick;
-mod udp;
 mod view;
 mod viewers;
 mod vitals;

@@ -133,7 +133,7 @@ impl House {
         if let Some(origin) = origin.as_mut() {
             origin.give_to(&mut node, clock);
         }
-        let udp = Udp::bind(&config.bind)?;
+        let udp = Udp::bind(&config.bind, config.offload)?;
         let tasks = launch::http_tasks(config);
         let server = Server::bind(config.http, tasks, &config.web)?;
         let reached_at = udp::reachable_at(udp.local());

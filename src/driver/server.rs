@@ -279,7 +279,7 @@ pub(super) async fn write_all(stream: &Async<TcpStream>, mut bytes: &[u8]) -> io
 }
 
 /// Closes so that our last bytes arrive: a socket closed with bytes unread resets the connection.
-async fn farewell(mut stream: &Async<TcpStream>) -> io::Result<()> {
+pub(super) async fn farewell(mut stream: &Async<TcpStream>) -> io::Result<()> {
     stream.get_ref().shutdown(Shutdown::Write)?;
     let rest = async {
         let mut sink = [0; 512];

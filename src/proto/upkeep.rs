@@ -71,6 +71,7 @@ impl Node<'_> {
             self.repair(now, at);
             self.tend_news(now, at);
             self.tend_card(now, at);
+            self.tend_title(now, at);
             self.tend_neighbours(now, at);
             let stream = &self.streams[at];
             busy |= stream.plays

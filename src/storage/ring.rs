@@ -97,6 +97,13 @@ impl<'s> Ring<'s> {
         (self.slots.count(), self.slots.free())
     }
 
+    /// Whether the oldest blocks go soon to make room.
+    pub fn is_nearly_full(&self) -> bool {
+        let (count, free) = self.slots();
+        let rows = self.rows.len();
+        free < count / 8 || self.end - self.tail >= (rows - rows / 8) as u64
+    }
+
     /// Size of a slot.
     pub fn slot_bytes(&self) -> usize {
         self.slots.slot_bytes()

@@ -1,8 +1,7 @@
 //! Broken media: the stream goes on, byte for byte, and says what it is.
 
-use crate::rig::{Node, Workshop, get, have, until};
+use crate::rig::{Node, Scratch, get, have, until};
 use std::fs;
-use std::process::Stdio;
 use weir::rng::Rng;
 
 const KINDS: [(&str, &str); 7] = [
@@ -41,7 +40,7 @@ fn broken_media_do_not_stop_the_stream() {
     if !have(&["ffmpeg"]) {
         return;
     }
-    let workshop = &Workshop::open("hostile");
+    let workshop = &Scratch::new("hostile");
     std::thread::scope(|scope| {
         for (seed, (name, encode)) in (1..).zip(KINDS) {
             scope.spawn(move || {
@@ -50,7 +49,7 @@ fn broken_media_do_not_stop_the_stream() {
                 fs::write(&file, &spoilt).unwrap();
                 let key_file = workshop.key(name);
                 let more = ["--repeat", "--bitrate", "400kbit"];
-                let source = Node::source(&key_file, &file, Stdio::null(), &more);
+                let source = Node::source(&key_file, &file, &more);
                 let key = source.key();
                 source.wait_live(&key);
                 let relay = Node::relay(&[source.uri(&key)]);
@@ -70,14 +69,14 @@ fn media_that_turn_to_noise_are_raw() {
     if !have(&["ffmpeg"]) {
         return;
     }
-    let workshop = Workshop::open("noise");
+    let workshop = Scratch::new("noise");
     let file = workshop.encode("noise.mp3", 4, "-map 1 -c:a libmp3lame -b:a 128k");
     let mut bytes = fs::read(&file).unwrap();
     // No frame of MPEG audio begins anywhere in it: frames begin with eleven bits set.
     bytes.extend((0..4_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 25) as u8));
     fs::write(&file, &bytes).unwrap();
     let more = ["--bitrate", "3Mbit"];
-    let source = Node::source(&workshop.key("noise"), &file, Stdio::null(), &more);
+    let source = Node::source(&workshop.key("noise"), &file, &more);
     let key = source.key();
     until("it is called raw", || {
         let trouble = source.stream(&key)["trouble"].as_str()?.to_string();
