@@ -181,6 +181,12 @@ fn control_takes_a_token_from_the_page_itself_and_does_what_it_says() {
         (&serde_json::Value::Null, &1_500_000.into())
     );
 
+    let page = String::from_utf8(get(at, "/", "").body).unwrap();
+    assert!(
+        page.contains("The upload limit is 1500kbit now.") && page.contains("<form method=post")
+    );
+    assert!(!page.contains("battery"), "the token is shown nowhere");
+
     let key = uri.rsplit('/').next().unwrap();
     assert_eq!(post(at, "", &format!("{ours}&do=stop&stream={key}")).0, 303);
     relay.wait_until("stopped", |s| s["streams"][0]["state"] == "stopped");
@@ -191,11 +197,6 @@ fn control_takes_a_token_from_the_page_itself_and_does_what_it_says() {
     );
     let player = exchange(at, &format!("GET /streams/{key} HTTP/1.0\r\n\r\n"), 50_000);
     assert_eq!(player.status, 200);
-    let page = String::from_utf8(get(at, "/", "").body).unwrap();
-    assert!(
-        page.contains("The upload limit is 1500kbit now.") && page.contains("<form method=post")
-    );
-    assert!(!page.contains("battery"), "the token is shown nowhere");
 }
 
 #[test]
