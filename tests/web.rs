@@ -183,7 +183,7 @@ fn control_takes_a_token_from_the_page_itself_and_does_what_it_says() {
 
     let page = String::from_utf8(get(at, "/", "").body).unwrap();
     assert!(
-        page.contains("The upload limit is 1500kbit now.") && page.contains("<form method=post")
+        page.contains("The upload limit is 1.5Mbit now.") && page.contains("<form method=post")
     );
     assert!(!page.contains("battery"), "the token is shown nowhere");
 
