@@ -25,8 +25,8 @@ pub enum Invocation {
     Keygen(PathBuf),
     /// `weir source`, `weir relay`, `weir listen`.
     Run(Config),
-    /// `weir status`: ask the node here.
-    Status(status::Target),
+    /// `weir status`: ask the node here, again and again if so wanted.
+    Status(status::Target, bool),
     /// `weir check`: this configuration, read from the file of this name.
     Check(String, Config),
 }
@@ -192,6 +192,7 @@ fn complete(command: Command, given: Settings) -> Result<Invocation, Failure> {
             .ok_or_else(|| missing("--out", "name the file to make, for example stream.key")),
         Command::Status => Ok(Invocation::Status(
             given.one("at", str::parse)?.unwrap_or_default(),
+            given.origin("watch").is_some(),
         )),
         Command::Source => node(Role::Source, given),
         Command::Relay => node(Role::Relay, given),

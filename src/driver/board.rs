@@ -83,7 +83,9 @@ mod tests {
         assert!(boards.len() >= 10, "{boards:?}");
         for board in boards {
             let config = relay(&[("board", &board)]).unwrap();
-            launch::plan(&config).within(config.memory_bytes, &[]).unwrap();
+            launch::plan(&config)
+                .within(config.memory_bytes, &[])
+                .unwrap();
             let text = fs::read_to_string(&board).unwrap();
             let ring_bytes = launch::sizes(&config).ring_bytes as u64;
             assert!(ring_bytes >= number(&text, "ring_bytes"), "{board}");

@@ -24,6 +24,8 @@ mod values;
 
 mod audience;
 mod bell;
+pub mod control;
+mod control_form;
 #[cfg(feature = "demo")]
 mod demo;
 mod engine;
@@ -31,8 +33,11 @@ mod hls;
 mod inbox;
 #[cfg(feature = "source")]
 mod intake;
+mod journal;
 mod launch;
+mod lobby;
 mod lonely;
+mod mdns;
 #[cfg(feature = "demo")]
 mod orphan;
 mod pump;
@@ -51,6 +56,10 @@ mod source;
 #[path = "no_source.rs"]
 mod source;
 mod stdout;
+mod tick;
 mod toml;
 mod view;
+mod viewers;
+mod vitals;
+pub mod web;
 mod within;

@@ -391,7 +391,7 @@ impl Node<'_> {
 }
 
 /// Stripes granted to a child that does not specialise in handing them on.
-fn not_handed_on(link: &Link) -> u32 {
+pub(super) fn not_handed_on(link: &Link) -> u32 {
     let handed_on = if link.standing.forwards() {
         link.home
     } else {
