@@ -2,6 +2,7 @@
 
 use super::config::{self, Config, DemoConfig, Role};
 use super::config_file;
+use super::config_source::ConfigSource;
 use super::failure::Failure;
 use super::help;
 use super::settings::{self, Command, Origin, SETTINGS, Setting, Settings};
@@ -22,10 +23,10 @@ pub enum Invocation {
     Demo(DemoConfig),
     /// `weir keygen`: make a key in this file.
     Keygen(PathBuf),
-    /// `weir source`, `weir relay`, `weir listen`.
-    Run(Config),
-    /// `weir status`: ask the node here.
-    Status(status::Target),
+    /// `weir source`, `weir relay`, `weir listen`; and where that can be read again.
+    Run(Config, ConfigSource),
+    /// `weir status`: ask the node here, for this document.
+    Status(status::Target, status::Form),
     /// `weir check`: this configuration, read from the file of this name.
     Check(String, Config),
 }
@@ -191,6 +192,10 @@ fn complete(command: Command, given: Settings) -> Result<Invocation, Failure> {
             .ok_or_else(|| missing("--out", "name the file to make, for example stream.key")),
         Command::Status => Ok(Invocation::Status(
             given.one("at", str::parse)?.unwrap_or_default(),
+            match given.origin("json") {
+                Some(_) => status::Form::Json,
+                None => status::Form::Text,
+            },
         )),
         Command::Source => node(Role::Source, given),
         Command::Relay => node(Role::Relay, given),
@@ -200,11 +205,8 @@ fn complete(command: Command, given: Settings) -> Result<Invocation, Failure> {
 }
 
 fn node(role: Role, given: Settings) -> Result<Invocation, Failure> {
-    let given = match given.one("config", |text| Ok(String::from(text)))? {
-        Some(file) => given.over(config_file::load(&file)?),
-        None => given,
-    };
-    config::resolve(role, &given).map(Invocation::Run)
+    let source = ConfigSource::new(role, given)?;
+    Ok(Invocation::Run(source.read()?, source))
 }
 
 fn check(given: Settings) -> Result<Invocation, Failure> {

@@ -1,19 +1,20 @@
 //! What each command does once its configuration stands.
 
 use super::config::{Config, DemoConfig};
+use super::config_source::ConfigSource;
 use super::failure::Failure;
 use super::{launch, output, run as running};
 use std::format;
 
 /// `weir source`, `weir relay` or `weir listen`, until it is stopped.
-pub fn run(config: &Config) -> Result<(), Failure> {
+pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     let plan = launch::plan(config);
     plan.within(config.memory_bytes)?;
     let planned = super::units::Size(plan.total_bytes() / 1_024 * 1_024);
     log::info!("memory: {planned} planned, nothing more is taken later");
     log::debug!("memory plan, in bytes:\n{plan}");
     log::info!("{}", config.sharing());
-    running::run(config)
+    running::run(config, source)
 }
 
 /// `weir check`: what a node would run by, and the memory it would plan.

@@ -161,6 +161,14 @@ impl Config {
         }
     }
 
+    /// Bits per second that the node may send: none where the month allows none.
+    pub fn forwarding_limit_bps(&self) -> Option<u64> {
+        match self.quota_bytes {
+            Some(0) => Some(0),
+            _ => self.upload_limit_bps,
+        }
+    }
+
     /// The one line a node says at its start about its owner's line.
     pub fn sharing(&self) -> String {
         match (self.upload_limit_bps, self.quota_bytes) {

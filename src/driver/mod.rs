@@ -5,6 +5,7 @@ pub mod base32;
 pub mod commands;
 pub mod config;
 pub mod config_file;
+pub mod config_source;
 pub mod failure;
 pub mod help;
 #[cfg(feature = "source")]
@@ -30,10 +31,12 @@ mod hls;
 mod intake;
 mod launch;
 mod lonely;
+mod manager;
 #[cfg(feature = "demo")]
 mod orphan;
 mod pump;
 mod rates;
+mod reload;
 mod resolve;
 mod run;
 #[cfg(feature = "source")]

@@ -28,6 +28,7 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
             rates.borrow_mut().note(now, node.stats(), udp.refused);
             more
         });
+        engine.count_turn();
         let blocked = out.sent.is_some();
         if engine.is_leaving() && !blocked {
             return;

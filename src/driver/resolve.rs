@@ -10,6 +10,7 @@ use crate::wire::addr::Addr;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use smol::Timer;
+use smol::future::FutureExt;
 use std::io;
 use std::vec::Vec;
 
@@ -17,7 +18,7 @@ use std::vec::Vec;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// How often a stream without neighbours is noticed.
 const LOOK: Duration = Duration::from_secs(15);
@@ -67,11 +68,19 @@ pub async fn run(running: &Running, wanted: Vec<(StreamId, HostPort)>, local: So
                 }
             }
         }
-        Timer::after(match all_answered {
-            true => LOOK.max(pause),
-            false => pause,
-        })
-        .await;
+        let hints = running.network_hint.rings();
+        let pause_over = async {
+            Timer::after(match all_answered {
+                true => LOOK.max(pause),
+                false => pause,
+            })
+            .await;
+        };
+        pause_over.or(running.network_hint.after(hints)).await;
+        if running.network_hint.rings() != hints {
+            pause = FIRST_PAUSE;
+            continue;
+        }
         let anybody_alone = names.iter().any(|(stream, _)| is_alone(running, *stream));
         pause = match anybody_alone {
             true => (pause * 2).min(LONGEST_PAUSE),

@@ -2,6 +2,7 @@
 
 use super::bell::Bell;
 use super::config::{Config, Role, Task};
+use super::config_source::ConfigSource;
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
 use super::rates::Rates;
@@ -9,10 +10,10 @@ use super::server::Server;
 use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
-use super::view::{Facts, Names, Running};
+use super::view::{Facts, Limits, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, lonely, output, pump, resolve, signals, stdout};
-use core::cell::RefCell;
+use super::{base32, hls, launch, lonely, manager, output, pump, reload, resolve, signals, stdout};
+use core::cell::{Cell, RefCell};
 use core::net::SocketAddr;
 use core::time::Duration;
 use smol::LocalExecutor;
@@ -48,10 +49,12 @@ impl Ending {
 }
 
 /// Runs a node until it is stopped or its work is done.
-pub fn run(config: &Config) -> Result<(), Failure> {
+pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     #[cfg(feature = "demo")]
     super::orphan::end_with_parent();
     let signals = signals::Signals::new()?;
+    // Without a file there is nothing to read again, and the signal means what it means to every program.
+    let hangups = source.has_file().then(signals::hangups).transpose()?;
     let origin = Origin::prepare(config)?;
     let House {
         running,
@@ -78,6 +81,12 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let executor = LocalExecutor::new();
     let pump = executor.spawn(pump::run(&running.engine, udp, &running.rates));
     executor.spawn(signals.wait(&ending)).detach();
+    if let Some(hangups) = hangups {
+        executor
+            .spawn(reload::attend(hangups, &running, config, source))
+            .detach();
+    }
+    executor.spawn(manager::keep_informed(&running)).detach();
     executor.spawn(lonely::watch(&running, &places)).detach();
     executor
         .spawn(resolve::run(&running, wanted, local))
@@ -92,6 +101,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     if let Task::Listen(_) = config.task {
         executor.spawn(stdout::run(&running, &ending)).detach();
     }
+    manager::ready();
     smol::block_on(executor.run(async {
         let outcome = ending.wait().await;
         running.engine.leave();
@@ -136,6 +146,8 @@ impl House {
             rates: RefCell::new(Rates::default()),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
+            limits: Cell::new(Limits::of(config)),
+            network_hint: Bell::new(1),
         };
         Ok(Self {
             running,
@@ -170,8 +182,7 @@ fn facts(config: &Config, names: Vec<Names>) -> Facts {
         },
         budget_bytes: config.memory_bytes,
         planned_bytes: launch::plan(config).total_bytes(),
-        upload_limit_bps: config.upload_limit_bps,
-        quota_bytes: config.quota_bytes,
+        planned_children: config.max_children,
         names,
     }
 }

@@ -112,6 +112,7 @@ pub const SETTINGS: &[Setting] = &[
     value("group", "a time, for example 250ms", SOURCE),
     value("http", "ADDR:PORT, for example 127.0.0.1:8480", SERVERS),
     value("input", "-, a file or a URL, for example show.mp3", SOURCE),
+    switch("json", &[Command::Status]),
     value("k", "2, 4, 8 or 16", SOURCE),
     value("key", "a file, for example stream.key", SOURCE),
     value("m", "a number from 1 to 30", SOURCE),
@@ -208,14 +209,14 @@ impl fmt::Display for Origin {
 }
 
 /// The values of one setting.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 struct Given {
     texts: Vec<String>,
     origin: Origin,
 }
 
 /// What was given, by name: texts not yet read.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, PartialEq, Debug)]
 pub struct Settings {
     given: BTreeMap<String, Given>,
 }

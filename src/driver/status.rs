@@ -50,10 +50,25 @@ impl fmt::Display for Target {
     }
 }
 
-/// The node's status as text, or its JSON where it has no text.
-pub fn fetch(target: &Target) -> Result<String, Failure> {
-    let mut answer = get(target, "/status.txt")?;
-    if answer.status == 404 {
+/// For whom a status is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// A person.
+    Text,
+    /// A program.
+    Json,
+}
+
+/// The node's status; its JSON where it has no text.
+pub fn fetch(target: &Target, form: Form) -> Result<String, Failure> {
+    let mut answer = get(
+        target,
+        match form {
+            Form::Text => "/status.txt",
+            Form::Json => "/status.json",
+        },
+    )?;
+    if answer.status == 404 && form == Form::Text {
         answer = get(target, "/status.json")?;
     }
     if answer.status != 200 {
@@ -237,7 +252,7 @@ mod tests {
     fn prints_the_text_without_what_steers_a_terminal() {
         let (target, asked) =
             server(&["HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nup\x1b[2Jtrailing"]);
-        assert_eq!(fetch(&target).unwrap(), "up[2Jt\n");
+        assert_eq!(fetch(&target, Form::Text).unwrap(), "up[2Jt\n");
         assert!(
             asked.join().unwrap()[0].starts_with("GET /status.txt HTTP/1.1\r\nHost: 127.0.0.1:")
         );
@@ -249,8 +264,15 @@ mod tests {
             "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
             "HTTP/1.1 200 OK\r\n\r\n{}",
         ]);
-        assert_eq!(fetch(&target).unwrap(), "{}\n");
+        assert_eq!(fetch(&target, Form::Text).unwrap(), "{}\n");
         assert!(asked.join().unwrap()[1].starts_with("GET /status.json "));
+    }
+
+    #[test]
+    fn programs_are_given_json() {
+        let (target, asked) = server(&["HTTP/1.1 200 OK\r\n\r\n{}"]);
+        assert_eq!(fetch(&target, Form::Json).unwrap(), "{}\n");
+        assert!(asked.join().unwrap()[0].starts_with("GET /status.json "));
     }
 
     #[test]
@@ -273,7 +295,7 @@ mod tests {
             ("", "breaks off"),
         ] {
             let (target, asked) = server(Vec::leak(std::vec![answer]));
-            let failure = fetch(&target).unwrap_err();
+            let failure = fetch(&target, Form::Text).unwrap_err();
             assert_eq!(failure.exit_status(), 1);
             assert!(failure.to_string().contains(what), "{failure}");
             asked.join().unwrap();

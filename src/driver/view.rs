@@ -1,5 +1,7 @@
 //! What the status page shows, read from the node at the moment it is asked for.
 
+use super::bell::Bell;
+use super::config::Config;
 use super::engine::Engine;
 use super::heap;
 use super::hls::Memories;
@@ -12,7 +14,7 @@ use crate::proto::node::{Node, PlayerId};
 use crate::proto::peer::PeerId;
 use crate::proto::stream::Stream;
 use crate::time::{Instant, Span};
-use core::cell::{Ref, RefCell};
+use core::cell::{Cell, Ref, RefCell};
 use core::net::SocketAddr;
 use std::string::String;
 use std::vec::Vec;
@@ -29,12 +31,29 @@ pub struct Facts {
     pub budget_bytes: u64,
     /// What the plan adds up to.
     pub planned_bytes: u64,
+    /// Places for children that memory was planned for.
+    pub planned_children: u16,
+    /// Each stream's key and the URI by which others join here.
+    pub names: Vec<Names>,
+}
+
+/// What the owner allows, for now: a reload may change it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
     /// Most bits a second sent.
     pub upload_limit_bps: Option<u64>,
     /// Most bytes a month sent.
     pub quota_bytes: Option<u64>,
-    /// Each stream's key and the URI by which others join here.
-    pub names: Vec<Names>,
+}
+
+impl Limits {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            upload_limit_bps: config.upload_limit_bps,
+            quota_bytes: config.quota_bytes,
+        }
+    }
 }
 
 /// How a stream is called.
@@ -67,9 +86,24 @@ pub struct Running {
     pub seats: RefCell<Vec<Option<Seat>>>,
     /// What HLS remembers of each stream.
     pub hls: Memories,
+    /// What the owner allows now.
+    pub limits: Cell<Limits>,
+    /// Rung when the way out to the network may have changed.
+    pub network_hint: Bell,
 }
 
 impl Running {
+    /// Sets what the owner allows from now on.
+    pub fn set_limits(&self, config: &Config) {
+        self.limits.set(Limits::of(config));
+        let limit_bps = config.forwarding_limit_bps();
+        let max_children = usize::from(config.max_children);
+        self.engine.with(|node, now| {
+            node.set_upload_limit(now, limit_bps);
+            node.set_max_children(now, max_children);
+        });
+    }
+
     /// The status now. Not to be held while waiting.
     pub fn view(&self) -> View<'_> {
         View {
@@ -119,10 +153,10 @@ impl StatusSource for View<'_> {
         let stats = self.node.stats();
         let (rate_bps, download_rate_bps) = self.running.rates.borrow().now(self.now, stats);
         UploadStatus {
-            limit_bps: self.running.facts.upload_limit_bps,
+            limit_bps: self.running.limits.get().upload_limit_bps,
             rate_bps,
             bytes_total: stats.tx_bytes,
-            quota_bytes: self.running.facts.quota_bytes,
+            quota_bytes: self.running.limits.get().quota_bytes,
             quota_used_bytes: stats.tx_bytes,
             download_rate_bps,
             download_bytes_total: stats.rx_bytes,

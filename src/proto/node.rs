@@ -691,6 +691,22 @@ impl<'s> Node<'s> {
         &self.config
     }
 
+    /// Sets the upload limit, in bits a second (see [`NodeConfig`]).
+    pub fn set_upload_limit(&mut self, now: Instant, limit_bps: Option<u64>) {
+        if self.config.upload_limit_bps != limit_bps {
+            self.config.upload_limit_bps = limit_bps;
+            self.bucket = Bucket::new(limit_bps, now);
+            self.held_until = None;
+            self.upkeep_at = now;
+        }
+    }
+
+    /// Sets how many neighbours are fed at once. Those who are fed already stay; nobody comes while there are more.
+    pub fn set_max_children(&mut self, now: Instant, most: usize) {
+        self.config.max_children = most;
+        self.upkeep_at = now;
+    }
+
     /// X25519 public key: the node's name.
     pub fn public(&self) -> &[u8; 32] {
         &self.public

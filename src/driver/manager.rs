@@ -1,0 +1,106 @@
+//! What a service manager is told, as sd_notify(3) has it: that all is open, how it goes, and, again and again, that the
+//! event loop turns. Where `NOTIFY_SOCKET` names nobody, nothing is said.
+
+use super::view::Running;
+use crate::http::status::{StatusSource, StreamState};
+use core::fmt::{self, Write};
+use core::time::Duration;
+use sd_notify::NotifyState;
+use smol::Timer;
+use std::io;
+use std::string::String;
+
+/// How often the sentence is looked at; it is sent only when it has changed.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Sockets are open and tasks begin: whoever waits for this service may go on.
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// The end has begun.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("saying goodbye")]);
+}
+
+/// The configuration is being read again; [`ready`] follows.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        // Without the time a newer manager would wait for it (sd_notify(3)).
+        Err(error) => log::debug!("the monotonic clock: {error}"),
+    }
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    match sd_notify::notify(state) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            log::debug!("the service manager: {error}");
+        }
+        _ => {}
+    }
+}
+
+/// Keeps the manager informed for as long as the node runs. The watchdog is fed only if the task that moves datagrams has
+/// had its turn since the last time: this one asks it to, so a loop that hangs anywhere feeds nobody.
+pub async fn keep_informed(running: &Running) {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    let watchdog = sd_notify::watchdog_enabled();
+    let pause = watchdog.map_or(LOOK, |limit| (limit / 3).min(LOOK));
+    let (mut said, mut sentence) = (String::new(), String::new());
+    loop {
+        sentence.clear();
+        // Writing to a String does not fail.
+        let _ = describe(&mut sentence, &running.view());
+        if sentence != said {
+            tell(&[NotifyState::Status(&sentence)]);
+            core::mem::swap(&mut said, &mut sentence);
+        }
+        let turns = running.engine.turns();
+        running.engine.work.ring();
+        Timer::after(pause).await;
+        if watchdog.is_some() && running.engine.turns() != turns {
+            tell(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+/// One sentence with nothing in it that changes all the time.
+fn describe(out: &mut impl Write, view: &impl StatusSource) -> fmt::Result {
+    let streams = (0..view.stream_slots()).filter_map(|i| view.stream(i));
+    for (i, stream) in streams.enumerate() {
+        let name = match stream.title {
+            "" => stream.key.get(..8).unwrap_or(stream.key),
+            title => title,
+        };
+        out.write_str(if i == 0 { "" } else { ", " })?;
+        // Titles come from strangers, and this ends up on terminals.
+        for c in name.chars().filter(|c| !c.is_control()) {
+            out.write_char(c)?;
+        }
+        out.write_str(match stream.state {
+            StreamState::Idle => " is not asked for",
+            StreamState::Joining => " is being joined",
+            StreamState::Live => " is live",
+            StreamState::Stalled => " has stalled",
+            StreamState::Ended => " has ended",
+        })?;
+    }
+    let peers = || (0..view.peer_slots()).filter_map(|i| view.peer(i));
+    let children = peers().filter(|peer| peer.stripes_to > 0).count();
+    let players = (0..view.player_slots()).filter(|&i| view.player(i).is_some());
+    write!(
+        out,
+        "; {} neighbours, {children} of them fed, {} players; ",
+        peers().count(),
+        players.count()
+    )?;
+    let upload = view.upload();
+    let gb = upload.quota_used_bytes / 1_000_000_000;
+    match upload.quota_bytes {
+        Some(quota) => write!(out, "{gb} of {} GB sent", quota / 1_000_000_000),
+        None => write!(out, "{gb} GB sent"),
+    }
+}
