@@ -1,5 +1,6 @@
 //! From the command line to what is to be done: words and flags are checked here, their values in `config`.
 
+use super::board;
 use super::config::{self, Config, DemoConfig, Role};
 use super::config_file;
 use super::config_source::ConfigSource;
@@ -224,7 +225,7 @@ fn check(given: Settings) -> Result<Invocation, Failure> {
             )
         })?,
     };
-    let config = config::resolve(role, &in_file)?;
+    let config = config::resolve(role, &board::fill_in(in_file)?)?;
     Ok(Invocation::Check(file, config))
 }
 

@@ -2,34 +2,116 @@
 
 use super::failure::Failure;
 use super::settings::{self, FILE_ONLY_KEYS, Origin, SETTINGS, Settings};
-use serde::Deserialize;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
 /// A value in a file. Numbers and switches may stand without quotes; everything becomes text and is read as a flag is.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Value {
     Text(String),
     Switch(bool),
     Number(i64),
     List(Vec<String>),
-    Other(serde::de::IgnoredAny),
+    Table(BTreeMap<String, Value>),
+    /// A fraction, or a list of something else than texts.
+    Other,
+}
+
+/// By hand, because what the derive makes of an untagged enum is many times this on a router.
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(text.to_string()))
+    }
+
+    fn visit_bool<E>(self, on: bool) -> Result<Value, E> {
+        Ok(Value::Switch(on))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Number(number))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Value, A::Error> {
+        let (mut texts, mut others) = (Vec::new(), false);
+        while let Some(value) = values.next_element()? {
+            match value {
+                Value::Text(text) => texts.push(text),
+                _ => others = true,
+            }
+        }
+        Ok(match others {
+            true => Value::Other,
+            false => Value::List(texts),
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut table = BTreeMap::new();
+        while let Some((key, value)) = entries.next_entry()? {
+            table.insert(key, value);
+        }
+        Ok(Value::Table(table))
+    }
 }
 
 /// The settings in a TOML file; an error names file, line and key where they are known.
 pub fn load(file: &str) -> Result<Settings, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(file, format!("cannot be read: {error}")))?;
-    from_toml(file, &text)
+    from_toml(file, &read(file)?)
+}
+
+/// The profile in a board file: its section `[relay]`, with the keys of a configuration file.
+pub fn load_profile(file: &str) -> Result<Settings, Failure> {
+    let text = read(file)?;
+    match values(file, &text)?.remove("relay") {
+        Some(Value::Table(profile)) => settings_of(file, &text, profile),
+        _ => Err(Failure::usage(
+            file,
+            "has no section [relay]; it is no board file",
+        )),
+    }
+}
+
+fn read(file: &str) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(file, format!("cannot be read: {error}")))
 }
 
 /// The settings in the text of a TOML file named `file`.
 pub fn from_toml(file: &str, text: &str) -> Result<Settings, Failure> {
-    let values: BTreeMap<String, Value> =
-        basic_toml::from_str(text).map_err(|error| not_toml(file, &error))?;
+    settings_of(file, text, values(file, text)?)
+}
+
+fn values(file: &str, text: &str) -> Result<BTreeMap<String, Value>, Failure> {
+    basic_toml::from_str(text).map_err(|error| not_toml(file, &error))
+}
+
+fn settings_of(
+    file: &str,
+    text: &str,
+    values: BTreeMap<String, Value>,
+) -> Result<Settings, Failure> {
     let mut settings = Settings::default();
     for (key, value) in values {
         let origin = Origin::Key {
@@ -98,7 +180,7 @@ fn texts_of(key: &str, value: Value, origin: &Origin) -> Result<Option<Vec<Strin
         Value::Text(text) => [text].into(),
         Value::Number(number) => [number.to_string()].into(),
         Value::List(texts) => texts,
-        Value::Switch(_) | Value::Other(_) => {
+        Value::Switch(_) | Value::Table(_) | Value::Other => {
             let example = settings::find(key).and_then(|setting| setting.value);
             let what = format!(
                 "write {}; texts stand in quotes",

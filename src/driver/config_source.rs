@@ -1,5 +1,6 @@
 //! Where a node's configuration came from, so that it can be read again while the node runs.
 
+use super::board;
 use super::config::{self, Config, Role};
 use super::config_file;
 use super::failure::Failure;
@@ -27,7 +28,7 @@ impl ConfigSource {
             Some(file) => self.flags.clone().over(config_file::load(file)?),
             None => self.flags.clone(),
         };
-        config::resolve(self.role, &given)
+        config::resolve(self.role, &board::fill_in(given)?)
     }
 
     /// Whether another look may find something else.

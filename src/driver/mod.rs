@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod base32;
+pub mod board;
 pub mod commands;
 pub mod config;
 pub mod config_file;
