@@ -31,9 +31,7 @@ fn run() -> Result<(), Failure> {
         Invocation::Demo(config) => commands::demo(&config),
         Invocation::Keygen(file) => keyfile::generate(&file).and_then(|key| output::print(&key)),
         Invocation::Run(config, source) => commands::run(&config, &source),
-        Invocation::Status(target, form) => {
-            status::fetch(&target, form).and_then(|text| output::print(&text))
-        }
+        Invocation::Status(target, how) => status::show(&target, how),
         Invocation::Check(file, config) => commands::check(&file, &config),
     }
 }

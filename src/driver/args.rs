@@ -26,8 +26,8 @@ pub enum Invocation {
     Keygen(PathBuf),
     /// `weir source`, `weir relay`, `weir listen`; and where that can be read again.
     Run(Config, ConfigSource),
-    /// `weir status`: ask the node here, for this document.
-    Status(status::Target, status::Form),
+    /// `weir status`: ask the node here, and show its answer so.
+    Status(status::Target, status::Show),
     /// `weir check`: this configuration, read from the file of this name.
     Check(String, Config),
 }
@@ -193,9 +193,10 @@ fn complete(command: Command, given: Settings) -> Result<Invocation, Failure> {
             .ok_or_else(|| missing("--out", "name the file to make, for example stream.key")),
         Command::Status => Ok(Invocation::Status(
             given.one("at", str::parse)?.unwrap_or_default(),
-            match given.origin("json") {
-                Some(_) => status::Form::Json,
-                None => status::Form::Text,
+            match (given.origin("json"), given.origin("watch")) {
+                (Some(_), _) => status::Show::Json,
+                (None, Some(_)) => status::Show::Again,
+                (None, None) => status::Show::Once,
             },
         )),
         Command::Source => node(Role::Source, given),

@@ -2,8 +2,7 @@
 //! event loop turns. Where `NOTIFY_SOCKET` names nobody, nothing is said.
 
 use super::view::Running;
-use crate::http::status::{StatusSource, StreamState};
-use core::fmt::{self, Write};
+use crate::http::verdict::verdict;
 use core::time::Duration;
 use sd_notify::NotifyState;
 use smol::Timer;
@@ -52,8 +51,9 @@ pub async fn keep_informed(running: &Running) {
     let (mut said, mut sentence) = (String::new(), String::new());
     loop {
         sentence.clear();
-        // Writing to a String does not fail.
-        let _ = describe(&mut sentence, &running.view());
+        // A title comes from strangers: a line of its own would be one more word to the manager.
+        let verdict = verdict(&running.view());
+        sentence.extend(verdict.chars().filter(|c| !c.is_control()));
         if sentence != said {
             tell(&[NotifyState::Status(&sentence)]);
             core::mem::swap(&mut said, &mut sentence);
@@ -64,43 +64,5 @@ pub async fn keep_informed(running: &Running) {
         if watchdog.is_some() && running.engine.turns() != turns {
             tell(&[NotifyState::Watchdog]);
         }
-    }
-}
-
-/// One sentence with nothing in it that changes all the time.
-fn describe(out: &mut impl Write, view: &impl StatusSource) -> fmt::Result {
-    let streams = (0..view.stream_slots()).filter_map(|i| view.stream(i));
-    for (i, stream) in streams.enumerate() {
-        let name = match stream.title {
-            "" => stream.key.get(..8).unwrap_or(stream.key),
-            title => title,
-        };
-        out.write_str(if i == 0 { "" } else { ", " })?;
-        // Titles come from strangers, and this ends up on terminals.
-        for c in name.chars().filter(|c| !c.is_control()) {
-            out.write_char(c)?;
-        }
-        out.write_str(match stream.state {
-            StreamState::Idle => " is not asked for",
-            StreamState::Joining => " is being joined",
-            StreamState::Live => " is live",
-            StreamState::Stalled => " has stalled",
-            StreamState::Ended => " has ended",
-        })?;
-    }
-    let peers = || (0..view.peer_slots()).filter_map(|i| view.peer(i));
-    let children = peers().filter(|peer| peer.stripes_to > 0).count();
-    let players = (0..view.player_slots()).filter(|&i| view.player(i).is_some());
-    write!(
-        out,
-        "; {} neighbours, {children} of them fed, {} players; ",
-        peers().count(),
-        players.count()
-    )?;
-    let upload = view.upload();
-    let gb = upload.quota_used_bytes / 1_000_000_000;
-    match upload.quota_bytes {
-        Some(quota) => write!(out, "{gb} of {} GB sent", quota / 1_000_000_000),
-        None => write!(out, "{gb} GB sent"),
     }
 }

@@ -23,6 +23,8 @@ mod values;
 
 mod audience;
 mod bell;
+pub mod control;
+mod control_form;
 #[cfg(feature = "demo")]
 mod demo;
 mod engine;
@@ -30,7 +32,9 @@ mod heap;
 mod hls;
 #[cfg(feature = "source")]
 mod intake;
+mod journal;
 mod launch;
+mod lobby;
 mod lonely;
 mod manager;
 #[cfg(feature = "demo")]
@@ -50,6 +54,10 @@ mod source;
 #[path = "no_source.rs"]
 mod source;
 mod stdout;
+mod tick;
 mod udp;
 mod view;
+mod viewers;
+mod vitals;
+pub mod web;
 mod within;

@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::config_source::ConfigSource;
+use super::control::{self, Command};
 use super::manager;
 use super::signals;
 use super::units::{Rate, Size};
@@ -49,7 +50,15 @@ fn apply(running: &Running, old: Config, wanted: &Config) -> Config {
     if config.max_children != old.max_children {
         applied.push(said("max-children", Some(config.max_children)));
     }
-    running.set_limits(&config);
+    if config.forwarding_limit_bps() != old.forwarding_limit_bps() {
+        let limit = Command::Limit(config.forwarding_limit_bps());
+        control::apply(&running.control, &running.engine, limit);
+    }
+    running.quota_bytes.set(config.quota_bytes);
+    let most = usize::from(config.max_children);
+    running
+        .engine
+        .with(|node, now| node.set_max_children(now, most));
     let later = later(&config, wanted);
     if !applied.is_empty() {
         log::info!("reload: {}", applied.join(", "));

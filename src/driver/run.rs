@@ -3,6 +3,7 @@
 use super::bell::Bell;
 use super::config::{Config, Role, Task};
 use super::config_source::ConfigSource;
+use super::control::Control;
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
 use super::rates::Rates;
@@ -10,9 +11,11 @@ use super::server::Server;
 use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
-use super::view::{Facts, Limits, Names, Running};
+use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, lonely, manager, output, pump, reload, resolve, signals, stdout};
+use super::{
+    base32, hls, launch, lonely, manager, output, pump, reload, resolve, signals, stdout, tick,
+};
 use core::cell::{Cell, RefCell};
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -92,6 +95,8 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
         .spawn(resolve::run(&running, wanted, local))
         .detach();
     executor.spawn(hls::tend(&running)).detach();
+    executor.spawn(tick::run(&running)).detach();
+    executor.spawn(server.usher(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
         executor.spawn(server.attend(&running)).detach();
     }
@@ -127,6 +132,7 @@ impl House {
     /// Takes all memory and all ports.
     fn open(config: &Config, mut origin: Option<Origin>) -> Result<Self, Failure> {
         let clock = Clock::start();
+        let token = config.web.token()?;
         let streams = launch::streams(config, origin.as_ref().map(Origin::key));
         let mut node = launch::node(config, clock.now(), &streams)?;
         if let Some(origin) = origin.as_mut() {
@@ -134,19 +140,20 @@ impl House {
         }
         let udp = Udp::bind(&config.bind)?;
         let tasks = launch::http_tasks(config);
-        let server = Server::bind(config.http, tasks)?;
-        let at = config
-            .advertise
-            .unwrap_or_else(|| udp::reachable_at(udp.local()));
+        let server = Server::bind(config.http, tasks, &config.web)?;
+        let reached_at = udp::reachable_at(udp.local());
+        let at = config.advertise.unwrap_or(reached_at);
         let names = streams.iter().map(|(key, _)| names(key, at)).collect();
         let running = Running {
             // Besides the players, standard output waits for media.
             engine: Engine::new(node, clock, tasks + 1),
-            facts: facts(config, names),
+            facts: facts(config, names, reached_at, server.local()),
+            vitals: RefCell::default(),
+            control: Control::new(config.forwarding_limit_bps(), token.as_deref()),
             rates: RefCell::new(Rates::default()),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
-            limits: Cell::new(Limits::of(config)),
+            quota_bytes: Cell::new(config.quota_bytes),
             network_hint: Bell::new(1),
         };
         Ok(Self {
@@ -173,13 +180,15 @@ fn names(key: &[u8; 32], at: SocketAddr) -> Names {
     }
 }
 
-fn facts(config: &Config, names: Vec<Names>) -> Facts {
+fn facts(config: &Config, names: Vec<Names>, udp: SocketAddr, http: SocketAddr) -> Facts {
     Facts {
         role: match config.role() {
             Role::Source => "source",
             Role::Relay => "relay",
             Role::Listen => "listener",
         },
+        udp,
+        http,
         budget_bytes: config.memory_bytes,
         planned_bytes: launch::plan(config).total_bytes(),
         planned_children: config.max_children,

@@ -1,9 +1,13 @@
 //! The HTTP server: a fixed number of tasks, each with one connection at a time and buffers of fixed size.
 
 use super::audience;
+use super::control_form;
 use super::failure::Failure;
 use super::hls;
+use super::lobby::Door;
 use super::view::Running;
+use super::viewers::Viewers;
+use super::web::Web;
 use super::within::within;
 use crate::http::document::{Document, PART_BYTES};
 use crate::http::healthz::healthz;
@@ -11,7 +15,7 @@ use crate::http::request::{Framing, MAX_HEAD_BYTES, Method, Parsed, Request};
 use crate::http::response::{self, MAX_RESPONSE_HEAD_BYTES};
 use crate::http::route::{Route, host_allowed, route};
 use crate::proto::node::StreamId;
-use core::cell::Cell;
+use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
 use smol::Async;
@@ -19,20 +23,22 @@ use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::format;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::string::String;
+use std::vec::Vec;
 
 /// How long a request may take to come in.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 
-/// The same while every other task is busy, so that the last one is soon free for who asks how the node is.
-const LAST_HEAD_LIMIT: Duration = Duration::from_millis(500);
-
 /// How long a client may take without reading anything.
 pub(super) const STUCK: Duration = Duration::from_secs(10);
+
+/// How long a whole document may take, however slowly it is read.
+const DOCUMENT_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long we wait for a client to take our last bytes and close.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Tasks beyond those that players can fill: for documents and `/healthz`.
+/// Tasks beyond those that players can fill: for documents. `/healthz` is answered at the door when these are taken too.
 pub const SPARE_TASKS: usize = 4;
 
 /// Kernel buffer towards each client: the ring is where a stream waits.
@@ -43,15 +49,16 @@ pub const TASK_BYTES: usize = 16 * 1024;
 
 /// A listening server.
 pub struct Server {
-    listener: Async<TcpListener>,
+    door: Door,
     local: SocketAddr,
-    tasks: usize,
-    busy: Cell<usize>,
+    /// Names it answers to beside those of a LAN.
+    hosts: Vec<String>,
+    viewers: RefCell<Viewers>,
 }
 
 impl Server {
     /// Listens here, for so many tasks to attend.
-    pub fn bind(address: SocketAddr, tasks: usize) -> Result<Self, Failure> {
+    pub fn bind(address: SocketAddr, tasks: usize, web: &Web) -> Result<Self, Failure> {
         let refused = |error: io::Error| {
             let what = match error.kind() {
                 ErrorKind::AddrInUse => {
@@ -67,10 +74,10 @@ impl Server {
         let listener = Async::<TcpListener>::bind(address).map_err(refused)?;
         let local = listener.get_ref().local_addr().map_err(refused)?;
         Ok(Self {
-            listener,
+            door: Door::new(listener, tasks, web.public),
             local,
-            tasks,
-            busy: Cell::new(0),
+            hosts: web.hosts.clone(),
+            viewers: RefCell::default(),
         })
     }
 
@@ -79,22 +86,17 @@ impl Server {
         self.local
     }
 
+    /// Lets connections in, for ever.
+    pub async fn usher(&self, running: &Running) {
+        self.door.watch(running).await;
+    }
+
     /// One of the tasks: a connection after another, for ever.
     pub async fn attend(&self, running: &Running) {
         loop {
-            match self.listener.accept().await {
-                Ok((stream, from)) => {
-                    self.busy.set(self.busy.get() + 1);
-                    if let Err(error) = self.serve(&stream, from, running).await {
-                        log::debug!("http client {from}: {error}");
-                    }
-                    self.busy.set(self.busy.get() - 1);
-                }
-                // Out of file descriptors, most likely: others have to go first.
-                Err(error) => {
-                    log::warn!("http: {error}");
-                    smol::Timer::after(Duration::from_secs(1)).await;
-                }
+            let (stream, from) = self.door.next().await;
+            if let Err(error) = self.serve(&stream, from, running).await {
+                log::debug!("http client {from}: {error}");
             }
         }
     }
@@ -109,16 +111,17 @@ impl Server {
         // Comforts; a system without them serves all the same.
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
-        let limit = match self.busy.get() < self.tasks {
-            true => HEAD_LIMIT,
-            false => LAST_HEAD_LIMIT,
-        };
         let mut head = [0; MAX_HEAD_BYTES];
-        let read = within(limit, read_head(stream, &mut head)).await?;
+        let read = within(HEAD_LIMIT, read_head(stream, &mut head)).await?;
         let head = head.get(..read).unwrap_or(&[]);
         match Request::parse(head) {
-            Parsed::Complete { request, .. } => {
-                answer(&Client { stream, from }, &request, running).await
+            Parsed::Complete {
+                request,
+                head_bytes,
+            } => {
+                let client = Client { stream, from };
+                let body = head.get(head_bytes..).unwrap_or(&[]);
+                self.answer(&client, &request, body, running).await
             }
             Parsed::Bad(status) => {
                 refuse(stream, Method::Get, status, response::reason(status)).await
@@ -126,6 +129,63 @@ impl Server {
             // Closed before it said all.
             Parsed::Incomplete => Ok(()),
         }
+    }
+
+    async fn answer(
+        &self,
+        client: &Client<'_>,
+        request: &Request<'_>,
+        body: &[u8],
+        running: &Running,
+    ) -> io::Result<()> {
+        let (stream, method) = (client.stream, request.method);
+        if !host_allowed(request.host, &self.hosts) {
+            return refuse(stream, method, 421, "this is not the host you look for").await;
+        }
+        let route = route(request);
+        if route == Route::Live && !self.admits(request, running) {
+            return refuse(stream, method, 503, "others are watching; ask again later").await;
+        }
+        if let Some(document) = Document::for_route(&route, request.host) {
+            return within(
+                DOCUMENT_LIMIT,
+                send_document(stream, request, document, running),
+            )
+            .await;
+        }
+        match route {
+            Route::Control => control_form::serve(client, request, body, running).await,
+            Route::Healthz => {
+                let (status, text) = healthz(&running.view());
+                refuse(stream, method, status, text).await
+            }
+            Route::Stream { key, ago_ms } => match carried(running, key) {
+                Some(id) => audience::serve(client, request, running, id, ago_ms).await,
+                None => refuse(stream, method, 404, NOT_CARRIED).await,
+            },
+            Route::HlsPlaylist { key } => match carried(running, key) {
+                Some(id) => hls::playlist(client, request, running, id).await,
+                None => refuse(stream, method, 404, NOT_CARRIED).await,
+            },
+            Route::HlsInit { key } => match carried(running, key) {
+                Some(id) => hls::init(client, request, running, id).await,
+                None => refuse(stream, method, 404, NOT_CARRIED).await,
+            },
+            Route::HlsSegment { key, block } => match carried(running, key) {
+                Some(id) => hls::segment(client, request, running, id, block).await,
+                None => refuse(stream, method, 404, NOT_CARRIED).await,
+            },
+            Route::MethodNotAllowed => refuse(stream, method, 405, "not by this method").await,
+            Route::BadRequest => refuse(stream, method, 400, "the address makes no sense").await,
+            _ => refuse(stream, method, 404, "there is nothing here").await,
+        }
+    }
+
+    /// Whether this viewer of the live page has one of the few places for them.
+    fn admits(&self, request: &Request<'_>, running: &Running) -> bool {
+        let viewer = request.query_value("viewer").and_then(|id| id.parse().ok());
+        let now = running.engine.clock.now();
+        self.viewers.borrow_mut().admit(viewer.unwrap_or(0), now)
     }
 }
 
@@ -150,42 +210,6 @@ async fn read_head(mut stream: &Async<TcpStream>, buf: &mut [u8]) -> io::Result<
         }
     }
     Ok(len)
-}
-
-async fn answer(client: &Client<'_>, request: &Request<'_>, running: &Running) -> io::Result<()> {
-    let (stream, method) = (client.stream, request.method);
-    if !host_allowed::<&str>(request.host, &[]) {
-        return refuse(stream, method, 421, "this is not the host you look for").await;
-    }
-    let route = route(request);
-    if let Some(document) = Document::for_route(&route, request.host) {
-        return send_document(stream, request, document, running).await;
-    }
-    match route {
-        Route::Healthz => {
-            let (status, text) = healthz(&running.view());
-            refuse(stream, method, status, text).await
-        }
-        Route::Stream { key, ago_ms } => match carried(running, key) {
-            Some(id) => audience::serve(client, request, running, id, ago_ms).await,
-            None => refuse(stream, method, 404, NOT_CARRIED).await,
-        },
-        Route::HlsPlaylist { key } => match carried(running, key) {
-            Some(id) => hls::playlist(client, request, running, id).await,
-            None => refuse(stream, method, 404, NOT_CARRIED).await,
-        },
-        Route::HlsInit { key } => match carried(running, key) {
-            Some(id) => hls::init(client, request, running, id).await,
-            None => refuse(stream, method, 404, NOT_CARRIED).await,
-        },
-        Route::HlsSegment { key, block } => match carried(running, key) {
-            Some(id) => hls::segment(client, request, running, id, block).await,
-            None => refuse(stream, method, 404, NOT_CARRIED).await,
-        },
-        Route::MethodNotAllowed => refuse(stream, method, 405, "only GET and HEAD").await,
-        Route::BadRequest => refuse(stream, method, 400, "the address makes no sense").await,
-        _ => refuse(stream, method, 404, "there is nothing here").await,
-    }
 }
 
 const NOT_CARRIED: &str = "this stream is not carried here";

@@ -1,16 +1,19 @@
 //! What the status page shows, read from the node at the moment it is asked for.
 
 use super::bell::Bell;
-use super::config::Config;
+use super::control::Control;
 use super::engine::Engine;
 use super::heap;
 use super::hls::Memories;
+use super::journal::Journal;
 use super::rates::Rates;
+use super::vitals::{self, Vitals};
+use crate::http::history::History;
 use crate::http::status::{
-    MemoryStatus, NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus,
-    StripeStatus, UploadStatus,
+    EventStatus, LinkStatus, MachineStatus, MemoryStatus, NodeStatus, PeerStatus, PlayerStatus,
+    StatusSource, StreamState, StreamStatus, StripeStatus, UploadStatus,
 };
-use crate::proto::node::{Node, PlayerId};
+use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::peer::PeerId;
 use crate::proto::stream::Stream;
 use crate::time::{Instant, Span};
@@ -33,27 +36,12 @@ pub struct Facts {
     pub planned_bytes: u64,
     /// Places for children that memory was planned for.
     pub planned_children: u16,
+    /// Where datagrams arrive, at an address others on its network can use.
+    pub udp: SocketAddr,
+    /// Where the page is.
+    pub http: SocketAddr,
     /// Each stream's key and the URI by which others join here.
     pub names: Vec<Names>,
-}
-
-/// What the owner allows, for now: a reload may change it.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Most bits a second sent.
-    pub upload_limit_bps: Option<u64>,
-    /// Most bytes a month sent.
-    pub quota_bytes: Option<u64>,
-}
-
-impl Limits {
-    /// Those of a configuration.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            upload_limit_bps: config.upload_limit_bps,
-            quota_bytes: config.quota_bytes,
-        }
-    }
 }
 
 /// How a stream is called.
@@ -80,28 +68,27 @@ pub struct Running {
     pub engine: Engine,
     /// What does not change.
     pub facts: Facts,
+    /// What its owner told it since.
+    pub control: Control,
     /// How fast the line runs.
     pub rates: RefCell<Rates>,
+    /// What is sampled once a second.
+    pub vitals: RefCell<Vitals>,
     /// Who sits where, by the node's places for players.
     pub seats: RefCell<Vec<Option<Seat>>>,
     /// What HLS remembers of each stream.
     pub hls: Memories,
-    /// What the owner allows now.
-    pub limits: Cell<Limits>,
+    /// Most bytes a month sent; a reload may change it.
+    pub quota_bytes: Cell<Option<u64>>,
     /// Rung when the way out to the network may have changed.
     pub network_hint: Bell,
 }
 
 impl Running {
-    /// Sets what the owner allows from now on.
-    pub fn set_limits(&self, config: &Config) {
-        self.limits.set(Limits::of(config));
-        let limit_bps = config.forwarding_limit_bps();
-        let max_children = usize::from(config.max_children);
-        self.engine.with(|node, now| {
-            node.set_upload_limit(now, limit_bps);
-            node.set_max_children(now, max_children);
-        });
+    /// Whether the owner stopped this stream.
+    pub fn is_stopped(&self, stream: StreamId) -> bool {
+        let node = self.engine.look();
+        node.streams().get(stream).is_some_and(|s| s.stopped)
     }
 
     /// The status now. Not to be held while waiting.
@@ -109,6 +96,8 @@ impl Running {
         View {
             node: self.engine.look(),
             seats: self.seats.borrow(),
+            vitals: self.vitals.borrow(),
+            journal: self.engine.journal(),
             now: self.engine.clock.now(),
             running: self,
         }
@@ -119,6 +108,8 @@ impl Running {
 pub struct View<'a> {
     node: Ref<'a, Node<'static>>,
     seats: Ref<'a, Vec<Option<Seat>>>,
+    vitals: Ref<'a, Vitals>,
+    journal: Ref<'a, Journal>,
     running: &'a Running,
     now: Instant,
 }
@@ -153,10 +144,10 @@ impl StatusSource for View<'_> {
         let stats = self.node.stats();
         let (rate_bps, download_rate_bps) = self.running.rates.borrow().now(self.now, stats);
         UploadStatus {
-            limit_bps: self.running.limits.get().upload_limit_bps,
+            limit_bps: self.running.control.limit_bps(),
             rate_bps,
             bytes_total: stats.tx_bytes,
-            quota_bytes: self.running.limits.get().quota_bytes,
+            quota_bytes: self.running.quota_bytes.get(),
             quota_used_bytes: stats.tx_bytes,
             download_rate_bps,
             download_bytes_total: stats.rx_bytes,
@@ -197,6 +188,9 @@ impl StatusSource for View<'_> {
             invalid_chunks_total: stats.invalid,
             discarded_chunks_total: stats.duplicate,
             audience: u64::from(self.node.audience(i)),
+            peers: self.node.peers().in_stream(i).count() as u64,
+            stripe_bps: stream.card.as_ref().map_or(0, |card| card.stripe_bps()),
+            recent_gaps: self.vitals.recent_gaps(i),
         })
     }
 
@@ -244,6 +238,47 @@ impl StatusSource for View<'_> {
         })
     }
 
+    fn link(&self, i: usize, peer: usize) -> LinkStatus {
+        let to = self.node.peers().link(peer, i).granted_down;
+        let stream = self.node.streams().get(i);
+        let parents = stream.map_or(&[][..], |stream| &stream.parents);
+        let fed = parents
+            .iter()
+            .enumerate()
+            .filter(|(_, parent)| parent.peer == Some(peer));
+        let from = fed.fold(0, |mask, (j, _)| mask | 1 << j);
+        LinkStatus { from, to }
+    }
+
+    fn machine(&self) -> MachineStatus {
+        let facts = &self.running.facts;
+        let paused_until = self.running.control.paused_until();
+        MachineStatus {
+            udp: facts.udp,
+            http: facts.http,
+            reach: self.vitals.reach(),
+            clock_is_set: vitals::clock_is_set(),
+            cpu_permille: self.vitals.cpu_permille,
+            temperature_mc: self.vitals.temperature_mc,
+            paused_s: paused_until.map(|until| until.since(self.now).as_ms().div_ceil(1_000)),
+            has_control: self.running.control.is_on(),
+            recent_kernel_drops: self.vitals.recent_kernel_drops(),
+        }
+    }
+
+    fn history(&self) -> &History {
+        &self.vitals.history
+    }
+
+    fn event(&self, i: usize) -> Option<EventStatus<'_>> {
+        let line = self.journal.line(i)?;
+        Some(EventStatus {
+            age_s: self.now.since(line.at).as_ms() / 1_000,
+            text: &line.text,
+            times: line.times,
+        })
+    }
+
     fn player_slots(&self) -> usize {
         self.node.players().len()
     }
@@ -266,6 +301,7 @@ impl View<'_> {
         let fed = stream.source.is_some() || stream.parents.iter().any(|p| p.peer.is_some());
         let listened = self.node.audience(i) > 0;
         match stream.head_age(self.now) {
+            _ if stream.stopped => StreamState::Stopped,
             _ if !fed && !stream.plays && !listened => StreamState::Idle,
             Some(age) if age < STALLED => StreamState::Live,
             Some(_) => StreamState::Stalled,

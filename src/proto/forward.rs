@@ -163,7 +163,7 @@ impl Node<'_> {
     }
 
     /// Bits a second that all granted stripes take.
-    fn granted_bps(&self) -> u64 {
+    pub(super) fn granted_bps(&self) -> u64 {
         let of = |at: usize| -> u64 {
             let copies: u64 = self
                 .peers
@@ -360,7 +360,7 @@ impl Node<'_> {
 }
 
 /// Stripes granted to a child that does not specialise in handing them on.
-fn not_handed_on(link: &Link) -> u32 {
+pub(super) fn not_handed_on(link: &Link) -> u32 {
     let handed_on = if link.standing.forwards() {
         link.home
     } else {

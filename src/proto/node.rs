@@ -436,14 +436,14 @@ impl<'s> Node<'s> {
     /// A player comes. `ago`: how far in the past it would like to begin; `None`: the configured burst.
     ///
     /// # Errors
-    /// When all places are taken or there is no such stream.
+    /// When all places are taken, or there is no such stream, or its owner stopped it.
     pub fn open_player(
         &mut self,
         now: Instant,
         stream: StreamId,
         ago: Option<Span>,
     ) -> Result<PlayerId, Full> {
-        if stream >= self.streams.len() {
+        if self.streams.get(stream).is_none_or(|s| s.stopped) {
             return Err(Full);
         }
         let place = self.players.iter().position(Option::is_none).ok_or(Full)?;
@@ -689,16 +689,6 @@ impl<'s> Node<'s> {
     /// What the node was told.
     pub fn config(&self) -> &NodeConfig {
         &self.config
-    }
-
-    /// Sets the upload limit, in bits a second (see [`NodeConfig`]).
-    pub fn set_upload_limit(&mut self, now: Instant, limit_bps: Option<u64>) {
-        if self.config.upload_limit_bps != limit_bps {
-            self.config.upload_limit_bps = limit_bps;
-            self.bucket = Bucket::new(limit_bps, now);
-            self.held_until = None;
-            self.upkeep_at = now;
-        }
     }
 
     /// Sets how many neighbours are fed at once. Those who are fed already stay; nobody comes while there are more.
