@@ -19,8 +19,8 @@ use std::net::TcpStream;
 /// How long a stream may stay unknown before a player is sent away.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Most pieces of the ring in one system call.
-const MAX_SLICES: usize = 16;
+/// Most pieces of the ring in one system call: a few blocks.
+const MAX_SLICES: usize = 64;
 
 /// Reads after which a player that talks is sent away.
 const MAX_SAID: usize = 8;

@@ -5,7 +5,7 @@ use super::settings::{self, FILE_ONLY_KEYS, Settings};
 use super::stream_uri::{HostPort, StreamUri};
 use super::units::{self, Rate, Size, Time};
 use super::values::{
-    address, bitrate, block_k, content_type, count, dialable, line, path, span_between,
+    address, auto_or_off, bitrate, block_k, content_type, count, dialable, line, path, span_between,
 };
 use super::web::Web;
 use crate::limits::MAX_N;
@@ -91,6 +91,8 @@ pub struct Config {
     pub max_children: u16,
     /// HTTP players at most.
     pub max_players: u16,
+    /// Many datagrams in one system call, where the kernel can.
+    pub offload: bool,
     /// Stripes taken beyond the K that are needed.
     pub spare_stripes: u8,
     /// What a new player gets at once.
@@ -212,6 +214,7 @@ impl fmt::Display for Config {
         row("max-children", &self.max_children)?;
         row("max-players", &self.max_players)?;
         row("burst", &Time(self.burst))?;
+        row("offload", &if self.offload { "auto" } else { "off" })?;
         match &self.state {
             Some(state) => row("state", &state.display()),
             None => row("state", &"none (node key and quota are not remembered)"),
@@ -246,6 +249,7 @@ pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
         quota_bytes: quota_bytes.unwrap_or_else(|| shares.then_some(DEFAULT_QUOTA_BYTES)),
         max_children: given.one("max-children", count(0, 1_000))?.unwrap_or(32),
         max_players: given.one("max-players", count(0, 1_000))?.unwrap_or(16),
+        offload: given.one("offload", auto_or_off)?.unwrap_or(true),
         spare_stripes: given.one("spare", count(0, 16))?.unwrap_or(1) as u8,
         burst: given
             .one("burst", span_between(Span::ZERO, Span::from_s(60)))?

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod settings;
 pub mod status;
 pub mod stream_uri;
+pub mod udp;
 pub mod units;
 mod values;
 
@@ -30,6 +31,7 @@ mod demo;
 mod engine;
 mod heap;
 mod hls;
+mod inbox;
 #[cfg(feature = "source")]
 mod intake;
 mod journal;
@@ -44,6 +46,7 @@ mod rates;
 mod reload;
 mod resolve;
 mod run;
+mod segments;
 #[cfg(feature = "source")]
 mod sequence;
 mod server;
@@ -55,7 +58,6 @@ mod source;
 mod source;
 mod stdout;
 mod tick;
-mod udp;
 mod view;
 mod viewers;
 mod vitals;

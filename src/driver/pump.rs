@@ -25,7 +25,9 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
                 node.handle_timeout(now);
             }
             out.drain(node, now, &mut udp);
-            rates.borrow_mut().note(now, node.stats(), udp.refused);
+            let mut rates = rates.borrow_mut();
+            rates.note(now, node.stats(), udp.refused);
+            rates.dropped = udp.dropped();
             more
         });
         engine.count_turn();

@@ -5,7 +5,7 @@ use super::config_source::ConfigSource;
 use super::control::{self, Command};
 use super::manager;
 use super::signals;
-use super::units::{Rate, Size};
+use super::units::Rate;
 use super::view::Running;
 use smol::Async;
 use std::os::unix::net::UnixStream;
@@ -36,16 +36,12 @@ pub async fn attend(
 fn apply(running: &Running, old: Config, wanted: &Config) -> Config {
     let config = Config {
         upload_limit_bps: wanted.upload_limit_bps,
-        quota_bytes: wanted.quota_bytes,
         max_children: wanted.max_children.min(running.facts.planned_children),
         ..old.clone()
     };
     let mut applied = Vec::new();
     if config.upload_limit_bps != old.upload_limit_bps {
         applied.push(said("upload-limit", config.upload_limit_bps.map(Rate)));
-    }
-    if config.quota_bytes != old.quota_bytes {
-        applied.push(said("quota", config.quota_bytes.map(Size)));
     }
     if config.max_children != old.max_children {
         applied.push(said("max-children", Some(config.max_children)));
@@ -54,7 +50,6 @@ fn apply(running: &Running, old: Config, wanted: &Config) -> Config {
         let limit = Command::Limit(config.forwarding_limit_bps());
         control::apply(&running.control, &running.engine, limit);
     }
-    running.quota_bytes.set(config.quota_bytes);
     let most = usize::from(config.max_children);
     running
         .engine
@@ -82,6 +77,7 @@ fn later(now: &Config, wanted: &Config) -> Vec<&'static str> {
     let differs = [
         ("streams or programme", now.task != wanted.task),
         ("max-children", now.max_children != wanted.max_children),
+        ("quota", now.quota_bytes != wanted.quota_bytes),
         ("bind", now.bind != wanted.bind),
         ("http", now.http != wanted.http),
         ("advertise", now.advertise != wanted.advertise),

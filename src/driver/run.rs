@@ -16,7 +16,7 @@ use super::within::within;
 use super::{
     base32, hls, launch, lonely, manager, output, pump, reload, resolve, signals, stdout, tick,
 };
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
 use smol::LocalExecutor;
@@ -138,7 +138,7 @@ impl House {
         if let Some(origin) = origin.as_mut() {
             origin.give_to(&mut node, clock);
         }
-        let udp = Udp::bind(&config.bind)?;
+        let udp = Udp::bind(&config.bind, config.offload)?;
         let tasks = launch::http_tasks(config);
         let server = Server::bind(config.http, tasks, &config.web)?;
         let reached_at = udp::reachable_at(udp.local());
@@ -153,7 +153,6 @@ impl House {
             rates: RefCell::new(Rates::default()),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
-            quota_bytes: Cell::new(config.quota_bytes),
             network_hint: Bell::new(1),
         };
         Ok(Self {
@@ -191,6 +190,7 @@ fn facts(config: &Config, names: Vec<Names>, udp: SocketAddr, http: SocketAddr) 
         http,
         budget_bytes: config.memory_bytes,
         planned_bytes: launch::plan(config).total_bytes(),
+        quota_bytes: config.quota_bytes,
         planned_children: config.max_children,
         names,
     }

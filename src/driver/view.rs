@@ -17,7 +17,7 @@ use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::peer::PeerId;
 use crate::proto::stream::Stream;
 use crate::time::{Instant, Span};
-use core::cell::{Cell, Ref, RefCell};
+use core::cell::{Ref, RefCell};
 use core::net::SocketAddr;
 use std::string::String;
 use std::vec::Vec;
@@ -34,6 +34,8 @@ pub struct Facts {
     pub budget_bytes: u64,
     /// What the plan adds up to.
     pub planned_bytes: u64,
+    /// Most bytes a month sent.
+    pub quota_bytes: Option<u64>,
     /// Places for children that memory was planned for.
     pub planned_children: u16,
     /// Where datagrams arrive, at an address others on its network can use.
@@ -78,8 +80,6 @@ pub struct Running {
     pub seats: RefCell<Vec<Option<Seat>>>,
     /// What HLS remembers of each stream.
     pub hls: Memories,
-    /// Most bytes a month sent; a reload may change it.
-    pub quota_bytes: Cell<Option<u64>>,
     /// Rung when the way out to the network may have changed.
     pub network_hint: Bell,
 }
@@ -125,7 +125,7 @@ impl StatusSource for View<'_> {
             rx_datagrams_total: stats.rx_datagrams,
             tx_datagrams_total: stats.tx_datagrams,
             malformed_datagrams_total: stats.malformed,
-            kernel_drops_total: 0,
+            kernel_drops_total: self.running.rates.borrow().dropped,
         }
     }
 
@@ -147,7 +147,7 @@ impl StatusSource for View<'_> {
             limit_bps: self.running.control.limit_bps(),
             rate_bps,
             bytes_total: stats.tx_bytes,
-            quota_bytes: self.running.quota_bytes.get(),
+            quota_bytes: self.running.facts.quota_bytes,
             quota_used_bytes: stats.tx_bytes,
             download_rate_bps,
             download_bytes_total: stats.rx_bytes,

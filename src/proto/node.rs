@@ -184,7 +184,9 @@ pub struct Node<'s> {
     /// When the node was made.
     pub(super) began: Instant,
     /// Whose turn it is to be sent to.
-    pub(super) turn: usize,
+    pub(super) turn: (PeerId, StreamId),
+    /// Neighbours below this place are owed no words: nothing was handed in since they were looked at.
+    pub(super) silent_below: PeerId,
     pub(super) stats: NodeStats,
     pub(super) leaving: bool,
 }
@@ -216,7 +218,8 @@ impl<'s> Node<'s> {
             connect_at: [now; MAX_STREAMS],
             balance_at: now,
             began: now,
-            turn: 0,
+            turn: (0, 0),
+            silent_below: 0,
             stats: NodeStats::default(),
             leaving: false,
             config,
@@ -315,6 +318,7 @@ impl<'s> Node<'s> {
 
     /// Takes a datagram in.
     pub fn handle_datagram(&mut self, now: Instant, from: Addr, bytes: &[u8]) {
+        self.silent_below = 0;
         self.stats.rx_datagrams += 1;
         self.stats.rx_bytes += (bytes.len() + self.config.overhead_bytes) as u64;
         let handled = match Datagram::parse(bytes) {
@@ -371,6 +375,7 @@ impl<'s> Node<'s> {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.silent_below = 0;
         for stream in self.streams.iter_mut().filter(|s| s.source.is_some()) {
             stream.tick_source(now);
         }
@@ -416,6 +421,7 @@ impl<'s> Node<'s> {
 
     /// Says Bye to everybody: drain [`Node::poll_transmit`] once more, then stop.
     pub fn shutdown(&mut self, now: Instant) {
+        self.silent_below = 0;
         self.leaving = true;
         for id in 0..self.peers.capacity() {
             if let Some(peer) = self.peers.get_mut(id) {
@@ -751,6 +757,7 @@ impl<'s> Node<'s> {
     }
 
     pub(super) fn spread_descriptor(&mut self, stream: StreamId) {
+        self.silent_below = 0;
         let version = self.streams[stream].version();
         for (_, _, link) in self
             .peers

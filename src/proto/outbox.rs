@@ -69,7 +69,9 @@ impl<'n> Node<'n> {
 
     /// A control datagram for somebody who is owed one.
     fn poll_words(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        for id in 0..self.peers.capacity() {
+        // As long as nothing is handed in, whoever was owed nothing is owed nothing.
+        for id in self.silent_below..self.peers.capacity() {
+            self.silent_below = id;
             let Some(peer) = self.peers.get(id) else {
                 continue;
             };
@@ -88,6 +90,7 @@ impl<'n> Node<'n> {
                 return true;
             }
         }
+        self.silent_below = self.peers.capacity();
         false
     }
 
@@ -132,6 +135,7 @@ impl<'n> Node<'n> {
             } else {
                 Down::Unneeded
             };
+            self.silent_below = 0;
             self.drop_peer(now, id, why);
         }
         sent

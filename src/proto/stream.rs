@@ -701,17 +701,17 @@ impl<'s> Stream<'s> {
             && (row.have & 1 << id.index != 0 || row.have.count_ones() as usize >= card.k())
     }
 
-    /// Makes a chunk fit to be sent: rebuilt if need be, its path filled in.
-    pub fn prepare(&mut self, id: ChunkId) -> bool {
-        let Some(row) = self.ring.row(id.block) else {
-            return false;
-        };
+    /// Makes a chunk fit to be sent: rebuilt if need be, its path filled in. Its length, or nothing when it cannot be had.
+    pub fn prepare(&mut self, id: ChunkId) -> Option<usize> {
+        let row = self.ring.row(id.block)?;
         let (have, pathless) = (row.have, row.pathless);
-        if have & 1 << id.index == 0 && !self.rebuild(id.block, 1 << id.index) {
-            return false;
+        if have & !pathless & 1 << id.index == 0 {
+            let here = have & 1 << id.index != 0 || self.rebuild(id.block, 1 << id.index);
+            if !here || !self.fill_paths(id.block) {
+                return None;
+            }
         }
-        let ready = have & !pathless & 1 << id.index != 0;
-        ready || (self.fill_paths(id.block) && self.ring.chunk(id).is_some())
+        self.ring.chunk(id).map(<[u8]>::len)
     }
 }
 

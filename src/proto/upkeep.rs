@@ -157,14 +157,15 @@ impl Node<'_> {
     fn tend_news(&mut self, now: Instant, at: StreamId) {
         let offer = self.offered(at);
         for id in 0..self.peers.capacity() {
-            let audience = self.audience_for(id, at);
-            let places = self.places_for(at, id);
-            let Some(link) = self.peers.link_mut(id, at).filter(|link| link.joined) else {
-                continue;
-            };
-            if now.since(link.told_at) < NEWS {
+            let link = self.peers.link(id, at);
+            if !link.joined || now.since(link.told_at) < NEWS {
                 continue;
             }
+            let audience = self.audience_for(id, at);
+            let places = self.places_for(at, id);
+            let Some(link) = self.peers.link_mut(id, at) else {
+                continue;
+            };
             link.told_at = now;
             link.due.add(Due::HAVE);
             let same = link.told_offer == (offer.0, offer.1, places.min(1));
