@@ -100,7 +100,10 @@ fn flags_of(command: Command, arguments: impl Iterator<Item = OsString>) -> Resu
             Arg::Long(name) => {
                 let setting = known_flag(command, name)?;
                 let text = flag_value(setting, &mut parser)?;
-                given.put(setting.name, [text].into(), Origin::Flag(setting.name))?;
+                match setting.name {
+                    "bind" => given.push_flag(setting.name, text),
+                    name => given.put(name, [text].into(), Origin::Flag(name))?,
+                }
             }
             Arg::Short(letter) => return Err(unknown_flag(command, &format!("-{letter}"))),
             Arg::Value(text) => take_argument(command, utf8(text, "an argument")?, &mut given)?,

@@ -58,6 +58,7 @@ mod source;
 mod source;
 mod stdout;
 mod tick;
+mod uplinks;
 mod view;
 mod viewers;
 mod vitals;

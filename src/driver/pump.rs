@@ -2,7 +2,8 @@
 
 use super::engine::Engine;
 use super::rates::Rates;
-use super::udp::{Sent, Udp};
+use super::udp::Sent;
+use super::uplinks::Uplinks;
 use crate::proto::transmit::Transmit;
 use core::cell::RefCell;
 use core::future::poll_fn;
@@ -11,7 +12,7 @@ use core::task::{Context, Poll};
 use smol::Timer;
 
 /// Moves datagrams between the socket and the node until the node has left and said so.
-pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
+pub async fn run(engine: &Engine, mut udp: Uplinks, rates: &RefCell<Rates>) {
     let mut out = Outbox {
         batch: Transmit::new(),
         sent: None,
@@ -26,7 +27,7 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
             }
             out.drain(node, now, &mut udp);
             let mut rates = rates.borrow_mut();
-            rates.note(now, node.stats(), udp.refused);
+            rates.note(now, node.stats(), udp.refused());
             rates.dropped = udp.dropped();
             more
         });
@@ -50,7 +51,7 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
 
 fn sleep(
     engine: &Engine,
-    udp: &Udp,
+    udp: &Uplinks,
     timer: &mut Timer,
     rings: u64,
     blocked: bool,
@@ -79,7 +80,7 @@ impl Outbox {
         &mut self,
         node: &mut crate::proto::node::Node<'_>,
         now: crate::time::Instant,
-        udp: &mut Udp,
+        udp: &mut Uplinks,
     ) {
         loop {
             let from = match self.sent.take() {

@@ -3,7 +3,7 @@
 
 use super::config::{Config, Task};
 use super::stream_uri::HostPort;
-use super::udp::Udp;
+use super::uplinks::reaches;
 use super::view::Running;
 use crate::proto::node::StreamId;
 use crate::wire::addr::Addr;
@@ -41,11 +41,11 @@ pub fn wanted(config: &Config) -> Vec<(StreamId, HostPort)> {
 }
 
 /// Looks up what is wanted and tells the node, for as long as it runs.
-pub async fn run(running: &Running, wanted: Vec<(StreamId, HostPort)>, local: SocketAddr) {
+pub async fn run(running: &Running, wanted: Vec<(StreamId, HostPort)>, locals: Vec<SocketAddr>) {
     let mut names = Vec::new();
     for (stream, host) in wanted {
         match host.host.parse::<IpAddr>() {
-            Ok(ip) => add(running, stream, SocketAddr::new(ip, host.port), local),
+            Ok(ip) => add(running, stream, SocketAddr::new(ip, host.port), &locals),
             Err(_) => names.push((stream, host)),
         }
     }
@@ -59,7 +59,7 @@ pub async fn run(running: &Running, wanted: Vec<(StreamId, HostPort)>, local: So
             match look_up(host).await {
                 Ok(addresses) => {
                     for address in addresses {
-                        add(running, *stream, address, local);
+                        add(running, *stream, address, &locals);
                     }
                 }
                 Err(error) => {
@@ -99,9 +99,9 @@ async fn look_up(host: &HostPort) -> io::Result<Vec<SocketAddr>> {
     smol::net::resolve((host.host.as_str(), host.port)).await
 }
 
-fn add(running: &Running, stream: StreamId, address: SocketAddr, local: SocketAddr) {
-    if !Udp::reaches(local, address) {
-        log::debug!("{address} cannot be reached from {local}");
+fn add(running: &Running, stream: StreamId, address: SocketAddr, locals: &[SocketAddr]) {
+    if !reaches(locals, address) {
+        log::debug!("{address} cannot be reached from {locals:?}");
         return;
     }
     let addr = Addr::udp(address);

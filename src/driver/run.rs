@@ -10,7 +10,8 @@ use super::rates::Rates;
 use super::server::Server;
 use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
-use super::udp::{self, Udp};
+use super::udp;
+use super::uplinks::Uplinks;
 use super::view::{Facts, Names, Running};
 use super::within::within;
 use super::{
@@ -69,7 +70,7 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
         outcome: RefCell::new(None),
         bell: Bell::new(2),
     };
-    let local = udp.local();
+    let (local, locals) = (udp.local(), udp.locals());
     let http = server.local();
     log::info!("udp {local}, page and players at http://{http}/");
     if origin.is_some() {
@@ -92,7 +93,7 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     executor.spawn(manager::keep_informed(&running)).detach();
     executor.spawn(lonely::watch(&running, &places)).detach();
     executor
-        .spawn(resolve::run(&running, wanted, local))
+        .spawn(resolve::run(&running, wanted, locals))
         .detach();
     executor.spawn(hls::tend(&running)).detach();
     executor.spawn(tick::run(&running)).detach();
@@ -123,7 +124,7 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
 /// Everything a node needs before its tasks begin.
 struct House {
     running: Running,
-    udp: Udp,
+    udp: Uplinks,
     server: Server,
     origin: Option<Origin>,
 }
@@ -138,7 +139,7 @@ impl House {
         if let Some(origin) = origin.as_mut() {
             origin.give_to(&mut node, clock);
         }
-        let udp = Udp::bind(&config.bind, config.offload)?;
+        let udp = Uplinks::bind(&config.bind, config.offload)?;
         let tasks = launch::http_tasks(config);
         let server = Server::bind(config.http, tasks, &config.web)?;
         let reached_at = udp::reachable_at(udp.local());

@@ -247,6 +247,15 @@ impl Settings {
         given.texts.push(text);
     }
 
+    /// One more value of a flag that may be given several times.
+    pub fn push_flag(&mut self, name: &'static str, text: String) {
+        let given = self.given.entry(name.to_string()).or_insert(Given {
+            texts: Vec::new(),
+            origin: Origin::Flag(name),
+        });
+        given.texts.push(text);
+    }
+
     /// These settings, and those of `below` where these say nothing: flags over the file.
     #[must_use]
     pub fn over(mut self, below: Self) -> Self {
