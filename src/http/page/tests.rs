@@ -1,3 +1,5 @@
+//! The page as a whole, over nodes that are not there.
+
 use super::*;
 use crate::http::document::{Document, PART_BYTES};
 use crate::http::fake::{Fake, HOSTILE, KEY, whole};
