@@ -116,6 +116,7 @@ pub const SETTINGS: &[Setting] = &[
     value("http-hosts", "NAME[,NAME...]", NODES),
     switch("http-public", NODES),
     value("input", "-, a file or a URL, for example show.mp3", SOURCE),
+    switch("json", &[Command::Status]),
     value("k", "2, 4, 8 or 16", SOURCE),
     value("key", "a file, for example stream.key", SOURCE),
     value("m", "a number from 1 to 30", SOURCE),
@@ -215,14 +216,14 @@ impl fmt::Display for Origin {
 }
 
 /// The values of one setting.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 struct Given {
     texts: Vec<String>,
     origin: Origin,
 }
 
 /// What was given, by name: texts not yet read.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, PartialEq, Debug)]
 pub struct Settings {
     given: BTreeMap<String, Given>,
 }
@@ -242,6 +243,15 @@ impl Settings {
         let given = self.given.entry(name.to_string()).or_insert(Given {
             texts: Vec::new(),
             origin: Origin::Argument(shown),
+        });
+        given.texts.push(text);
+    }
+
+    /// One more value of a flag that may be given several times.
+    pub fn push_flag(&mut self, name: &'static str, text: String) {
+        let given = self.given.entry(name.to_string()).or_insert(Given {
+            texts: Vec::new(),
+            origin: Origin::Flag(name),
         });
         given.texts.push(text);
     }
