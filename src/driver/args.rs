@@ -98,7 +98,11 @@ fn flags_of(command: Command, arguments: impl Iterator<Item = OsString>) -> Resu
             Arg::Long(name) => {
                 let setting = known_flag(command, name)?;
                 let text = flag_value(setting, &mut parser)?;
-                given.put(setting.name, [text].into(), Origin::Flag(setting.name))?;
+                let origin = Origin::Flag(setting.name);
+                match setting.repeats {
+                    true => given.push(setting.name, text, origin),
+                    false => given.put(setting.name, [text].into(), origin)?,
+                }
             }
             Arg::Short(letter) => return Err(unknown_flag(command, &format!("-{letter}"))),
             Arg::Value(text) => take_argument(command, utf8(text, "an argument")?, &mut given)?,
@@ -171,7 +175,7 @@ fn utf8(text: OsString, culprit: impl std::fmt::Display) -> Result<String, Failu
 fn take_argument(command: Command, text: String, given: &mut Settings) -> Result<(), Failure> {
     match command {
         Command::Relay | Command::Listen => {
-            given.push_argument("streams", text, "URI");
+            given.push("streams", text, Origin::Argument("URI"));
             Ok(())
         }
         _ => Err(Failure::usage(

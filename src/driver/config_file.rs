@@ -16,6 +16,8 @@ enum Value {
     Switch(bool),
     Number(i64),
     List(Vec<String>),
+    Sections(Vec<BTreeMap<String, Value>>),
+    Section(BTreeMap<String, Value>),
     Other(serde::de::IgnoredAny),
 }
 
@@ -65,9 +67,13 @@ fn line_of(text: &str, key: &str) -> Option<usize> {
                 .starts_with('=')
         })
     };
-    let section = format!("[{key}");
+    let section = |line: &str| {
+        let line = line.trim_start();
+        let name = line.trim_start_matches('[');
+        line.starts_with('[') && name.starts_with(key)
+    };
     text.lines()
-        .position(|line| gives(line) || line.trim_start().starts_with(&section))
+        .position(|line| gives(line) || section(line))
         .map(|index| index + 1)
 }
 
@@ -98,7 +104,12 @@ fn texts_of(key: &str, value: Value, origin: &Origin) -> Result<Option<Vec<Strin
         Value::Text(text) => [text].into(),
         Value::Number(number) => [number.to_string()].into(),
         Value::List(texts) => texts,
-        Value::Switch(_) | Value::Other(_) => {
+        Value::Sections(sections) if key == SECTIONED => {
+            let texts = sections.into_iter().map(|section| words_of(section, origin));
+            texts.collect::<Result<_, _>>()?
+        }
+        Value::Section(section) if key == SECTIONED => [words_of(section, origin)?].into(),
+        Value::Switch(_) | Value::Sections(_) | Value::Section(_) | Value::Other(_) => {
             let example = settings::find(key).and_then(|setting| setting.value);
             let what = format!(
                 "write {}; texts stand in quotes",
@@ -108,4 +119,26 @@ fn texts_of(key: &str, value: Value, origin: &Origin) -> Result<Option<Vec<Strin
         }
     };
     Ok(Some(texts))
+}
+
+/// The one key that may also stand as a section, `[serial]`, or as several, `[[serial]]`.
+const SECTIONED: &str = "serial";
+
+/// A section as the words of the flag: the path first, then `key=value`.
+fn words_of(mut section: BTreeMap<String, Value>, origin: &Origin) -> Result<String, Failure> {
+    let wrong = |what: String| Failure::usage(origin, what);
+    let Some(Value::Text(path)) = section.remove("path") else {
+        return Err(wrong(String::from("a section needs path = \"/dev/...\"")));
+    };
+    let mut words = path;
+    for (key, value) in section {
+        let value = match value {
+            Value::Text(text) => text,
+            Value::Number(number) => number.to_string(),
+            Value::Switch(on) => on.to_string(),
+            _ => return Err(wrong(format!("{key} takes one value"))),
+        };
+        words.push_str(&format!(",{key}={value}"));
+    }
+    Ok(words)
 }

@@ -154,6 +154,14 @@ fn report(node: &Node<'_>, event: &Event) {
         }
         Event::Described(id) => log::info!("stream {id} is {:?}", title(id)),
         Event::Gap(id, blocks) => log::warn!("stream {id}: {blocks} blocks were skipped"),
+        Event::DoesNotFit {
+            stream,
+            addr,
+            needed_bps,
+            line_bps,
+        } => log::warn!(
+            "stream {stream} is not sent over {addr}: it needs {needed_bps} bit/s there, and the line carries {line_bps}"
+        ),
         Event::NotCarried(id, addr) => log::warn!("stream {id} is not carried by {addr}"),
     }
 }

@@ -4,6 +4,7 @@ use super::config::{Config, Task};
 use super::failure::Failure;
 use super::keyfile;
 use super::plan::Plan;
+use super::serial_line::{LineRole, MAX_LINES};
 use super::server;
 use crate::memory;
 use crate::proto::budget::Sizes;
@@ -50,12 +51,26 @@ pub fn sizes(config: &Config) -> Sizes {
         .fill(budget, reserved_bytes(config))
 }
 
+/// Bytes a second that each line carries to another node; none over a console.
+fn line_rates(config: &Config) -> [u32; MAX_LINES] {
+    let mut rates = [0; MAX_LINES];
+    for (rate, line) in rates.iter_mut().zip(&config.serial) {
+        if line.role == LineRole::Link {
+            *rate = line.bytes_per_s();
+        }
+    }
+    rates
+}
+
+/// What a serial line holds: frames on their way out and in, a console's screen.
+const LINE_BYTES: usize = 16 << 10;
+
 fn reserved_bytes(config: &Config) -> usize {
     let source = match config.task {
         Task::Source(_) => SOURCE_BYTES,
         _ => 0,
     };
-    PROGRAM_BYTES + http_tasks(config) * server::TASK_BYTES + source
+    PROGRAM_BYTES + config.serial.len() * LINE_BYTES + http_tasks(config) * server::TASK_BYTES + source
 }
 
 /// Every pool of a node with this configuration. Where the budget leaves no ring worth having, the plan has one all the
@@ -74,6 +89,10 @@ pub fn plan(config: &Config) -> Plan {
     plan.add("connections", tasks, each, "max-players and 4 for pages");
     if let Task::Source(_) = config.task {
         plan.add("input", 1, SOURCE_BYTES as u64, "scanner and first second");
+    }
+    if !config.serial.is_empty() {
+        let lines = config.serial.len() as u64;
+        plan.add("serial", lines, LINE_BYTES as u64, "one for each line");
     }
     plan.add("program", 1, PROGRAM_BYTES as u64, "code, stack, sockets");
     plan
@@ -99,6 +118,7 @@ pub fn node(
         spare: config.spare_stripes,
         burst: config.burst,
         window: config.window,
+        lines: line_rates(config),
         ..NodeConfig::new(secret, entropy)
     };
     let mut node = Node::new(now, told, memory::node_pools(&sizes));

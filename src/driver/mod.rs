@@ -29,6 +29,7 @@ mod hls;
 #[cfg(feature = "source")]
 mod intake;
 mod launch;
+mod lines;
 mod lonely;
 #[cfg(feature = "demo")]
 mod orphan;
@@ -38,6 +39,9 @@ mod resolve;
 mod run;
 #[cfg(feature = "source")]
 mod sequence;
+#[cfg(feature = "serial")]
+mod serial;
+mod serial_line;
 mod server;
 mod signals;
 #[cfg(feature = "source")]

@@ -1,6 +1,7 @@
 //! The task at the heart: datagrams in, timers, datagrams out, and sleep until there is more of any.
 
 use super::engine::Engine;
+use super::lines::Lines;
 use super::rates::Rates;
 use super::udp::{Sent, Udp};
 use crate::proto::transmit::Transmit;
@@ -11,7 +12,7 @@ use core::task::{Context, Poll};
 use smol::Timer;
 
 /// Moves datagrams between the socket and the node until the node has left and said so.
-pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
+pub async fn run(engine: &Engine, mut udp: Udp, lines: &Lines, rates: &RefCell<Rates>) {
     let mut out = Outbox {
         batch: Transmit::new(),
         sent: None,
@@ -24,7 +25,7 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
             if node.poll_timeout().is_some_and(|due| due <= now) {
                 node.handle_timeout(now);
             }
-            out.drain(node, now, &mut udp);
+            out.drain(node, now, &mut udp, lines);
             rates.borrow_mut().note(now, node.stats(), udp.refused);
             more
         });
@@ -77,6 +78,7 @@ impl Outbox {
         node: &mut crate::proto::node::Node<'_>,
         now: crate::time::Instant,
         udp: &mut Udp,
+        lines: &Lines,
     ) {
         loop {
             let from = match self.sent.take() {
@@ -84,6 +86,7 @@ impl Outbox {
                 None if node.poll_transmit(now, &mut self.batch) => 0,
                 None => return,
             };
+            lines.put(node, &self.batch);
             if let Sent::Blocked(sent) = udp.send(node, &self.batch, from) {
                 self.sent = Some(sent);
                 return;

@@ -4,6 +4,7 @@ use super::bell::Bell;
 use super::config::{Config, Role, Task};
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
+use super::lines::Lines;
 use super::rates::Rates;
 use super::server::Server;
 use super::source::Origin;
@@ -76,7 +77,12 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let places = wanted.clone();
     // What the tasks borrow stands above; the executor goes first.
     let executor = LocalExecutor::new();
-    let pump = executor.spawn(pump::run(&running.engine, udp, &running.rates));
+    let pump = executor.spawn(pump::run(
+        &running.engine,
+        udp,
+        &running.lines,
+        &running.rates,
+    ));
     executor.spawn(signals.wait(&ending)).detach();
     executor.spawn(lonely::watch(&running, &places)).detach();
     executor
@@ -135,6 +141,7 @@ impl House {
             facts: facts(config, names),
             rates: RefCell::new(Rates::default()),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
+            lines: Lines::new(&config.serial),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
         };
         Ok(Self {

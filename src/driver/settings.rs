@@ -61,6 +61,8 @@ pub struct Setting {
     pub value: Option<&'static str>,
     /// The commands that know it.
     pub commands: &'static [Command],
+    /// Whether the flag may be given more than once.
+    pub repeats: bool,
 }
 
 impl Setting {
@@ -125,6 +127,7 @@ pub const SETTINGS: &[Setting] = &[
     value("relays", "a number, for example 5", &[Command::Demo]),
     switch("repeat", SOURCE),
     value("role", "relay, listen or source", &[Command::Check]),
+    many("serial", "DEVICE,console|link[,BAUD]", NODES),
     value("spare", "a number, for example 1", RECEIVERS),
     value("state", "a directory, for example /var/lib/weir", NODES),
     value("upload-limit", "a rate, for example 2Mbit", NODES),
@@ -141,6 +144,14 @@ const fn value(name: &'static str, example: &'static str, commands: &'static [Co
         name,
         value: Some(example),
         commands,
+        repeats: false,
+    }
+}
+
+const fn many(name: &'static str, example: &'static str, commands: &'static [Command]) -> Setting {
+    Setting {
+        repeats: true,
+        ..value(name, example, commands)
     }
 }
 
@@ -149,6 +160,7 @@ const fn switch(name: &'static str, commands: &'static [Command]) -> Setting {
         name,
         value: None,
         commands,
+        repeats: false,
     }
 }
 
@@ -230,11 +242,11 @@ impl Settings {
         Ok(())
     }
 
-    /// One more free-standing argument.
-    pub fn push_argument(&mut self, name: &str, text: String, shown: &'static str) {
+    /// One more free-standing argument, or one more of a flag that may be repeated.
+    pub fn push(&mut self, name: &str, text: String, origin: Origin) {
         let given = self.given.entry(name.to_string()).or_insert(Given {
             texts: Vec::new(),
-            origin: Origin::Argument(shown),
+            origin,
         });
         given.texts.push(text);
     }

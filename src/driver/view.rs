@@ -3,6 +3,7 @@
 use super::engine::Engine;
 use super::heap;
 use super::hls::Memories;
+use super::lines::Lines;
 use super::rates::Rates;
 use crate::http::status::{
     MemoryStatus, NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus,
@@ -65,6 +66,8 @@ pub struct Running {
     pub rates: RefCell<Rates>,
     /// Who sits where, by the node's places for players.
     pub seats: RefCell<Vec<Option<Seat>>>,
+    /// Serial lines.
+    pub lines: Lines,
     /// What HLS remembers of each stream.
     pub hls: Memories,
 }

@@ -6,8 +6,9 @@
 use super::book::{Book, Entry};
 use super::bucket::Bucket;
 use super::card::Card;
-use super::config::{MAX_STREAMS, NodeConfig, Role};
+use super::config::{MAX_LINES, MAX_STREAMS, NodeConfig, Role};
 use super::handshake::Attempt;
+use super::line::Line;
 use super::peer::{Due, Link, Peer, PeerId, Peers};
 use super::player::{Player, Stage};
 use super::playout;
@@ -142,6 +143,17 @@ pub enum Event {
     Gap(StreamId, u64),
     /// An address answered that the stream is not carried there.
     NotCarried(StreamId, Addr),
+    /// A stream is not sent over a serial line because the line is too slow for it.
+    DoesNotFit {
+        /// Which.
+        stream: StreamId,
+        /// The line.
+        addr: Addr,
+        /// What the stream needs there, frames and seals included.
+        needed_bps: u64,
+        /// What the line carries.
+        line_bps: u64,
+    },
 }
 
 /// Why a session ended.
@@ -176,6 +188,7 @@ pub struct Node<'s> {
     pub(super) small: heapless::Deque<Small, 16>,
     pub(super) events: heapless::Deque<Event, 16>,
     pub(super) bucket: Bucket,
+    pub(super) lines: [Line; MAX_LINES],
     /// When the bucket will let something through again, if it held something back.
     pub(super) held_until: Option<Instant>,
     pub(super) upkeep_at: Instant,
@@ -211,6 +224,7 @@ impl<'s> Node<'s> {
             small: heapless::Deque::new(),
             events: heapless::Deque::new(),
             bucket: Bucket::new(config.upload_limit_bps, now),
+            lines: Line::all(config.lines),
             held_until: None,
             upkeep_at: now,
             connect_at: [now; MAX_STREAMS],

@@ -204,7 +204,7 @@ impl Node<'_> {
     fn wanted_count(&self, at: StreamId) -> usize {
         let stream = &self.streams[at];
         match stream.card.as_ref() {
-            Some(card) if stream.plays => (card.k() + usize::from(self.config.spare)).min(card.n()),
+            Some(card) if stream.plays => (card.k() + self.spare_wanted(at)).min(card.n()),
             _ => 0,
         }
     }
@@ -530,7 +530,10 @@ impl Node<'_> {
         not: Option<PeerId>,
     ) -> Option<PeerId> {
         let candidates = self.peers.in_stream(at).filter(|(id, peer, link)| {
-            Some(*id) != not && peer.bye.is_none() && self.may_ask(now, *id, at, stripe, link)
+            Some(*id) != not
+                && peer.bye.is_none()
+                && self.is_worth_a_line(at, peer.addr)
+                && self.may_ask(now, *id, at, stripe, link)
         });
         candidates
             .min_by_key(|(id, peer, link)| self.cost(at, *id, stripe, peer, link))

@@ -54,6 +54,7 @@ impl Node<'_> {
             self.tend_stripes(now, at);
             self.repair(now, at);
             self.tend_news(now, at);
+            self.tend_lines(at);
             self.tend_card(now, at);
             self.tend_neighbours(now, at);
             let stream = &self.streams[at];
@@ -249,7 +250,7 @@ impl Node<'_> {
         let stripes = self.streams[at]
             .card
             .as_ref()
-            .map_or(1, |card| card.k() + usize::from(self.config.spare));
+            .map_or(1, |card| card.k() + self.spare_wanted(at));
         let enough = (stripes + STANDBY)
             .min(self.peers.capacity() * 2 / 3)
             .max(1);

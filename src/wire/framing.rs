@@ -24,6 +24,16 @@ const MAX_STUFFED_BYTES: usize = cobs::max_encoding_length(MAX_DATAGRAM_BYTES + 
 /// Most bytes of a frame, its final zero included.
 pub const MAX_FRAME_BYTES: usize = MAX_STUFFED_BYTES + 1;
 
+/// Most bytes that a datagram of this length takes on a line.
+pub const fn frame_bytes(datagram_bytes: usize) -> usize {
+    cobs::max_encoding_length(datagram_bytes + CRC_BYTES) + 1
+}
+
+/// The checksum of a datagram, as its frame carries it.
+pub const fn checksum(datagram: &[u8]) -> u32 {
+    CRC.checksum(datagram)
+}
+
 /// Writes the frame of `datagram` to the front of `out` and returns its length, at most [`MAX_FRAME_BYTES`]; 0, and
 /// nothing written, if the datagram is empty.
 ///
