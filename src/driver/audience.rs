@@ -226,7 +226,7 @@ async fn pour(
     mut titles: Option<Titles>,
 ) -> io::Result<()> {
     let running = place.running;
-    while !running.engine.is_leaving() {
+    while !running.engine.is_leaving() && !running.is_stopped(place.stream) {
         let rings = running.engine.media.rings();
         match place.write_some(socket.get_ref(), titles.as_mut()) {
             Ok(0) => {

@@ -8,6 +8,7 @@ use super::units::{self, Rate, Size, Time};
 use super::values::{
     address, bitrate, block_k, content_type, count, dialable, line, path, span_between,
 };
+use super::web::Web;
 use crate::limits::MAX_N;
 pub use crate::proto::config::MAX_STREAMS;
 use crate::time::Span;
@@ -101,6 +102,8 @@ pub struct Config {
     pub serial: Vec<SerialLine>,
     /// Where node key and quota are remembered; nothing is written where there is none.
     pub state: Option<PathBuf>,
+    /// What the page may do.
+    pub web: Web,
 }
 
 /// The part of a [`Config`] that one role needs.
@@ -197,6 +200,7 @@ impl fmt::Display for Config {
         let bind: Vec<String> = self.bind.iter().map(ToString::to_string).collect();
         row("bind", &bind.join(", else "))?;
         row("http", &self.http)?;
+        row("mdns", &self.web.mdns)?;
         row("memory", &Size(self.memory_bytes))?;
         row("upload-limit", &limit_text(self.upload_limit_bps.map(Rate)))?;
         row("quota", &limit_text(self.quota_bytes.map(Size)))?;
@@ -221,13 +225,15 @@ fn limit_text(limit: Option<impl fmt::Display>) -> String {
 pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
     check_role(role, given)?;
     let shares = role != Role::Source;
+    let http = given.one("http", address)?.unwrap_or_else(default_http);
     let upload_limit_bps = given.one("upload-limit", units::parse_rate_limit)?;
     let quota_bytes = given.one("quota", units::parse_size_limit)?;
     Ok(Config {
         bind: given
             .one("bind", address)?
             .map_or_else(default_bind, |address| [address].into()),
-        http: given.one("http", address)?.unwrap_or_else(default_http),
+        http,
+        web: Web::read(given, http)?,
         advertise: given.one("advertise", dialable)?,
         peers: peers(given)?,
         memory_bytes: given

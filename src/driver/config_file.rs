@@ -105,7 +105,9 @@ fn texts_of(key: &str, value: Value, origin: &Origin) -> Result<Option<Vec<Strin
         Value::Number(number) => [number.to_string()].into(),
         Value::List(texts) => texts,
         Value::Sections(sections) if key == SECTIONED => {
-            let texts = sections.into_iter().map(|section| words_of(section, origin));
+            let texts = sections
+                .into_iter()
+                .map(|section| words_of(section, origin));
             texts.collect::<Result<_, _>>()?
         }
         Value::Section(section) if key == SECTIONED => [words_of(section, origin)?].into(),

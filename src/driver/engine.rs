@@ -4,9 +4,12 @@
 //! if there may be something for them.
 
 use super::bell::Bell;
-use crate::proto::node::{Event, Node, StreamId};
+use super::journal::Journal;
+use crate::proto::node::{Down, Event, Node, StreamId};
 use crate::time::{Instant, Span};
 use core::cell::{Cell, Ref, RefCell};
+use core::fmt;
+use log::Level::{Debug, Info, Warn};
 use std::time::Duration;
 use std::vec::Vec;
 
@@ -71,6 +74,7 @@ pub struct Engine {
     /// Rung when players may be given more, and at the end.
     pub media: Bell,
     leaving: Cell<bool>,
+    journal: RefCell<Journal>,
 }
 
 impl Engine {
@@ -83,6 +87,7 @@ impl Engine {
             work: Bell::new(2),
             media: Bell::new(tasks),
             leaving: Cell::new(false),
+            journal: RefCell::default(),
         }
     }
 
@@ -98,7 +103,7 @@ impl Engine {
         let mut node = self.node.borrow_mut();
         let result = act(&mut node, self.clock.now());
         while let Some(event) = node.poll_event() {
-            report(&node, &event);
+            self.report(&node, &event);
         }
         let mut more = false;
         for (seen, stream) in self.playable.borrow_mut().iter_mut().zip(node.streams()) {
@@ -110,6 +115,16 @@ impl Engine {
             self.media.ring();
         }
         result
+    }
+
+    /// Notes for the owner what happened.
+    pub fn note(&self, what: fmt::Arguments<'_>) {
+        self.journal.borrow_mut().note(self.clock.now(), what);
+    }
+
+    /// What happened lately.
+    pub fn journal(&self) -> Ref<'_, Journal> {
+        self.journal.borrow()
     }
 
     /// Looks at the node. Not to be held while waiting.
@@ -137,31 +152,61 @@ impl Engine {
             .iter()
             .position(|stream| stream.key == *key)
     }
+
+    /// Says what the owner may want to know, in the log and in the journal.
+    fn report(&self, node: &Node<'_>, event: &Event) {
+        match *event {
+            Event::PeerUp(_, addr) => self.tell(Debug, format_args!("Neighbour {addr} is here.")),
+            Event::PeerDown(addr, why) => {
+                let why = match why {
+                    Down::Bye => "said goodbye",
+                    Down::Silent => "fell silent",
+                    Down::Unneeded => "is not needed",
+                    Down::Hostile => "sent what does not verify",
+                    Down::Replaced => "came anew",
+                };
+                self.tell(Debug, format_args!("Neighbour {addr} {why}."));
+            }
+            Event::ParentLost(_, addr, stripes) => {
+                let stripes = stripes.count_ones();
+                self.tell(
+                    Debug,
+                    format_args!("{addr} sends no more; {stripes} stripes come from others now."),
+                );
+            }
+            Event::Described(id) => {
+                self.tell(Info, format_args!("Stream {id} is {:?}.", title(node, id)))
+            }
+            Event::Gap(id, blocks) => self.tell(
+                Warn,
+                format_args!("Stream {id}: {blocks} blocks could not be had in time."),
+            ),
+            Event::DoesNotFit {
+                stream,
+                addr,
+                needed_bps,
+                line_bps,
+            } => self.tell(
+                Warn,
+                format_args!(
+                    "Stream {stream} is not sent over {addr}: it needs {needed_bps} bit/s there, the line carries {line_bps}."
+                ),
+            ),
+            Event::NotCarried(id, addr) => {
+                self.tell(Warn, format_args!("Stream {id} is not carried by {addr}."))
+            }
+        }
+    }
+
+    /// Says something in the log and in the journal.
+    pub fn tell(&self, level: log::Level, what: fmt::Arguments<'_>) {
+        log::log!(level, "{what}");
+        self.note(what);
+    }
 }
 
-/// Says in the log what the owner may want to know.
-fn report(node: &Node<'_>, event: &Event) {
-    let title = |id: StreamId| {
-        let stream = node.streams().get(id);
-        let card = stream.and_then(|stream| stream.card.as_ref());
-        card.map_or("", |card| card.descriptor.title.as_str())
-    };
-    match *event {
-        Event::PeerUp(_, addr) => log::debug!("neighbour {addr} is here"),
-        Event::PeerDown(addr, why) => log::debug!("neighbour {addr} is gone: {why:?}"),
-        Event::ParentLost(_, addr, stripes) => {
-            log::debug!("{addr} fell silent; {} stripes move", stripes.count_ones());
-        }
-        Event::Described(id) => log::info!("stream {id} is {:?}", title(id)),
-        Event::Gap(id, blocks) => log::warn!("stream {id}: {blocks} blocks were skipped"),
-        Event::DoesNotFit {
-            stream,
-            addr,
-            needed_bps,
-            line_bps,
-        } => log::warn!(
-            "stream {stream} is not sent over {addr}: it needs {needed_bps} bit/s there, and the line carries {line_bps}"
-        ),
-        Event::NotCarried(id, addr) => log::warn!("stream {id} is not carried by {addr}"),
-    }
+fn title<'n>(node: &'n Node<'_>, id: StreamId) -> &'n str {
+    let stream = node.streams().get(id);
+    let card = stream.and_then(|stream| stream.card.as_ref());
+    card.map_or("", |card| card.descriptor.title.as_str())
 }

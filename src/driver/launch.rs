@@ -70,7 +70,10 @@ fn reserved_bytes(config: &Config) -> usize {
         Task::Source(_) => SOURCE_BYTES,
         _ => 0,
     };
-    PROGRAM_BYTES + config.serial.len() * LINE_BYTES + http_tasks(config) * server::TASK_BYTES + source
+    PROGRAM_BYTES
+        + config.serial.len() * LINE_BYTES
+        + http_tasks(config) * server::TASK_BYTES
+        + source
 }
 
 /// Every pool of a node with this configuration. Where the budget leaves no ring worth having, the plan has one all the

@@ -122,9 +122,12 @@ impl Line {
     }
 
     /// Hands the first bytes that wait to `write`, which says how many it took.
-    pub fn write_queued<E>(&self, write: impl FnOnce(&[u8]) -> Result<usize, E>) -> Result<usize, E> {
+    pub fn write_queued<E>(
+        &self,
+        write: impl FnOnce(&[u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
         let mut queue = self.queue.borrow_mut();
-        let taken = write(queue.as_slices().0)?.min(queue.len());
+        let taken = write(queue.make_contiguous())?.min(queue.len());
         queue.drain(..taken);
         self.count(|c| c.tx_bytes += taken as u64);
         Ok(taken)
@@ -177,7 +180,11 @@ impl Lines {
             };
             prefix.copy_from_slice(&chunk.prefix);
             room.copy_from_slice(body);
-            line.put(datagram.get(..chunk.prefix.len() + body.len()).unwrap_or(&[]));
+            line.put(
+                datagram
+                    .get(..chunk.prefix.len() + body.len())
+                    .unwrap_or(&[]),
+            );
         }
     }
 }

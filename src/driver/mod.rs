@@ -21,6 +21,7 @@ mod values;
 
 mod audience;
 mod bell;
+pub mod control;
 #[cfg(feature = "demo")]
 mod demo;
 mod engine;
@@ -28,6 +29,7 @@ mod heap;
 mod hls;
 #[cfg(feature = "source")]
 mod intake;
+mod journal;
 mod launch;
 mod lines;
 mod lonely;
@@ -50,6 +52,8 @@ mod source;
 #[path = "no_source.rs"]
 mod source;
 mod stdout;
+mod tick;
 mod udp;
 mod view;
+pub mod web;
 mod within;

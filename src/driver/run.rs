@@ -2,6 +2,7 @@
 
 use super::bell::Bell;
 use super::config::{Config, Role, Task};
+use super::control::Control;
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
 use super::lines::Lines;
@@ -12,12 +13,12 @@ use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, lonely, output, pump, resolve, signals, stdout};
+use super::{base32, hls, launch, lonely, output, pump, resolve, signals, stdout, tick};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
 use smol::LocalExecutor;
-use std::string::ToString;
+use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, io, vec};
 
@@ -89,8 +90,15 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         .spawn(resolve::run(&running, wanted, local))
         .detach();
     executor.spawn(hls::tend(&running)).detach();
+    executor.spawn(tick::run(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
         executor.spawn(server.attend(&running)).detach();
+    }
+    #[cfg(feature = "serial")]
+    for (place, _) in running.lines.iter() {
+        executor
+            .spawn(super::serial::attend(&running, place))
+            .detach();
     }
     if let Some(origin) = origin {
         executor.spawn(origin.run(&running, &ending)).detach();
@@ -123,6 +131,7 @@ impl House {
     /// Takes all memory and all ports.
     fn open(config: &Config, mut origin: Option<Origin>) -> Result<Self, Failure> {
         let clock = Clock::start();
+        let token = config.web.token()?;
         let streams = launch::streams(config, origin.as_ref().map(Origin::key));
         let mut node = launch::node(config, clock.now(), &streams)?;
         if let Some(origin) = origin.as_mut() {
@@ -139,6 +148,7 @@ impl House {
             // Besides the players, standard output waits for media.
             engine: Engine::new(node, clock, tasks + 1),
             facts: facts(config, names),
+            control: Control::new(config.upload_limit_bps, token.as_deref()),
             rates: RefCell::new(Rates::default()),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
             lines: Lines::new(&config.serial),
@@ -177,7 +187,10 @@ fn facts(config: &Config, names: Vec<Names>) -> Facts {
         },
         budget_bytes: config.memory_bytes,
         planned_bytes: launch::plan(config).total_bytes(),
-        upload_limit_bps: config.upload_limit_bps,
+        plan: match config.serial.is_empty() {
+            true => String::new(),
+            false => launch::plan(config).to_string(),
+        },
         quota_bytes: config.quota_bytes,
         names,
     }

@@ -87,7 +87,11 @@ impl SerialLine {
                 (rate, "") if rate.bytes().all(|b| b.is_ascii_digit()) && !rate.is_empty() => {
                     baud = baud_of(rate)?;
                 }
-                _ => return Err(format!("{word:?} is nothing a serial line knows; {EXAMPLE}")),
+                _ => {
+                    return Err(format!(
+                        "{word:?} is nothing a serial line knows; {EXAMPLE}"
+                    ));
+                }
             }
         }
         let role = role.ok_or_else(|| format!("{path}: console or link? {EXAMPLE}"))?;
@@ -112,14 +116,22 @@ fn turnaround_of(text: &str) -> Result<Span, String> {
     let span = units::parse_span(text)?;
     match span <= Span::from_ms(100) {
         true => Ok(span),
-        false => Err(format!("{text:?} is out of range; a line turns round within 100ms")),
+        false => Err(format!(
+            "{text:?} is out of range; a line turns round within 100ms"
+        )),
     }
 }
 
 /// As it is written.
 impl fmt::Display for SerialLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{},{},{}", self.path.display(), self.role.name(), self.baud)?;
+        write!(
+            f,
+            "{},{},{}",
+            self.path.display(),
+            self.role.name(),
+            self.baud
+        )?;
         match self.turnaround {
             Some(time) => write!(f, ",half-duplex={}", units::Time(time)),
             None => Ok(()),

@@ -1,15 +1,16 @@
 //! What the status page shows, read from the node at the moment it is asked for.
 
+use super::control::Control;
 use super::engine::Engine;
 use super::heap;
 use super::hls::Memories;
 use super::lines::Lines;
 use super::rates::Rates;
 use crate::http::status::{
-    MemoryStatus, NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus,
-    StripeStatus, UploadStatus,
+    LineStatus, MemoryStatus, NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState,
+    StreamStatus, StripeStatus, UploadStatus,
 };
-use crate::proto::node::{Node, PlayerId};
+use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::peer::PeerId;
 use crate::proto::stream::Stream;
 use crate::time::{Instant, Span};
@@ -30,10 +31,10 @@ pub struct Facts {
     pub budget_bytes: u64,
     /// What the plan adds up to.
     pub planned_bytes: u64,
-    /// Most bits a second sent.
-    pub upload_limit_bps: Option<u64>,
     /// Most bytes a month sent.
     pub quota_bytes: Option<u64>,
+    /// The memory plan, where somebody may ask for it on a serial console.
+    pub plan: String,
     /// Each stream's key and the URI by which others join here.
     pub names: Vec<Names>,
 }
@@ -62,6 +63,8 @@ pub struct Running {
     pub engine: Engine,
     /// What does not change.
     pub facts: Facts,
+    /// What its owner told it since.
+    pub control: Control,
     /// How fast the line runs.
     pub rates: RefCell<Rates>,
     /// Who sits where, by the node's places for players.
@@ -73,6 +76,12 @@ pub struct Running {
 }
 
 impl Running {
+    /// Whether the owner stopped this stream.
+    pub fn is_stopped(&self, stream: StreamId) -> bool {
+        let node = self.engine.look();
+        node.streams().get(stream).is_some_and(|s| s.stopped)
+    }
+
     /// The status now. Not to be held while waiting.
     pub fn view(&self) -> View<'_> {
         View {
@@ -122,7 +131,7 @@ impl StatusSource for View<'_> {
         let stats = self.node.stats();
         let (rate_bps, download_rate_bps) = self.running.rates.borrow().now(self.now, stats);
         UploadStatus {
-            limit_bps: self.running.facts.upload_limit_bps,
+            limit_bps: self.running.control.limit_bps(),
             rate_bps,
             bytes_total: stats.tx_bytes,
             quota_bytes: self.running.facts.quota_bytes,
@@ -175,7 +184,7 @@ impl StatusSource for View<'_> {
         let (head, parent) = (stream.heads.get(j)?, stream.parents.get(j)?.peer);
         let fed = |id: PeerId| self.node.peers().link(id, i).granted_down >> j & 1;
         (j < n).then(|| StripeStatus {
-            parent: parent.and_then(|id| self.node.peers().get(id)?.addr.socket()),
+            parent: parent.and_then(|id| Some(self.node.peers().get(id)?.addr)),
             head_block: head.end.saturating_sub(1),
             hops: match parent.is_some() || stream.source.is_some() {
                 true => u32::from(self.node.stripe_hops(i, j)),
@@ -197,7 +206,7 @@ impl StatusSource for View<'_> {
             parents.filter(|parent| parent.peer == Some(i)).count() as u32
         };
         Some(PeerStatus {
-            address: peer.addr.socket()?,
+            address: peer.addr,
             node: peer.node,
             state: match peer.bye {
                 Some(_) => "closing",
@@ -210,6 +219,29 @@ impl StatusSource for View<'_> {
             tx_bytes_total: peer.tx_bytes,
             stripes_from: self.node.streams().iter().map(parent_of).sum(),
             stripes_to: links().map(|link| link.granted_down.count_ones()).sum(),
+        })
+    }
+
+    fn line_slots(&self) -> usize {
+        self.running.lines.iter().count()
+    }
+
+    fn line(&self, i: usize) -> Option<LineStatus<'_>> {
+        let line = self.running.lines.get(i)?;
+        let counters = line.counters();
+        Some(LineStatus {
+            path: line.told.path.to_str().unwrap_or(""),
+            role: line.told.role.name(),
+            baud: line.told.baud,
+            state: line.state.get().as_str(),
+            rx_bytes_total: counters.rx_bytes,
+            tx_bytes_total: counters.tx_bytes,
+            rx_frames_total: counters.rx_frames,
+            tx_frames_total: counters.tx_frames,
+            bad_frames_total: counters.bad_frames,
+            dropped_frames_total: counters.dropped_frames,
+            echoed_frames_total: counters.echoes,
+            opened_total: counters.opened,
         })
     }
 

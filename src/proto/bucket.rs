@@ -39,6 +39,17 @@ impl Bucket {
         }
     }
 
+    /// Another limit from now on. What was saved up stays, as far as the new bucket holds it.
+    pub fn set_limit(&mut self, limit_bps: Option<u64>, now: Instant) {
+        self.refill(now);
+        let full = Self::new(limit_bps, now);
+        let saved = self.rate.map_or(full.burst, |_| self.tokens);
+        *self = Self {
+            tokens: saved.min(full.burst),
+            ..full
+        };
+    }
+
     /// Whether `bytes` may be sent now.
     pub fn allows(&mut self, now: Instant, bytes: usize, urgency: Urgency) -> bool {
         self.refill(now);
@@ -123,6 +134,21 @@ mod tests {
         );
         assert_eq!(bucket.ready_at(1_000, Words), Some(Instant::from_us(1_000)));
         assert!(bucket.allows(Instant::from_us(26_000), 1_000, Stream));
+    }
+
+    #[test]
+    fn another_limit_holds_from_now_on_and_gives_nothing_away() {
+        let mut bucket = Bucket::new(Some(8_000_000), Instant::ZERO);
+        while bucket.allows(Instant::ZERO, 1_000, Words) {
+            bucket.spend(1_000);
+        }
+        for limit in [Some(800_000), Some(8_000_000), Some(1_600_000)] {
+            bucket.set_limit(limit, Instant::ZERO);
+            assert!(!bucket.allows(Instant::ZERO, 1_000, Words), "{limit:?}");
+        }
+        assert_eq!(bucket.ready_at(1_000, Words), Some(Instant::from_us(5_000)));
+        bucket.set_limit(None, Instant::ZERO);
+        assert!(bucket.allows(Instant::ZERO, 1 << 30, Words));
     }
 
     #[test]

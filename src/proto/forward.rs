@@ -174,7 +174,7 @@ impl Node<'_> {
     }
 
     /// Bits a second that all granted stripes take.
-    fn granted_bps(&self) -> u64 {
+    pub(super) fn granted_bps(&self) -> u64 {
         let of = |at: usize| -> u64 {
             let copies: u64 = self
                 .peers
@@ -389,7 +389,7 @@ impl Node<'_> {
 }
 
 /// Stripes granted to a child that does not specialise in handing them on.
-fn not_handed_on(link: &Link) -> u32 {
+pub(super) fn not_handed_on(link: &Link) -> u32 {
     let handed_on = if link.standing.forwards() {
         link.home
     } else {

@@ -470,8 +470,11 @@ impl Node<'_> {
         outgoing: bool,
     ) -> bool {
         if node == self.public {
-            // Our own address, as others see it: never again.
-            self.book.rest(addr, now + Span::from_s(86_400));
+            // Our own address, as others see it: never again. A line that ends here too may be plugged elsewhere.
+            let pause = addr
+                .socket()
+                .map_or(LINE_IN_RESERVE, |_| Span::from_s(86_400));
+            self.book.rest(addr, now + pause);
             return false;
         }
         if let Some(twin) = self.peers.by_node(&node) {

@@ -96,7 +96,7 @@ impl Node<'_> {
     }
 
     /// Whether everybody who shares a stream with this node is at the end of a line.
-    fn is_lines_only(&self, at: StreamId) -> bool {
+    pub(super) fn is_lines_only(&self, at: StreamId) -> bool {
         self.config.lines != [0; MAX_LINES]
             && self
                 .peers

@@ -6,6 +6,7 @@ pub mod budget;
 pub mod card;
 pub mod config;
 pub mod node;
+mod owner;
 pub mod peer;
 pub mod player;
 pub mod playout;

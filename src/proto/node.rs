@@ -7,7 +7,7 @@ use super::book::{Book, Entry};
 use super::bucket::Bucket;
 use super::card::Card;
 use super::config::{MAX_LINES, MAX_STREAMS, NodeConfig, Role};
-use super::handshake::Attempt;
+pub use super::handshake::Attempt;
 use super::line::Line;
 use super::peer::{Due, Link, Peer, PeerId, Peers};
 use super::player::{Player, Stage};
@@ -450,14 +450,14 @@ impl<'s> Node<'s> {
     /// A player comes. `ago`: how far in the past it would like to begin; `None`: the configured burst.
     ///
     /// # Errors
-    /// When all places are taken or there is no such stream.
+    /// When all places are taken, or there is no such stream, or its owner stopped it.
     pub fn open_player(
         &mut self,
         now: Instant,
         stream: StreamId,
         ago: Option<Span>,
     ) -> Result<PlayerId, Full> {
-        if stream >= self.streams.len() {
+        if self.streams.get(stream).is_none_or(|s| s.stopped) {
             return Err(Full);
         }
         let place = self.players.iter().position(Option::is_none).ok_or(Full)?;

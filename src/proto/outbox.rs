@@ -260,7 +260,8 @@ impl<'n> Node<'n> {
         } else {
             0
         };
-        let forwards = if self.config.upload_limit_bps == Some(0) || self.config.max_children == 0 {
+        let idle = self.config.upload_limit_bps == Some(0) || self.config.max_children == 0;
+        let forwards = if idle || self.streams[at].stopped {
             0
         } else {
             Standing::FORWARDS

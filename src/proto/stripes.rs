@@ -61,7 +61,7 @@ impl Node<'_> {
             return (0, 0);
         };
         let all = card.all_stripes();
-        if self.leaving || !self.standing(at).forwards() {
+        if self.leaving || self.streams[at].stopped || !self.standing(at).forwards() {
             return (0, 0);
         }
         if self.streams[at].source.is_some() {
@@ -493,8 +493,13 @@ impl Node<'_> {
         // What others wait for first, then what is easiest to get; beginning at a place of its own, so that nodes do not all want the same.
         let n = card.n() as u64;
         let [a, ..] = self.public;
+        // Over a line there is one neighbour to ask, and data need no rebuilding.
+        let begins = match self.is_lines_only(at) {
+            true => 0,
+            false => u64::from(a),
+        };
         let turned = (0..n)
-            .map(|i| ((i + u64::from(a)) % n) as u8)
+            .map(|i| ((i + begins) % n) as u8)
             .collect::<heapless::Vec<u8, 32>>();
         let first = turned.iter().copied().filter(|&s| demanded >> s & 1 != 0);
         let rest = turned.iter().copied().filter(|&s| demanded >> s & 1 == 0);

@@ -7,11 +7,13 @@ use std::format;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use std::string::{String, ToString};
+use std::string::String;
 
 /// Who uses the device at `path`, in words; nothing where nobody does or it cannot be known.
 pub fn user_of(path: &Path) -> Option<String> {
-    let device = fs::metadata(path).ok().filter(|m| m.file_type().is_char_device())?;
+    let device = fs::metadata(path)
+        .ok()
+        .filter(|m| m.file_type().is_char_device())?;
     let real = fs::canonicalize(path).ok()?;
     by_lock_file(&real).or_else(|| by_process(&real, device.rdev()))
 }
@@ -60,7 +62,7 @@ fn describe(pid: u32) -> String {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     match name.trim() {
         "" => format!("process {pid}"),
-        name => format!("{} (process {pid})", name.to_string()),
+        name => format!("{name} (process {pid})"),
     }
 }
 
@@ -80,7 +82,10 @@ mod tests {
     fn numbers_of_devices_are_those_of_proc() {
         // tty(4): ttyS0 is 4, 64; the first pseudo-terminals are 136, 0 and on.
         assert_eq!(encoded(rustix::fs::makedev(4, 64)), 4 << 8 | 64);
-        assert_eq!(encoded(rustix::fs::makedev(136, 300)), 136 << 8 | 300 & 0xff | 256 << 12);
+        assert_eq!(
+            encoded(rustix::fs::makedev(136, 300)),
+            136 << 8 | 300 & 0xff | 256 << 12
+        );
     }
 
     #[test]

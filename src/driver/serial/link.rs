@@ -111,7 +111,11 @@ impl<'a> Link<'a> {
         let bad = self.decoder.bad_frames();
         while let Some(datagram) = self.decoder.next_datagram(&mut bytes) {
             let checksum = framing::checksum(datagram);
-            if self.turns.as_ref().is_some_and(|turns| turns.is_echo(checksum)) {
+            if self
+                .turns
+                .as_ref()
+                .is_some_and(|turns| turns.is_echo(checksum))
+            {
                 line.count(|c| c.echoes += 1);
                 continue;
             }
@@ -175,9 +179,12 @@ impl<'a> Link<'a> {
             self.line.clear();
             self.port.forget_unsent();
             if self.line.state.replace(LineState::Blocked) != LineState::Blocked {
-                log::warn!(
-                    "serial {}: takes nothing; is the far end on, and does it hold the line (flow control)?",
-                    self.line.told.path.display()
+                let name = self.line.told.path.display();
+                self.engine.tell(
+                    log::Level::Warn,
+                    format_args!(
+                        "Serial {name} takes nothing: the far end is off, or holds the line up."
+                    ),
                 );
             }
         }
@@ -204,13 +211,20 @@ impl<'a> Link<'a> {
         let name = told.path.display();
         match (self.line.state.replace(state), state) {
             (before, after) if before == after => {}
-            (_, LineState::Noise) => log::warn!(
-                "serial {name}: bytes come and no frame among them ({} bad so far); is the far end a weir link at {} baud?",
-                counters.bad_frames,
-                told.baud
+            (_, LineState::Noise) => self.engine.tell(
+                log::Level::Warn,
+                format_args!(
+                    "Serial {name}: noise, no sound frame in it. Is the far end a weir link at {} baud?",
+                    told.baud
+                ),
             ),
-            (_, LineState::Up) => log::info!("serial {name}: the far end is heard"),
-            (_, _) => log::info!("serial {name}: quiet"),
+            (_, LineState::Up) => self.engine.tell(
+                log::Level::Info,
+                format_args!("Serial {name}: the far end is heard."),
+            ),
+            (_, _) => self
+                .engine
+                .tell(log::Level::Info, format_args!("Serial {name}: nothing is heard.")),
         }
     }
 

@@ -10,10 +10,12 @@ mod port;
 mod screen;
 mod turns;
 
+use super::engine::Engine;
 use super::lines::{Line, LineState};
 use super::serial_line::LineRole;
 use super::view::Running;
 use core::time::Duration;
+use log::Level::{Info, Warn};
 use port::{Port, Refusal};
 use smol::Timer;
 
@@ -29,6 +31,7 @@ pub async fn attend(running: &Running, place: u8) {
     if line.told.role == LineRole::Link {
         link::introduce(&running.engine, place);
     }
+    let engine = &running.engine;
     let name = line.told.path.display();
     let mut said = None;
     loop {
@@ -37,16 +40,25 @@ pub async fn attend(running: &Running, place: u8) {
                 said = None;
                 line.count(|c| c.opened += 1);
                 line.state.set(LineState::Quiet);
-                log::info!("serial {}: open", line.told);
+                engine.tell(Info, format_args!("Serial {} is open.", line.told));
+                if getty::is_kernel_console(&line.told.path) {
+                    engine.tell(
+                        Warn,
+                        format_args!("Serial {name}: the kernel writes its messages there too."),
+                    );
+                }
                 let why = match line.told.role {
                     LineRole::Link => link::run(running, line, place, port).await,
                     LineRole::Console => console::run(running, line, port).await,
                 };
-                log::warn!("serial {name}: {why}; looking for it again");
+                engine.tell(
+                    Warn,
+                    format_args!("Serial {name} is gone: {why}; looking for it again."),
+                );
                 line.state.set(LineState::Missing);
                 line.clear();
             }
-            Err(refusal) => say_once(line, &refusal, &mut said),
+            Err(refusal) => say_once(engine, line, &refusal, &mut said),
         }
         Timer::after(match line.state.get() {
             LineState::Taken => TAKEN_AGAIN,
@@ -57,13 +69,16 @@ pub async fn attend(running: &Running, place: u8) {
 }
 
 /// A refusal is logged when it changes, not every second.
-fn say_once(line: &Line, refusal: &Refusal, said: &mut Option<Refusal>) {
+fn say_once(engine: &Engine, line: &Line, refusal: &Refusal, said: &mut Option<Refusal>) {
     line.state.set(match refusal {
         Refusal::Taken(_) => LineState::Taken,
         Refusal::Missing(_) => LineState::Missing,
     });
     if said.as_ref() != Some(refusal) {
-        log::warn!("serial {}: {refusal}", line.told.path.display());
+        engine.tell(
+            Warn,
+            format_args!("Serial {}: {refusal}.", line.told.path.display()),
+        );
         *said = Some(refusal.clone());
     }
 }
