@@ -4,6 +4,7 @@
 #[allow(dead_code, reason = "the grid's tests use the rest")]
 mod common;
 
+mod board;
 mod console;
 mod link;
 mod opus;

@@ -5,7 +5,9 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,8 +34,8 @@ pub struct Faults {
 pub struct End {
     pub path: PathBuf,
     master: File,
-    /// Kept open, so that the terminal lives while no program has it.
-    _slave: File,
+    /// Kept open, so that the terminal lives while no program has it; a socket has none.
+    _slave: Option<File>,
 }
 
 impl End {
@@ -56,7 +58,25 @@ impl End {
         Self {
             path: path.to_path_buf(),
             master: File::from(master),
-            _slave: File::from(slave),
+            _slave: Some(File::from(slave)),
+        }
+    }
+
+    /// The UART of an emulated board, which qemu puts on a socket (`-chardev socket,server=on`).
+    pub fn board(path: &Path) -> Self {
+        let deadline = Instant::now() + crate::common::DEADLINE;
+        let stream = loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        stream.set_nonblocking(true).unwrap();
+        Self {
+            path: path.to_path_buf(),
+            master: File::from(OwnedFd::from(stream)),
+            _slave: None,
         }
     }
 

@@ -70,11 +70,31 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Lends all of it: what the node needs, and what its stream needs.
+    pub fn lend(&mut self) -> (Pools<'_>, StreamPools<'_>) {
+        let pools = Pools {
+            peers: &mut self.peers,
+            links: &mut self.links,
+            attempts: &mut self.attempts,
+            book: &mut self.book,
+            players: &mut self.players,
+            jobs: &mut self.jobs,
+            repairs: &mut self.repairs,
+        };
+        let slots = Slots::new(&mut self.ring, &mut self.lengths, &mut self.free);
+        let stream = StreamPools {
+            ring: Ring::new(slots, &mut self.rows),
+            log: &mut self.log,
+            preamble: &mut self.preamble,
+        };
+        (pools, stream)
+    }
+}
+
 /// What a listener is told.
 #[derive(Clone, Copy)]
 pub struct Told {
-    /// The stream's public key.
-    pub stream: [u8; 32],
     /// The board's own X25519 secret.
     pub secret: [u8; 32],
     /// Random bytes, other ones at each start.
@@ -95,55 +115,49 @@ pub struct Listener<'m, L> {
 }
 
 /// Bytes of RAM that a listener takes on this machine: its pools, its engine, its frames.
-pub const RAM_BYTES: usize = core::mem::size_of::<Memory>() + core::mem::size_of::<Listener<'_, ()>>();
+pub const RAM_BYTES: usize =
+    core::mem::size_of::<Memory>() + core::mem::size_of::<Listener<'_, ()>>();
 
 const _: () = assert!(RAM_BYTES <= 112 * 1_024, "more than 112 KiB");
 
 const FAR_END: Addr = Addr::Line(0);
 
 impl<'m, L> Listener<'m, L> {
-    /// A listener that has heard nothing yet; `None` if `told.stream` is no key.
-    pub fn new(memory: &'m mut Memory, line: L, told: &Told, now: Instant) -> Option<Self> {
-        let mut config = NodeConfig::new(told.secret, told.entropy);
-        config.lines[0] = told.baud / 10;
-        config.max_children = 0;
-        config.spare = 0;
-        config.burst = Span::from_ms(600);
-        config.window = Span::from_s(2);
-        let pools = Pools {
-            peers: &mut memory.peers,
-            links: &mut memory.links,
-            attempts: &mut memory.attempts,
-            book: &mut memory.book,
-            players: &mut memory.players,
-            jobs: &mut memory.jobs,
-            repairs: &mut memory.repairs,
-        };
-        let slots = Slots::new(&mut memory.ring, &mut memory.lengths, &mut memory.free);
-        let stream = StreamPools {
-            ring: Ring::new(slots, &mut memory.rows),
-            log: &mut memory.log,
-            preamble: &mut memory.preamble,
-        };
-        let mut node = Node::new(now, config, pools);
-        node.add_stream(told.stream, Role::Listener, stream).ok()?;
-        node.add_bootstrap(now, 0, FAR_END);
-        node.open_player(now, 0, None).ok()?;
-        Some(Self {
-            node,
+    /// A listener of nothing yet. It is large: to be made where it stays, not moved about on a small stack.
+    #[inline(always)]
+    pub fn new(pools: Pools<'m>, line: L, told: &Told, now: Instant) -> Self {
+        Self {
+            node: Node::new(now, config(told), pools),
             line,
             decoder: Decoder::new(),
             out: Transmit::new(),
             frame: [0; MAX_FRAME_BYTES],
             unsent: 0..0,
-        })
+        }
+    }
+
+    /// Takes the stream up; false if `key` is no key.
+    pub fn listen(&mut self, now: Instant, key: [u8; 32], pools: StreamPools<'m>) -> bool {
+        let known = self.node.add_stream(key, Role::Listener, pools).is_ok();
+        self.node.add_bootstrap(now, 0, FAR_END);
+        known && self.node.open_player(now, 0, None).is_ok()
     }
 
     /// The engine, to look at: its counters, the stream's title.
-    #[allow(dead_code, reason = "this board shows nothing")]
+    #[allow(dead_code, reason = "not everybody does")]
     pub fn node(&self) -> &Node<'m> {
         &self.node
     }
+}
+
+fn config(told: &Told) -> NodeConfig {
+    let mut config = NodeConfig::new(told.secret, told.entropy);
+    config.lines[0] = told.baud / 10;
+    config.max_children = 0;
+    config.spare = 0;
+    config.burst = Span::from_ms(600);
+    config.window = Span::from_s(2);
+    config
 }
 
 impl<L: Read + ReadReady + Write + WriteReady> Listener<'_, L> {

@@ -7,6 +7,7 @@
 mod listener;
 mod uart;
 
+use core::fmt::Write;
 use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m::peripheral::NVIC;
 use cortex_m::peripheral::syst::SystClkSource;
@@ -14,6 +15,7 @@ use cortex_m_rt::{entry, exception};
 use listener::{Listener, Memory, RAM_BYTES, Told};
 use static_cell::{ConstStaticCell, StaticCell};
 use uart::Line;
+use weir::proto::node::Node;
 use weir::time::{Instant, Span};
 
 const BAUD: u32 = 115_200;
@@ -57,23 +59,72 @@ fn main() -> ! {
     let Some(stream) = weir::wire::uri::decode_key(STREAM) else {
         park()
     };
-    let told = Told {
-        stream,
-        secret: seed(1),
-        entropy: seed(2),
-        baud: BAUD,
-    };
-    let line = Line::open(BAUD);
-    let Some(listener) = Listener::new(MEMORY.take(), line, &told, now()) else {
+    let Some(listener) = start(stream) else {
         park()
     };
-    let listener = LISTENER.init(listener);
+    let mut report_at = now();
     loop {
         match listener.turn(now(), uart::play) {
             Ok(()) => cortex_m::asm::wfi(),
             Err(never) => match never {},
         }
+        if now() >= report_at {
+            report_at += Span::from_s(5);
+            report(listener.node());
+        }
     }
+}
+
+/// Makes the listener where it stays. A function of its own: what the making leaves on the stack goes with it.
+#[inline(never)]
+fn start(stream: [u8; 32]) -> Option<&'static mut Listener<'static, Line>> {
+    let told = Told {
+        secret: seed(1),
+        entropy: seed(2),
+        baud: BAUD,
+    };
+    let (pools, stream_pools) = MEMORY.take().lend();
+    let listener = LISTENER.init_with(|| Listener::new(pools, Line::open(BAUD), &told, now()));
+    listener
+        .listen(now(), stream, stream_pools)
+        .then_some(listener)
+}
+
+/// How it goes, in one line for people.
+fn report(node: &Node<'_>) {
+    let Some(stream) = node.streams().first() else {
+        return;
+    };
+    let stats = &stream.stats;
+    // The console takes everything.
+    let _ = writeln!(
+        uart::Console,
+        "played {} bytes, {} gaps, {} chunks repaired, {} invalid; {} datagrams in, {} out, {} malformed; RAM {} bytes, stack {} at most",
+        stats.played_bytes,
+        stats.gaps,
+        stats.repaired,
+        stats.invalid,
+        node.stats().rx_datagrams,
+        node.stats().tx_datagrams,
+        node.stats().malformed,
+        WEIR_RAM_BYTES,
+        deepest_stack_bytes(),
+    );
+}
+
+/// How deep the stack has been: cortex-m-rt paints it at start, and what was used is painted no more.
+fn deepest_stack_bytes() -> usize {
+    unsafe extern "C" {
+        static _stack_start: u32;
+        static _stack_end: u32;
+    }
+    let (top, mut at) = (&raw const _stack_start, &raw const _stack_end);
+    let bottom = at;
+    // SAFETY: between the two symbols of the linker lies the stack's memory, whole words of it, and it may be read.
+    while at < top && unsafe { at.read_volatile() } == cortex_m_rt::STACK_PAINT_VALUE {
+        at = at.wrapping_add(1);
+    }
+    top as usize - bottom as usize - (at as usize - bottom as usize)
 }
 
 /// Secrets. THIS BOARD HAS NO RANDOM NUMBERS: a real one asks its generator here. What is at stake is who can speak for

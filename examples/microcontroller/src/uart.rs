@@ -10,6 +10,7 @@ use heapless::Deque;
 
 const UART0: usize = 0x4000_4000;
 const UART1: usize = 0x4000_5000;
+const UART2: usize = 0x4000_6000;
 
 const DATA: usize = 0x00;
 const STATE: usize = 0x04;
@@ -43,7 +44,7 @@ unsafe impl InterruptNumber for Uart0Rx {
 }
 
 fn read(uart: usize, register: usize) -> u32 {
-    // SAFETY: `uart` is one of the two addresses above, where this board has a UART with these registers.
+    // SAFETY: `uart` is one of the three addresses above, where this board has a UART with these registers.
     unsafe { read_volatile((uart + register) as *const u32) }
 }
 
@@ -54,6 +55,8 @@ fn write(uart: usize, register: usize, value: u32) {
 
 /// Takes what has come. To be called by the receive interrupt.
 pub fn on_receive() {
+    // First: a byte that comes while the others are taken raises it again.
+    write(UART0, INTERRUPT, RX_FULL);
     while read(UART0, STATE) & RX_FULL != 0 {
         let byte = read(UART0, DATA) as u8;
         cortex_m::interrupt::free(|lock| {
@@ -61,7 +64,6 @@ pub fn on_receive() {
             let _ = RECEIVED.borrow(lock).borrow_mut().push_back(byte);
         });
     }
-    write(UART0, INTERRUPT, RX_FULL);
 }
 
 /// UART 0: the serial line.
@@ -92,7 +94,8 @@ impl Read for Line {
     fn read(&mut self, out: &mut [u8]) -> Result<usize, Infallible> {
         let mut len = 0;
         for place in out {
-            let next = cortex_m::interrupt::free(|lock| RECEIVED.borrow(lock).borrow_mut().pop_front());
+            let next =
+                cortex_m::interrupt::free(|lock| RECEIVED.borrow(lock).borrow_mut().pop_front());
             let Some(byte) = next else { break };
             *place = byte;
             len += 1;
@@ -121,12 +124,26 @@ impl Write for Line {
     }
 }
 
-/// UART 1: stands for the decoder; media go there.
+/// UART 1 stands for the decoder: media go there.
 pub fn play(media: &[u8]) {
-    write(UART1, BAUD_DIVIDER, 16);
-    write(UART1, CONTROL, TX_ENABLE);
-    for byte in media {
-        while read(UART1, STATE) & TX_FULL != 0 {}
-        write(UART1, DATA, u32::from(*byte));
+    send(UART1, media);
+}
+
+/// UART 2 is for people.
+pub struct Console;
+
+impl core::fmt::Write for Console {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        send(UART2, text.as_bytes());
+        Ok(())
+    }
+}
+
+fn send(uart: usize, bytes: &[u8]) {
+    write(uart, BAUD_DIVIDER, 16);
+    write(uart, CONTROL, TX_ENABLE);
+    for byte in bytes {
+        while read(uart, STATE) & TX_FULL != 0 {}
+        write(uart, DATA, u32::from(*byte));
     }
 }
