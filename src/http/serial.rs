@@ -52,6 +52,9 @@ pub(crate) fn text(source: &dyn StatusSource, out: &mut Out<'_>) {
     }
 }
 
-fn lines(source: &dyn StatusSource) -> impl Iterator<Item = crate::http::status::LineStatus<'_>> {
+/// Every serial line.
+pub(crate) fn lines(
+    source: &dyn StatusSource,
+) -> impl Iterator<Item = crate::http::status::LineStatus<'_>> {
     (0..source.line_slots()).filter_map(|i| source.line(i))
 }

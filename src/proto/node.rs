@@ -330,7 +330,9 @@ impl<'s> Node<'s> {
     /// Takes a datagram in.
     pub fn handle_datagram(&mut self, now: Instant, from: Addr, bytes: &[u8]) {
         self.stats.rx_datagrams += 1;
-        self.stats.rx_bytes += (bytes.len() + self.config.overhead_bytes) as u64;
+        if from.socket().is_some() {
+            self.stats.rx_bytes += (bytes.len() + self.config.overhead_bytes) as u64;
+        }
         let handled = match Datagram::parse(bytes) {
             Ok(Datagram::Chunk { session, chunk, .. }) => {
                 self.on_chunk(now, session, bytes.len(), &chunk);

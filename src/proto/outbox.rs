@@ -73,12 +73,12 @@ impl<'n> Node<'n> {
 
     /// Counts a datagram that leaves. The owner's upload is not touched by what goes over a line.
     pub(super) fn account(&mut self, now: Instant, to: Addr, payload_bytes: usize, control: bool) {
+        self.stats.tx_datagrams += 1;
         if self.charge_line(now, to, payload_bytes) {
             return;
         }
         let bytes = payload_bytes + self.config.overhead_bytes;
         self.bucket.spend(bytes);
-        self.stats.tx_datagrams += 1;
         self.stats.tx_bytes += bytes as u64;
         if control {
             self.stats.tx_control_bytes += bytes as u64;

@@ -196,6 +196,41 @@ impl<R: embedded_io::Read> FrameReader<R> {
     pub fn bad_frames(&self) -> u64 {
         self.decoder.bad_frames()
     }
+
+    /// The line, to look at.
+    pub fn line(&self) -> &R {
+        &self.line
+    }
+
+    /// The line, to write to.
+    pub fn line_mut(&mut self) -> &mut R {
+        &mut self.line
+    }
+}
+
+impl<R: embedded_io::Read + embedded_io::ReadReady> FrameReader<R> {
+    /// The next sound datagram of those that are here; `None` rather than wait for one.
+    ///
+    /// # Errors
+    /// Whatever the line says. No byte is lost by it: call again.
+    pub fn ready_datagram(&mut self) -> Result<Option<&[u8]>, R::Error> {
+        loop {
+            let mut input = self.bytes.get(self.fresh.clone()).unwrap_or(&[]);
+            let found = self.decoder.next_len(&mut input);
+            self.fresh.start = self.fresh.end - input.len();
+            if let Some(len) = found {
+                return Ok(self.decoder.frame.get(..len));
+            }
+            if !self.line.read_ready()? {
+                return Ok(None);
+            }
+            let read = self.line.read(&mut self.bytes)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.fresh = 0..read.min(READ_BYTES);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -414,6 +449,34 @@ mod tests {
             let read = embedded_io::Read::read(&mut self.rest, &mut out[..most]);
             read.map_err(|never| match never {})
         }
+    }
+
+    impl embedded_io::ReadReady for Slow<'_> {
+        fn read_ready(&mut self) -> Result<bool, Self::Error> {
+            // One step further each time it is asked, so that not everything is ready at once.
+            self.turn += 1;
+            Ok(!self.turn.is_multiple_of(3) && !(self.turn + 1).is_multiple_of(2))
+        }
+    }
+
+    #[test]
+    fn a_reader_that_does_not_wait_finds_the_same() {
+        let mut line = frame(b"weir");
+        line.extend(frame(&[0; 600]));
+        let mut reader = FrameReader::new(Slow {
+            rest: &line,
+            turn: 0,
+        });
+        let (mut found, mut pauses) = (Vec::new(), 0);
+        while !reader.line().rest.is_empty() || reader.fresh.start < reader.fresh.end {
+            match reader.ready_datagram().unwrap() {
+                Some(datagram) => found.push(datagram.to_vec()),
+                None => pauses += 1,
+            }
+        }
+        assert_eq!(found, [b"weir".to_vec(), std::vec![0; 600]]);
+        assert!(pauses > 10, "{pauses}");
+        assert_eq!(reader.line_mut().rest.len(), 0);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use weir::storage::slots::{Slot, Slots};
 use weir::time::{Instant, Span};
 use weir::wire::addr::Addr;
 use weir::wire::chunk::ChunkId;
-use weir::wire::framing::{self, Decoder, MAX_FRAME_BYTES};
+use weir::wire::framing::{self, FrameReader, MAX_FRAME_BYTES};
 
 /// Neighbours: the one at the other end of the line, and the one who is plugged in next.
 const PEERS: usize = 2;
@@ -106,8 +106,7 @@ pub struct Told {
 /// A listener on a line.
 pub struct Listener<'m, L> {
     node: Node<'m>,
-    line: L,
-    decoder: Decoder,
+    frames: FrameReader<L>,
     out: Transmit,
     frame: [u8; MAX_FRAME_BYTES],
     /// The part of `frame` that was not written yet.
@@ -122,14 +121,13 @@ const _: () = assert!(RAM_BYTES <= 112 * 1_024, "more than 112 KiB");
 
 const FAR_END: Addr = Addr::Line(0);
 
-impl<'m, L> Listener<'m, L> {
+impl<'m, L: Read> Listener<'m, L> {
     /// A listener of nothing yet. It is large: to be made where it stays, not moved about on a small stack.
     #[inline(always)]
     pub fn new(pools: Pools<'m>, line: L, told: &Told, now: Instant) -> Self {
         Self {
             node: Node::new(now, config(told), pools),
-            line,
-            decoder: Decoder::new(),
+            frames: FrameReader::new(line),
             out: Transmit::new(),
             frame: [0; MAX_FRAME_BYTES],
             unsent: 0..0,
@@ -177,16 +175,8 @@ impl<L: Read + ReadReady + Write + WriteReady> Listener<'_, L> {
     }
 
     fn take_in(&mut self, now: Instant) -> Result<(), L::Error> {
-        let mut bytes = [0; 64];
-        while self.line.read_ready()? {
-            let read = self.line.read(&mut bytes)?;
-            let mut input = bytes.get(..read).unwrap_or(&[]);
-            if input.is_empty() {
-                break;
-            }
-            while let Some(datagram) = self.decoder.next_datagram(&mut input) {
-                self.node.handle_datagram(now, FAR_END, datagram);
-            }
+        while let Some(datagram) = self.frames.ready_datagram()? {
+            self.node.handle_datagram(now, FAR_END, datagram);
         }
         Ok(())
     }
@@ -194,11 +184,11 @@ impl<L: Read + ReadReady + Write + WriteReady> Listener<'_, L> {
     fn let_out(&mut self, now: Instant) -> Result<(), L::Error> {
         loop {
             while !self.unsent.is_empty() {
-                if !self.line.write_ready()? {
+                if !self.frames.line_mut().write_ready()? {
                     return Ok(());
                 }
                 let unsent = self.frame.get(self.unsent.clone()).unwrap_or(&[]);
-                self.unsent.start += self.line.write(unsent)?;
+                self.unsent.start += self.frames.line_mut().write(unsent)?;
             }
             if !self.node.poll_transmit(now, &mut self.out) {
                 return Ok(());

@@ -91,7 +91,7 @@ impl Console<'_> {
         let mut timer = Timer::never();
         loop {
             let mut keys = [0; 64];
-            let read = self.port.read(&mut keys)?;
+            let read = self.port.read_some(&mut keys)?;
             self.line.count(|c| c.rx_bytes += read as u64);
             for key in keys.get(..read).unwrap_or(&[]) {
                 let _ = self.key(*key).await?;
@@ -146,11 +146,10 @@ impl Console<'_> {
         let quiet = self.nonsense >= MAX_NONSENSE;
         match self.editor.key(key) {
             Typed::Nothing => {}
-            Typed::Shown(_) | Typed::Wiped(_) | Typed::Help if quiet => {}
+            Typed::Shown(_) | Typed::Wiped(_) | Typed::GivenUp | Typed::Help if quiet => {}
             Typed::Shown(c) => self.screen.put(c.encode_utf8(&mut [0; 4])),
             Typed::Wiped(n) => (0..n).for_each(|_| self.screen.put("\x08 \x08")),
             Typed::GivenUp => {
-                self.nonsense = 0;
                 self.screen.put("^C\n");
                 self.screen.put(PROMPT);
             }
@@ -159,7 +158,12 @@ impl Console<'_> {
                 let _ = self.help().await?;
                 self.screen.put(PROMPT);
             }
-            Typed::Garbled => self.nonsense("garbled on the way; not done\n"),
+            Typed::Garbled => {
+                self.nonsense("\ngarbled on the way; not done\n");
+                if self.nonsense < MAX_NONSENSE {
+                    self.screen.put(PROMPT);
+                }
+            }
             Typed::Line(line) => {
                 if !quiet {
                     self.screen.put("\n");

@@ -64,10 +64,10 @@ impl Editor {
                 None => Typed::Nothing,
             },
             // Ctrl-C, Ctrl-D: another line. Ctrl-U, Ctrl-W: wipe.
-            0x03 | 0x04 => {
-                self.forget();
-                Typed::GivenUp
-            }
+            0x03 | 0x04 => match self.forget() {
+                true => Typed::Nothing,
+                false => Typed::GivenUp,
+            },
             0x15 => Typed::Wiped(self.wipe_to(0)),
             0x17 => {
                 let kept = self.line.trim_end();
@@ -76,6 +76,8 @@ impl Editor {
             }
             b'?' if self.line.is_empty() && !self.garbled => Typed::Help,
             b' '..=b'~' => match self.line.push(char::from(byte)) {
+                // What is lost anyway is not shown.
+                Ok(()) if self.garbled => Typed::Nothing,
                 Ok(()) if self.is_secret() => Typed::Shown('*'),
                 Ok(()) => Typed::Shown(char::from(byte)),
                 Err(_) => self.noise(),
@@ -115,9 +117,10 @@ impl Editor {
         }
     }
 
-    fn forget(&mut self) {
+    /// Gives the line up; whether it was garbled.
+    fn forget(&mut self) -> bool {
         self.line.clear();
-        self.garbled = false;
+        core::mem::take(&mut self.garbled)
     }
 
     fn wipe_to(&mut self, len: usize) -> usize {
@@ -185,6 +188,7 @@ mod tests {
             assert!(editor.line.len() <= MAX_LINE_BYTES && editor.line.is_ascii());
         }
         assert!(editor.noise > 50_000);
+        let _ = (editor.key(0x1b), editor.key(b'x'));
         let _ = editor.key(0x03);
         assert_eq!(editor.key(b'?'), Typed::Help);
     }

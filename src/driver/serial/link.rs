@@ -1,22 +1,22 @@
 //! A link to another node: frames in, frames out, and what the line says about itself.
 
 use super::noise::Ear;
-use super::port::Port;
+use super::port::{Port, PortError};
 use super::turns::Turns;
 use crate::driver::engine::Engine;
 use crate::driver::lines::{Line, LineState};
 use crate::driver::view::Running;
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
-use crate::wire::framing::{self, Decoder};
+use crate::wire::framing::{self, Decoder, FrameReader};
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use smol::Timer;
 use std::io;
 
-/// Most bytes taken off the line at once.
-const READ_BYTES: usize = 512;
+/// Most datagrams taken off the line before others get a turn.
+const MAX_RECEIVED: usize = 16;
 
 /// A line that takes nothing for so long is held up; what waits for it is forgotten.
 const STUCK: Span = Span::from_s(2);
@@ -61,8 +61,7 @@ struct Link<'a> {
     engine: &'a Engine,
     line: &'a Line,
     place: u8,
-    port: Port,
-    decoder: Decoder,
+    frames: FrameReader<Port>,
     ear: Ear,
     turns: Option<Turns>,
     /// Since when the device has taken nothing of what waits.
@@ -80,8 +79,7 @@ impl<'a> Link<'a> {
             engine,
             line,
             place,
-            port,
-            decoder: Decoder::new(),
+            frames: FrameReader::new(port),
             ear: Ear::new(now, line.counters()),
             turns: line.told.turnaround.map(|time| Turns::new(time, seed)),
             stuck_since: None,
@@ -89,27 +87,28 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Reads once and writes what the line takes. True when there may be more to read at once.
+    /// Reads what is there and writes what the line takes. True when there may be more to read at once.
     fn turn(&mut self) -> io::Result<bool> {
-        let mut bytes = [0; READ_BYTES];
-        let read = self.port.read(&mut bytes)?;
-        self.take_in(bytes.get(..read).unwrap_or(&[]));
+        let more = self.take_in()?;
         self.write()?;
         self.judge();
-        Ok(read == READ_BYTES)
+        Ok(more)
     }
 
-    fn take_in(&mut self, mut bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        let (line, now) = (self.line, self.engine.clock.now());
-        line.count(|c| c.rx_bytes += bytes.len() as u64);
-        if let Some(turns) = &mut self.turns {
-            turns.heard(now);
-        }
-        let bad = self.decoder.bad_frames();
-        while let Some(datagram) = self.decoder.next_datagram(&mut bytes) {
+    fn take_in(&mut self) -> io::Result<bool> {
+        let (line, engine, now) = (self.line, self.engine, self.engine.clock.now());
+        let (bytes, bad) = (self.frames.line().rx_bytes, self.frames.bad_frames());
+        let mut taken = 0;
+        let gone = loop {
+            if taken == MAX_RECEIVED {
+                break None;
+            }
+            let datagram = match self.frames.next_datagram() {
+                Ok(Some(datagram)) => datagram,
+                Ok(None) | Err(PortError::Idle) => break None,
+                Err(PortError::Gone(error)) => break Some(error),
+            };
+            taken += 1;
             let checksum = framing::checksum(datagram);
             if self
                 .turns
@@ -121,11 +120,18 @@ impl<'a> Link<'a> {
             }
             line.count(|c| c.rx_frames += 1);
             let from = Addr::Line(self.place);
-            self.engine
-                .with(|node, now| node.handle_datagram(now, from, datagram));
+            engine.with(|node, now| node.handle_datagram(now, from, datagram));
+        };
+        let bytes = self.frames.line().rx_bytes - bytes;
+        let bad = self.frames.bad_frames() - bad;
+        line.count(|c| (c.rx_bytes, c.bad_frames) = (c.rx_bytes + bytes, c.bad_frames + bad));
+        if let Some(turns) = self.turns.as_mut().filter(|_| bytes > 0) {
+            turns.heard(now);
         }
-        let bad = self.decoder.bad_frames() - bad;
-        line.count(|c| c.bad_frames += bad);
+        match gone {
+            Some(error) => Err(error),
+            None => Ok(taken == MAX_RECEIVED),
+        }
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -144,7 +150,7 @@ impl<'a> Link<'a> {
             }
             self.stuck_since = None;
         }
-        if self.port.unsent() > BACKLOG_BYTES {
+        if self.frames.line().unsent() > BACKLOG_BYTES {
             self.look_at = Some(now + LOOK);
             self.tell_backlog(now);
         }
@@ -153,7 +159,7 @@ impl<'a> Link<'a> {
 
     /// Writes the front of what waits; on a half-duplex line one frame.
     fn write_some(&mut self, now: Instant) -> io::Result<usize> {
-        let port = &self.port;
+        let port = self.frames.line();
         let Some(turns) = &mut self.turns else {
             return self.line.write_queued(|bytes| port.write(bytes));
         };
@@ -177,7 +183,7 @@ impl<'a> Link<'a> {
         self.tell_backlog(now);
         if now.since(since) > STUCK {
             self.line.clear();
-            self.port.forget_unsent();
+            self.frames.line().forget_unsent();
             if self.line.state.replace(LineState::Blocked) != LineState::Blocked {
                 let name = self.line.told.path.display();
                 self.engine.tell(
@@ -193,7 +199,7 @@ impl<'a> Link<'a> {
 
     /// The engine hands over no more while this much waits.
     fn tell_backlog(&self, now: Instant) {
-        let waits = self.line.queued() + self.port.unsent();
+        let waits = self.line.queued() + self.frames.line().unsent();
         let place = self.place;
         self.engine
             .with(|node, _| node.note_line_backlog(now, place, waits));
@@ -236,8 +242,8 @@ impl<'a> Link<'a> {
     fn sleep(&self, timer: &mut Timer, rings: u64, context: &mut Context<'_>) -> Poll<()> {
         // While a half-duplex line waits for its turn, it is the timer that says when.
         let waits = self.line.queued() > 0 && self.stuck_since.is_some();
-        let awake = self.port.poll_readable(context).is_ready()
-            || (waits && self.port.poll_writable(context).is_ready())
+        let awake = self.frames.line().poll_readable(context).is_ready()
+            || (waits && self.frames.line().poll_writable(context).is_ready())
             || Pin::new(timer).poll(context).is_ready()
             || self.line.bell.poll_after(rings, context).is_ready();
         match awake {

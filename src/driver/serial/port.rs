@@ -7,6 +7,7 @@
 use super::getty;
 use crate::driver::serial_line::SerialLine;
 use core::task::{Context, Poll};
+use embedded_io::Read as _;
 use rustix::fs::{Mode, OFlags};
 use serialport::{ClearBuffer, SerialPort, TTYPort};
 use smol::Async;
@@ -38,6 +39,59 @@ impl fmt::Display for Refusal {
 pub struct Port {
     io: Async<File>,
     settings: TTYPort,
+    /// Bytes read since it was opened.
+    pub rx_bytes: u64,
+}
+
+/// Why a read brought nothing.
+#[derive(Debug)]
+pub enum PortError {
+    /// Nothing has come.
+    Idle,
+    /// The device is gone.
+    Gone(io::Error),
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str("nothing has come"),
+            Self::Gone(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for PortError {}
+
+impl embedded_io::Error for PortError {
+    fn kind(&self) -> embedded_io::ErrorKind {
+        match self {
+            Self::Idle => embedded_io::ErrorKind::TimedOut,
+            Self::Gone(_) => embedded_io::ErrorKind::NotConnected,
+        }
+    }
+}
+
+impl embedded_io::ErrorType for Port {
+    type Error = PortError;
+}
+
+impl embedded_io::Read for Port {
+    fn read(&mut self, bytes: &mut [u8]) -> Result<usize, PortError> {
+        loop {
+            match self.io.get_ref().read(bytes) {
+                // A line that was hung up reads as at its end.
+                Ok(0) => return Err(PortError::Gone(ErrorKind::UnexpectedEof.into())),
+                Ok(read) => {
+                    self.rx_bytes += read as u64;
+                    return Ok(read);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(PortError::Idle),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(PortError::Gone(error)),
+            }
+        }
+    }
 }
 
 impl Port {
@@ -65,22 +119,22 @@ impl Port {
         // What came at another rate, or for somebody else, is nothing for us.
         let _ = settings.clear(ClearBuffer::All);
         let io = Async::new(File::from(fd)).map_err(|error| missing(&error))?;
-        Ok(Self { io, settings })
+        Ok(Self {
+            io,
+            settings,
+            rx_bytes: 0,
+        })
     }
 
     /// Reads what is there: 0 for nothing yet.
     ///
     /// # Errors
     /// The device is gone.
-    pub fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.io.get_ref().read(bytes) {
-                // A line that was hung up reads as at its end.
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => return other,
-            }
+    pub fn read_some(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self.read(bytes) {
+            Ok(read) => Ok(read),
+            Err(PortError::Idle) => Ok(0),
+            Err(PortError::Gone(error)) => Err(error),
         }
     }
 
