@@ -31,6 +31,10 @@ mod hls;
 mod intake;
 mod journal;
 mod launch;
+#[cfg_attr(
+    not(feature = "serial"),
+    allow(dead_code, reason = "nobody opens a line in such a build")
+)]
 mod lines;
 mod lonely;
 #[cfg(feature = "demo")]

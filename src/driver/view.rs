@@ -34,6 +34,10 @@ pub struct Facts {
     /// Most bytes a month sent.
     pub quota_bytes: Option<u64>,
     /// The memory plan, where somebody may ask for it on a serial console.
+    #[cfg_attr(
+        not(feature = "serial"),
+        allow(dead_code, reason = "there is no console in such a build")
+    )]
     pub plan: String,
     /// Each stream's key and the URI by which others join here.
     pub names: Vec<Names>,
