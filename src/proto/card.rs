@@ -12,6 +12,9 @@ use crate::wire::descriptor::{DOMAIN, Descriptor};
 use crate::wire::framing::frame_bytes;
 use crate::wire::seal::seal_message_bytes;
 
+/// A seal of a few blocks as a control datagram, IP and UDP headers counted.
+const SEAL_DATAGRAM_BYTES: u64 = 220;
+
 /// A verified descriptor.
 pub struct Card {
     /// What it says.
@@ -117,6 +120,11 @@ impl Card {
         let seal = CONTROL_HEADER_BYTES + AEAD_TAG_BYTES + seal_message_bytes(blocks as usize);
         let group = blocks * k * frame_bytes(chunk) as u64 + frame_bytes(seal) as u64;
         group * 1_000 / group_ms * 21 / 20
+    }
+
+    /// Bits a second that the seals take on the line, about; at least 1.
+    pub fn seal_bps(&self) -> u64 {
+        SEAL_DATAGRAM_BYTES * 8_000 / u64::from(self.descriptor.group_ms.max(1))
     }
 
     /// Whether blocks under both cards can share a ring.
