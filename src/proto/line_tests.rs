@@ -180,7 +180,7 @@ fn opus_at_64_kbit_fits_115200_baud() {
     let heard = pair.check_heard();
     assert!(heard > 66 * 8_200, "{heard}");
     let stats = pair.ends[1].node.streams()[0].stats;
-    assert_eq!((stats.gaps, stats.duplicate), (0, 0), "{stats:?}");
+    assert!(stats.gaps == 0 && stats.duplicate < 5, "{stats:?}");
     let sent = pair.ends[0].out.bytes - bytes;
     let each = sent as f64 / (pair.taken.len() - media) as f64;
     let used = sent as f64 / (60.0 * 11_520.0);
