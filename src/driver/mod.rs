@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod config_file;
 pub mod failure;
+pub mod heap;
 pub mod help;
 #[cfg(feature = "source")]
 pub mod input;
@@ -16,6 +17,7 @@ pub mod plan;
 pub mod settings;
 pub mod status;
 pub mod stream_uri;
+pub mod udp;
 pub mod units;
 mod values;
 
@@ -25,8 +27,8 @@ pub mod control;
 #[cfg(feature = "demo")]
 mod demo;
 mod engine;
-mod heap;
 mod hls;
+mod inbox;
 #[cfg(feature = "source")]
 mod intake;
 mod journal;
@@ -41,8 +43,10 @@ mod lonely;
 mod orphan;
 mod pump;
 mod rates;
+pub mod reactor;
 mod resolve;
 mod run;
+mod segments;
 #[cfg(feature = "source")]
 mod sequence;
 #[cfg(feature = "serial")]
@@ -57,7 +61,6 @@ mod source;
 mod source;
 mod stdout;
 mod tick;
-mod udp;
 mod view;
 pub mod web;
 mod within;

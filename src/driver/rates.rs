@@ -20,6 +20,8 @@ pub struct Rates {
     newest: usize,
     /// Datagrams the system would not take.
     pub refused: u64,
+    /// Datagrams that came and that the kernel dropped before they were taken in.
+    pub dropped: u64,
 }
 
 impl Rates {

@@ -7,13 +7,13 @@ use super::engine::{Clock, Engine};
 use super::failure::Failure;
 use super::lines::Lines;
 use super::rates::Rates;
-use super::server::Server;
+use super::server::{self, Server};
 use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, lonely, output, pump, resolve, signals, stdout, tick};
+use super::{base32, hls, launch, lonely, output, pump, reactor, resolve, signals, stdout, tick};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -92,7 +92,13 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     executor.spawn(hls::tend(&running)).detach();
     executor.spawn(tick::run(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
-        executor.spawn(server.attend(&running)).detach();
+        let task = server.attend(&running);
+        debug_assert!(
+            size_of_val(&task) <= server::TASK_BYTES,
+            "{}",
+            size_of_val(&task)
+        );
+        executor.spawn(task).detach();
     }
     #[cfg(feature = "serial")]
     for (place, _) in running.lines.iter() {
@@ -106,7 +112,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     if let Task::Listen(_) = config.task {
         executor.spawn(stdout::run(&running, &ending)).detach();
     }
-    smol::block_on(executor.run(async {
+    let outcome = reactor::block_on(executor.run(async {
         let outcome = ending.wait().await;
         running.engine.leave();
         // Late or not, the program ends now; what was not said is found out by the others.
@@ -116,7 +122,8 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         };
         let _ = within(GOODBYE, said).await;
         outcome
-    }))
+    }));
+    outcome.map_err(|error| Failure::runtime("waiting", error))?
 }
 
 /// Everything a node needs before its tasks begin.
@@ -137,7 +144,7 @@ impl House {
         if let Some(origin) = origin.as_mut() {
             origin.give_to(&mut node, clock);
         }
-        let udp = Udp::bind(&config.bind)?;
+        let udp = Udp::bind(&config.bind, config.offload)?;
         let tasks = launch::http_tasks(config);
         let server = Server::bind(config.http, tasks)?;
         let at = config

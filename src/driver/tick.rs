@@ -1,8 +1,8 @@
 //! What is looked at once a second: whether a pause is over, and how the line runs.
 
+use super::reactor::Timer;
 use super::view::Running;
 use core::time::Duration;
-use smol::Timer;
 
 /// How often.
 const TICK: Duration = Duration::from_secs(1);

@@ -85,6 +85,9 @@ impl Bucket {
 
     fn refill(&mut self, now: Instant) {
         let Some(rate) = self.rate else { return };
+        if now <= self.at {
+            return;
+        }
         let passed_us = now.since(self.at).as_us().min(10_000_000);
         self.at = self.at.max(now);
         let earned = rate.saturating_mul(passed_us).saturating_add(self.rest);

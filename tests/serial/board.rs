@@ -104,7 +104,7 @@ fn the_listener_of_the_microcontroller_hears_the_very_bytes() {
         entropy: [4; 32],
         baud: 115_200,
     };
-    let mut memory = Memory::new();
+    let memory = Box::leak(Box::new(Memory::new()));
     let (pools, stream_pools) = memory.lend();
     let mut listener = Listener::new(pools, tty, &told, now());
     assert!(listener.listen(now(), stream, stream_pools));

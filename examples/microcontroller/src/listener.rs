@@ -4,14 +4,16 @@
 //! It runs on a microcontroller as it runs on a host. [`RAM_BYTES`] is all of its memory but the stack and what the line
 //! itself needs.
 
+use bytemuck::Zeroable;
 use embedded_io::{Read, ReadReady, Write, WriteReady};
 use weir::proto::book::Entry;
 use weir::proto::config::{NodeConfig, Role};
 use weir::proto::node::{Attempt, Job, Node, Pools, Repair};
 use weir::proto::peer::{Link, Peer};
 use weir::proto::player::Player;
-use weir::proto::stream::StreamPools;
+use weir::proto::stream::{Stream, StreamPools};
 use weir::proto::transmit::Transmit;
+use weir::storage::lent::Lent;
 use weir::storage::ring::{Ring, Row};
 use weir::storage::slots::{Slot, Slots};
 use weir::time::{Instant, Span};
@@ -32,8 +34,26 @@ const ROWS: usize = 32;
 /// Ogg headers with some tags; a stream with a longer preamble (a picture) cannot be played here.
 const PREAMBLE_BYTES: usize = 4_096;
 
+/// Entries that stay where they are.
+struct Held<T, const N: usize>([T; N]);
+
+impl<T: Copy + Zeroable, const N: usize> Lent<T> for Held<T, N> {
+    fn all(&self) -> &[T] {
+        &self.0
+    }
+
+    fn all_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+
+    fn give_back(&mut self) {
+        self.0.fill(T::zeroed());
+    }
+}
+
 /// All memory of a listener, to be lent to it once.
-pub struct Memory {
+pub struct Memory<'m> {
+    streams: heapless::Vec<Stream<'m>, 1>,
     peers: [Option<Peer>; PEERS],
     links: [Link; PEERS],
     attempts: [Option<Attempt>; 4],
@@ -41,18 +61,19 @@ pub struct Memory {
     players: [Option<Player>; 1],
     jobs: [Job; 32],
     repairs: [Repair; 4],
-    ring: [u8; RING_BYTES],
+    ring: Held<u8, RING_BYTES>,
     lengths: [u16; SLOTS],
     free: [Slot; SLOTS],
-    rows: [Row; ROWS],
-    log: [ChunkId; SLOTS],
+    rows: Option<Held<Row, ROWS>>,
+    log: Held<ChunkId, SLOTS>,
     preamble: [u8; PREAMBLE_BYTES],
 }
 
-impl Memory {
+impl<'m> Memory<'m> {
     /// Nothing in it.
     pub const fn new() -> Self {
         Self {
+            streams: heapless::Vec::new(),
             peers: [const { None }; PEERS],
             links: [Link::VACANT; PEERS],
             attempts: [const { None }; 4],
@@ -60,20 +81,21 @@ impl Memory {
             players: [None; 1],
             jobs: [Job::NONE; 32],
             repairs: [Repair::NONE; 4],
-            ring: [0; RING_BYTES],
+            ring: Held([0; RING_BYTES]),
             lengths: [0; SLOTS],
             free: [0; SLOTS],
-            rows: [Row::VACANT; ROWS],
-            log: [ChunkId { block: 0, index: 0 }; SLOTS],
+            rows: None,
+            log: Held([ChunkId { block: 0, index: 0 }; SLOTS]),
             preamble: [0; PREAMBLE_BYTES],
         }
     }
 }
 
-impl Memory {
-    /// Lends all of it: what the node needs, and what its stream needs.
-    pub fn lend(&mut self) -> (Pools<'_>, StreamPools<'_>) {
+impl<'m> Memory<'m> {
+    /// Lends all of it, for good: what the node needs, and what its stream needs.
+    pub fn lend(&'m mut self) -> (Pools<'m>, StreamPools<'m>) {
         let pools = Pools {
+            streams: &mut self.streams,
             peers: &mut self.peers,
             links: &mut self.links,
             attempts: &mut self.attempts,
@@ -84,7 +106,7 @@ impl Memory {
         };
         let slots = Slots::new(&mut self.ring, &mut self.lengths, &mut self.free);
         let stream = StreamPools {
-            ring: Ring::new(slots, &mut self.rows),
+            ring: Ring::new(slots, self.rows.insert(Held([Row::zeroed(); ROWS]))),
             log: &mut self.log,
             preamble: &mut self.preamble,
         };
@@ -115,9 +137,9 @@ pub struct Listener<'m, L> {
 
 /// Bytes of RAM that a listener takes on this machine: its pools, its engine, its frames.
 pub const RAM_BYTES: usize =
-    core::mem::size_of::<Memory>() + core::mem::size_of::<Listener<'_, ()>>();
+    core::mem::size_of::<Memory<'_>>() + core::mem::size_of::<Listener<'_, ()>>();
 
-const _: () = assert!(RAM_BYTES <= 112 * 1_024, "more than 112 KiB");
+const _: () = assert!(RAM_BYTES <= 80 * 1_024, "more than 80 KiB");
 
 const FAR_END: Addr = Addr::Line(0);
 

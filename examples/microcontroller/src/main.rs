@@ -26,7 +26,7 @@ const STREAM: &str = match option_env!("WEIR_STREAM") {
     None => "nobodyssnobodyssnobodyssnobodyssnobodyssnobodyssnobo",
 };
 
-static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+static MEMORY: ConstStaticCell<Memory<'static>> = ConstStaticCell::new(Memory::new());
 static LISTENER: StaticCell<Listener<'static, Line>> = StaticCell::new();
 
 /// RAM of everything but the stack, to be read from the ELF file as well: the listener, and the queue of the line.
@@ -34,8 +34,8 @@ static LISTENER: StaticCell<Listener<'static, Line>> = StaticCell::new();
 #[unsafe(no_mangle)]
 static WEIR_RAM_BYTES: usize = RAM_BYTES + uart::QUEUE_BYTES;
 
-/// Leaves 64 KiB of 192 for the stack and whatever else the board does.
-const _: () = assert!(RAM_BYTES + uart::QUEUE_BYTES <= 128 * 1_024);
+/// Leaves 48 KiB of 128 for the stack and whatever else the board does.
+const _: () = assert!(RAM_BYTES + uart::QUEUE_BYTES <= 80 * 1_024);
 
 static MILLISECONDS: AtomicU32 = AtomicU32::new(0);
 

@@ -6,6 +6,7 @@ use super::screen::{Deaf, Screen};
 use crate::driver::base32;
 use crate::driver::control::{self, Command};
 use crate::driver::lines::{Line, LineState};
+use crate::driver::reactor::Timer;
 use crate::driver::view::{Running, View};
 use crate::http::document::PART_BYTES;
 use crate::http::status::StatusSource;
@@ -18,7 +19,6 @@ use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::Poll;
 use heapless::String;
-use smol::Timer;
 use std::io;
 
 const PROMPT: &str = "weir> ";

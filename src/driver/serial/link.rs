@@ -5,6 +5,7 @@ use super::port::{Port, PortError};
 use super::turns::Turns;
 use crate::driver::engine::Engine;
 use crate::driver::lines::{Line, LineState};
+use crate::driver::reactor::Timer;
 use crate::driver::view::Running;
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
@@ -12,7 +13,6 @@ use crate::wire::framing::{self, Decoder, FrameReader};
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use smol::Timer;
 use std::io;
 
 /// Most datagrams taken off the line before others get a turn.

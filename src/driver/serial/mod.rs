@@ -14,10 +14,10 @@ use super::engine::Engine;
 use super::lines::{Line, LineState};
 use super::serial_line::LineRole;
 use super::view::Running;
+use crate::driver::reactor::Timer;
 use core::time::Duration;
 use log::Level::{Info, Warn};
 use port::{Port, Refusal};
-use smol::Timer;
 
 /// A device that is missing or taken is looked for this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

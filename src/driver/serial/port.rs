@@ -5,12 +5,12 @@
 //! readiness library watches as it does sockets.
 
 use super::getty;
+use crate::driver::reactor::Async;
 use crate::driver::serial_line::SerialLine;
 use core::task::{Context, Poll};
 use embedded_io::Read as _;
 use rustix::fs::{Mode, OFlags};
 use serialport::{ClearBuffer, SerialPort, TTYPort};
-use smol::Async;
 use std::fmt;
 use std::format;
 use std::fs::File;

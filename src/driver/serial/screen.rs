@@ -2,9 +2,9 @@
 //! is forgotten, and the console goes on when the line does.
 
 use super::port::Port;
+use crate::driver::reactor::Timer;
 use core::future::poll_fn;
 use core::time::Duration;
-use smol::Timer;
 use smol::future::FutureExt;
 use std::io;
 
