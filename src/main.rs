@@ -32,7 +32,7 @@ fn run() -> Result<(), Failure> {
         Invocation::Demo(config) => commands::demo(&config),
         Invocation::Keygen(file) => keyfile::generate(&file).and_then(|key| output::print(&key)),
         Invocation::Run(config) => commands::run(&config),
-        Invocation::Status(target) => status::fetch(&target).and_then(|text| output::print(&text)),
+        Invocation::Status(target, again) => status::show(&target, again),
         Invocation::Check(file, config) => commands::check(&file, &config),
     }
 }

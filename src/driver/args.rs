@@ -1,5 +1,6 @@
 //! From the command line to what is to be done: words and flags are checked here, their values in `config`.
 
+use super::board;
 use super::config::{self, Config, DemoConfig, Role};
 use super::config_file;
 use super::failure::Failure;
@@ -24,8 +25,8 @@ pub enum Invocation {
     Keygen(PathBuf),
     /// `weir source`, `weir relay`, `weir listen`.
     Run(Config),
-    /// `weir status`: ask the node here.
-    Status(status::Target),
+    /// `weir status`: ask the node here, again and again if so wanted.
+    Status(status::Target, bool),
     /// `weir check`: this configuration, read from the file of this name.
     Check(String, Config),
 }
@@ -195,6 +196,7 @@ fn complete(command: Command, given: Settings) -> Result<Invocation, Failure> {
             .ok_or_else(|| missing("--out", "name the file to make, for example stream.key")),
         Command::Status => Ok(Invocation::Status(
             given.one("at", str::parse)?.unwrap_or_default(),
+            given.origin("watch").is_some(),
         )),
         Command::Source => node(Role::Source, given),
         Command::Relay => node(Role::Relay, given),
@@ -208,7 +210,7 @@ fn node(role: Role, given: Settings) -> Result<Invocation, Failure> {
         Some(file) => given.over(config_file::load(&file)?),
         None => given,
     };
-    config::resolve(role, &given).map(Invocation::Run)
+    config::resolve(role, &board::fill_in(given)?).map(Invocation::Run)
 }
 
 fn check(given: Settings) -> Result<Invocation, Failure> {
@@ -226,7 +228,7 @@ fn check(given: Settings) -> Result<Invocation, Failure> {
             )
         })?,
     };
-    let config = config::resolve(role, &in_file)?;
+    let config = config::resolve(role, &board::fill_in(in_file)?)?;
     Ok(Invocation::Check(file, config))
 }
 

@@ -225,13 +225,13 @@ impl fmt::Display for Config {
         let bind: Vec<String> = self.bind.iter().map(ToString::to_string).collect();
         row("bind", &bind.join(", else "))?;
         row("http", &self.http)?;
-        row("mdns", &self.web.mdns)?;
         if let Some(advertise) = &self.advertise {
             row("advertise", advertise)?;
         }
         for peer in &self.peers {
             row("peer", peer)?;
         }
+        row("mdns", &self.web.mdns)?;
         row("memory", &Size(self.memory_bytes))?;
         row("upload-limit", &limit_text(self.upload_limit_bps.map(Rate)))?;
         row("quota", &limit_text(self.quota_bytes.map(Size)))?;
@@ -565,7 +565,8 @@ mod tests {
     #[test]
     fn errors_name_file_line_and_key() {
         let bad = |key: &str, why: &str| {
-            refused(Role::Relay, &relay(key), &format!("f.toml:2: {why}"));
+            let line = relay(key).lines().count();
+            refused(Role::Relay, &relay(key), &format!("f.toml:{line}: {why}"));
         };
         bad(
             "uplaod-limit = \"1Mbit\"",
@@ -582,7 +583,7 @@ mod tests {
         );
         bad(
             "[limits]\nquota = 1",
-            "limits: no such key; docs/CONFIG.md lists them",
+            "limits.quota: no such key; docs/CONFIG.md lists them",
         );
         bad(
             "bind = \"banana\"",

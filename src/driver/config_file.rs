@@ -2,79 +2,109 @@
 
 use super::failure::Failure;
 use super::settings::{self, FILE_ONLY_KEYS, Origin, SETTINGS, Settings};
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use super::toml::{self, Entry, Value};
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-/// A value in a file. Numbers and switches may stand without quotes; everything becomes text and is read as a flag is.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Value {
-    Text(String),
-    Switch(bool),
-    Number(i64),
-    List(Vec<String>),
-    Sections(Vec<BTreeMap<String, Value>>),
-    Section(BTreeMap<String, Value>),
-    Other(serde::de::IgnoredAny),
-}
-
 /// The settings in a TOML file; an error names file, line and key where they are known.
 pub fn load(file: &str) -> Result<Settings, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(file, format!("cannot be read: {error}")))?;
-    from_toml(file, &text)
+    from_toml(file, &read(file)?)
 }
 
 /// The settings in the text of a TOML file named `file`.
 pub fn from_toml(file: &str, text: &str) -> Result<Settings, Failure> {
-    let values: BTreeMap<String, Value> =
-        basic_toml::from_str(text).map_err(|error| not_toml(file, &error))?;
+    settings_of(file, entries(file, text)?)
+}
+
+/// The profile in a board file: its section `[relay]`, with the keys of a configuration file.
+pub fn load_profile(file: &str) -> Result<Settings, Failure> {
+    let mut profile = entries(file, &read(file)?)?;
+    profile.retain(|entry| entry.table == "relay");
+    if profile.is_empty() {
+        let what = "has no section [relay]; it is no board file";
+        return Err(Failure::usage(file, what));
+    }
+    for entry in &mut profile {
+        entry.table.clear();
+    }
+    settings_of(file, profile)
+}
+
+fn read(file: &str) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(file, format!("cannot be read: {error}")))
+}
+
+fn entries(file: &str, text: &str) -> Result<Vec<Entry>, Failure> {
+    toml::parse(text).map_err(|wrong| Failure::usage(format!("{file}:{}", wrong.line), wrong.what))
+}
+
+/// The one key that may also stand as sections: `[[serial]]`, with a key for each of its words.
+const SECTIONED: &str = "serial";
+
+fn settings_of(file: &str, entries: Vec<Entry>) -> Result<Settings, Failure> {
     let mut settings = Settings::default();
-    for (key, value) in values {
+    let (sections, entries): (Vec<Entry>, Vec<Entry>) = entries
+        .into_iter()
+        .partition(|entry| entry.table == SECTIONED);
+    if let Some(first) = sections.first() {
         let origin = Origin::Key {
             file: file.to_string(),
-            line: line_of(text, &key),
+            line: Some(first.line),
+            key: SECTIONED.to_string(),
+        };
+        let texts = texts_of_sections(&sections, &origin)?;
+        settings.put(SECTIONED, texts, origin)?;
+    }
+    for entry in entries {
+        // For the rest files are flat: what stands in a section is a key that is not known.
+        let key = match entry.table.as_str() {
+            "" => entry.key,
+            table => format!("{table}.{}", entry.key),
+        };
+        let origin = Origin::Key {
+            file: file.to_string(),
+            line: Some(entry.line),
             key: key.clone(),
         };
         check_key(&key, &origin)?;
-        if let Some(texts) = texts_of(&key, value, &origin)? {
+        if let Some(texts) = texts_of(&key, entry.value, &origin)? {
             settings.put(&key, texts, origin)?;
         }
     }
     Ok(settings)
 }
 
-fn not_toml(file: &str, error: &basic_toml::Error) -> Failure {
-    // The position is in front of the text already; ours is shaped like the other errors.
-    let what = error.to_string();
-    let what = what.split(" at line ").next().unwrap_or_default();
-    match error.line_col() {
-        Some((line, _)) => Failure::usage(format!("{file}:{}", line + 1), what),
-        None => Failure::usage(file, what),
+/// Each section as the words of a flag: `path=...,role=...`, the path first. A key that the section has already begins the
+/// next one.
+fn texts_of_sections(entries: &[Entry], origin: &Origin) -> Result<Vec<String>, Failure> {
+    let mut sections: Vec<Vec<(&str, String)>> = Vec::new();
+    for entry in entries {
+        let value = match &entry.value {
+            Value::Text(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Switch(on) => on.to_string(),
+            Value::List(_) | Value::Other => {
+                let what = format!("{} takes one value", entry.key);
+                return Err(Failure::usage(origin, what));
+            }
+        };
+        match sections.last_mut() {
+            Some(section) if section.iter().all(|(key, _)| *key != entry.key) => {
+                section.push((&entry.key, value));
+            }
+            _ => sections.push([(entry.key.as_str(), value)].into()),
+        }
     }
-}
-
-/// The line, counted from 1, that gives `key` its value.
-fn line_of(text: &str, key: &str) -> Option<usize> {
-    let gives = |line: &str| {
-        let line = line.trim_start().trim_start_matches(['"', '\'']);
-        let rest = line.strip_prefix(key);
-        rest.is_some_and(|rest| {
-            rest.trim_start_matches(['"', '\'', ' ', '\t'])
-                .starts_with('=')
-        })
+    for section in &mut sections {
+        section.sort_by_key(|(key, _)| *key != "path");
+    }
+    let words = |section: Vec<(&str, String)>| {
+        let words = section.iter().map(|(key, value)| format!("{key}={value}"));
+        words.collect::<Vec<_>>().join(",")
     };
-    let section = |line: &str| {
-        let line = line.trim_start();
-        let name = line.trim_start_matches('[');
-        line.starts_with('[') && name.starts_with(key)
-    };
-    text.lines()
-        .position(|line| gives(line) || section(line))
-        .map(|index| index + 1)
+    Ok(sections.into_iter().map(words).collect())
 }
 
 /// Every key a file may have.
@@ -104,14 +134,7 @@ fn texts_of(key: &str, value: Value, origin: &Origin) -> Result<Option<Vec<Strin
         Value::Text(text) => [text].into(),
         Value::Number(number) => [number.to_string()].into(),
         Value::List(texts) => texts,
-        Value::Sections(sections) if key == SECTIONED => {
-            let texts = sections
-                .into_iter()
-                .map(|section| words_of(section, origin));
-            texts.collect::<Result<_, _>>()?
-        }
-        Value::Section(section) if key == SECTIONED => [words_of(section, origin)?].into(),
-        Value::Switch(_) | Value::Sections(_) | Value::Section(_) | Value::Other(_) => {
+        Value::Switch(_) | Value::Other => {
             let example = settings::find(key).and_then(|setting| setting.value);
             let what = format!(
                 "write {}; texts stand in quotes",
@@ -121,26 +144,4 @@ fn texts_of(key: &str, value: Value, origin: &Origin) -> Result<Option<Vec<Strin
         }
     };
     Ok(Some(texts))
-}
-
-/// The one key that may also stand as a section, `[serial]`, or as several, `[[serial]]`.
-const SECTIONED: &str = "serial";
-
-/// A section as the words of the flag: the path first, then `key=value`.
-fn words_of(mut section: BTreeMap<String, Value>, origin: &Origin) -> Result<String, Failure> {
-    let wrong = |what: String| Failure::usage(origin, what);
-    let Some(Value::Text(path)) = section.remove("path") else {
-        return Err(wrong(String::from("a section needs path = \"/dev/...\"")));
-    };
-    let mut words = path;
-    for (key, value) in section {
-        let value = match value {
-            Value::Text(text) => text,
-            Value::Number(number) => number.to_string(),
-            Value::Switch(on) => on.to_string(),
-            _ => return Err(wrong(format!("{key} takes one value"))),
-        };
-        words.push_str(&format!(",{key}={value}"));
-    }
-    Ok(words)
 }

@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// Says what the owner may want to know, in the log and in the journal.
-    fn report(&self, node: &Node<'_>, event: &Event) {
+    fn report(&self, node: &Node<'static>, event: &Event) {
         match *event {
             Event::PeerUp(_, addr) => self.tell(Debug, format_args!("Neighbour {addr} is here.")),
             Event::PeerDown(addr, why) => {
@@ -168,18 +168,28 @@ impl Engine {
                 self.tell(Debug, format_args!("Neighbour {addr} {why}."));
             }
             Event::ParentLost(_, addr, stripes) => {
-                let stripes = stripes.count_ones();
-                self.tell(
-                    Debug,
-                    format_args!("{addr} sends no more; {stripes} stripes come from others now."),
-                );
+                let n = stripes.count_ones();
+                let each = if n == 1 {
+                    "stripe comes"
+                } else {
+                    "stripes come"
+                };
+                let what = format_args!("{addr} sends no more; {n} {each} from others now.");
+                self.tell(Debug, what);
             }
             Event::Described(id) => {
-                self.tell(Info, format_args!("Stream {id} is {:?}.", title(node, id)))
+                self.tell(Info, format_args!("Found {}.", Title(node, id)));
             }
             Event::Gap(id, blocks) => self.tell(
                 Warn,
-                format_args!("Stream {id}: {blocks} blocks could not be had in time."),
+                format_args!(
+                    "{}: {blocks} blocks could not be had in time.",
+                    Title(node, id)
+                ),
+            ),
+            Event::NotCarried(id, addr) => self.tell(
+                Warn,
+                format_args!("{} is not carried by {addr}.", Title(node, id)),
             ),
             Event::DoesNotFit {
                 stream,
@@ -192,9 +202,6 @@ impl Engine {
                     "Stream {stream} is not sent over {addr}: it needs {needed_bps} bit/s there, the line carries {line_bps}."
                 ),
             ),
-            Event::NotCarried(id, addr) => {
-                self.tell(Warn, format_args!("Stream {id} is not carried by {addr}."))
-            }
         }
     }
 
@@ -205,8 +212,16 @@ impl Engine {
     }
 }
 
-fn title<'n>(node: &'n Node<'_>, id: StreamId) -> &'n str {
-    let stream = node.streams().get(id);
-    let card = stream.and_then(|stream| stream.card.as_ref());
-    card.map_or("", |card| card.descriptor.title.as_str())
+/// A stream as the owner knows it: by its title, which comes from outside, and its place.
+struct Title<'a>(&'a Node<'static>, StreamId);
+
+impl fmt::Display for Title<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stream = self.0.streams().get(self.1);
+        let card = stream.and_then(|stream| stream.card.as_ref());
+        match card.map_or("", |card| card.descriptor.title.as_str()) {
+            "" => write!(f, "stream {}", self.1),
+            title => write!(f, "stream {} {title:?}", self.1),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod base32;
+pub mod board;
 pub mod commands;
 pub mod config;
 pub mod config_file;
@@ -24,6 +25,7 @@ mod values;
 mod audience;
 mod bell;
 pub mod control;
+mod control_form;
 #[cfg(feature = "demo")]
 mod demo;
 mod engine;
@@ -38,7 +40,9 @@ mod launch;
     allow(dead_code, reason = "nobody opens a line in such a build")
 )]
 mod lines;
+mod lobby;
 mod lonely;
+mod mdns;
 #[cfg(feature = "demo")]
 mod orphan;
 mod pump;
@@ -61,6 +65,9 @@ mod source;
 mod source;
 mod stdout;
 mod tick;
+mod toml;
 mod view;
+mod viewers;
+mod vitals;
 pub mod web;
 mod within;

@@ -13,7 +13,9 @@ use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, lonely, output, pump, reactor, resolve, signals, stdout, tick};
+use super::{
+    base32, hls, launch, lonely, mdns, output, pump, reactor, resolve, signals, stdout, tick,
+};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -74,6 +76,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         output::print(&format!("{uri}\n"))?;
     }
 
+    let responder = mdns::Responder::new(config, local, http);
     let wanted = resolve::wanted(config);
     let places = wanted.clone();
     // What the tasks borrow stands above; the executor goes first.
@@ -91,6 +94,10 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         .detach();
     executor.spawn(hls::tend(&running)).detach();
     executor.spawn(tick::run(&running)).detach();
+    if let Some(responder) = &responder {
+        executor.spawn(responder.run(&running)).detach();
+    }
+    executor.spawn(server.usher(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
         let task = server.attend(&running);
         debug_assert!(
@@ -115,6 +122,9 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let outcome = reactor::block_on(executor.run(async {
         let outcome = ending.wait().await;
         running.engine.leave();
+        if let Some(responder) = &responder {
+            responder.say_goodbye(&running);
+        }
         // Late or not, the program ends now; what was not said is found out by the others.
         let said = async {
             pump.await;
@@ -146,15 +156,15 @@ impl House {
         }
         let udp = Udp::bind(&config.bind, config.offload)?;
         let tasks = launch::http_tasks(config);
-        let server = Server::bind(config.http, tasks)?;
-        let at = config
-            .advertise
-            .unwrap_or_else(|| udp::reachable_at(udp.local()));
+        let server = Server::bind(config.http, tasks, &config.web)?;
+        let reached_at = udp::reachable_at(udp.local());
+        let at = config.advertise.unwrap_or(reached_at);
         let names = streams.iter().map(|(key, _)| names(key, at)).collect();
         let running = Running {
             // Besides the players, standard output waits for media.
             engine: Engine::new(node, clock, tasks + 1),
-            facts: facts(config, names),
+            facts: facts(config, names, reached_at, server.local()),
+            vitals: RefCell::default(),
             control: Control::new(config.upload_limit_bps, token.as_deref()),
             rates: RefCell::new(Rates::default()),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
@@ -185,13 +195,15 @@ fn names(key: &[u8; 32], at: SocketAddr) -> Names {
     }
 }
 
-fn facts(config: &Config, names: Vec<Names>) -> Facts {
+fn facts(config: &Config, names: Vec<Names>, udp: SocketAddr, http: SocketAddr) -> Facts {
     Facts {
         role: match config.role() {
             Role::Source => "source",
             Role::Relay => "relay",
             Role::Listen => "listener",
         },
+        udp,
+        http,
         budget_bytes: config.memory_bytes,
         planned_bytes: launch::plan(config).total_bytes(),
         plan: match config.serial.is_empty() {

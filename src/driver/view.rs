@@ -4,11 +4,14 @@ use super::control::Control;
 use super::engine::Engine;
 use super::heap;
 use super::hls::Memories;
+use super::journal::Journal;
 use super::lines::Lines;
 use super::rates::Rates;
+use super::vitals::{self, Vitals};
+use crate::http::history::History;
 use crate::http::status::{
-    LineStatus, MemoryStatus, NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState,
-    StreamStatus, StripeStatus, UploadStatus,
+    EventStatus, LineStatus, LinkStatus, MachineStatus, MemoryStatus, NodeStatus, PeerStatus,
+    PlayerStatus, StatusSource, StreamState, StreamStatus, StripeStatus, UploadStatus,
 };
 use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::peer::PeerId;
@@ -31,6 +34,10 @@ pub struct Facts {
     pub budget_bytes: u64,
     /// What the plan adds up to.
     pub planned_bytes: u64,
+    /// Where datagrams arrive, at an address others on its network can use.
+    pub udp: SocketAddr,
+    /// Where the page is.
+    pub http: SocketAddr,
     /// Most bytes a month sent.
     pub quota_bytes: Option<u64>,
     /// The memory plan, where somebody may ask for it on a serial console.
@@ -71,6 +78,8 @@ pub struct Running {
     pub control: Control,
     /// How fast the line runs.
     pub rates: RefCell<Rates>,
+    /// What is sampled once a second.
+    pub vitals: RefCell<Vitals>,
     /// Who sits where, by the node's places for players.
     pub seats: RefCell<Vec<Option<Seat>>>,
     /// Serial lines.
@@ -91,6 +100,8 @@ impl Running {
         View {
             node: self.engine.look(),
             seats: self.seats.borrow(),
+            vitals: self.vitals.borrow(),
+            journal: self.engine.journal(),
             now: self.engine.clock.now(),
             running: self,
         }
@@ -101,6 +112,8 @@ impl Running {
 pub struct View<'a> {
     node: Ref<'a, Node<'static>>,
     seats: Ref<'a, Vec<Option<Seat>>>,
+    vitals: Ref<'a, Vitals>,
+    journal: Ref<'a, Journal>,
     running: &'a Running,
     now: Instant,
 }
@@ -179,6 +192,12 @@ impl StatusSource for View<'_> {
             invalid_chunks_total: stats.invalid,
             discarded_chunks_total: stats.duplicate,
             audience: u64::from(self.node.audience(i)),
+            peers: self.node.peers().in_stream(i).count() as u64,
+            stripe_bps: stream
+                .card
+                .as_ref()
+                .map_or(0, |card| card.stripe_bps() + card.seal_bps()),
+            recent_gaps: self.vitals.recent_gaps(i),
         })
     }
 
@@ -223,6 +242,47 @@ impl StatusSource for View<'_> {
             tx_bytes_total: peer.tx_bytes,
             stripes_from: self.node.streams().iter().map(parent_of).sum(),
             stripes_to: links().map(|link| link.granted_down.count_ones()).sum(),
+        })
+    }
+
+    fn link(&self, i: usize, peer: usize) -> LinkStatus {
+        let to = self.node.peers().link(peer, i).granted_down;
+        let stream = self.node.streams().get(i);
+        let parents = stream.map_or(&[][..], |stream| &stream.parents);
+        let fed = parents
+            .iter()
+            .enumerate()
+            .filter(|(_, parent)| parent.peer == Some(peer));
+        let from = fed.fold(0, |mask, (j, _)| mask | 1 << j);
+        LinkStatus { from, to }
+    }
+
+    fn machine(&self) -> MachineStatus {
+        let facts = &self.running.facts;
+        let paused_until = self.running.control.paused_until();
+        MachineStatus {
+            udp: facts.udp,
+            http: facts.http,
+            reach: self.vitals.reach(),
+            clock_is_set: vitals::clock_is_set(),
+            cpu_permille: self.vitals.cpu_permille,
+            temperature_mc: self.vitals.temperature_mc,
+            paused_s: paused_until.map(|until| until.since(self.now).as_ms().div_ceil(1_000)),
+            has_control: self.running.control.is_on(),
+            recent_kernel_drops: self.vitals.recent_kernel_drops(),
+        }
+    }
+
+    fn history(&self) -> &History {
+        &self.vitals.history
+    }
+
+    fn event(&self, i: usize) -> Option<EventStatus<'_>> {
+        let line = self.journal.line(i)?;
+        Some(EventStatus {
+            age_s: self.now.since(line.at).as_ms() / 1_000,
+            text: &line.text,
+            times: line.times,
         })
     }
 
@@ -271,6 +331,7 @@ impl View<'_> {
         let fed = stream.source.is_some() || stream.parents.iter().any(|p| p.peer.is_some());
         let listened = self.node.audience(i) > 0;
         match stream.head_age(self.now) {
+            _ if stream.stopped => StreamState::Stopped,
             _ if !fed && !stream.plays && !listened => StreamState::Idle,
             Some(age) if age < STALLED => StreamState::Live,
             Some(_) => StreamState::Stalled,

@@ -4,6 +4,8 @@ use crate::http::healthz::Health;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
 use crate::http::serial;
 use crate::http::status::{PeerStatus, PlayerStatus, StatusSource, StreamStatus, StripeStatus};
+use crate::http::trouble::troubles;
+use crate::http::verdict::verdict;
 use crate::http::walk::{Part, Place, step};
 use core::fmt;
 
@@ -86,11 +88,12 @@ fn head(source: &dyn StatusSource, out: &mut Out<'_>) {
     text(out, "{\"version\":", node.version, 64);
     text(out, ",\"role\":", node.role, 32);
     out.fmt(format_args!(
-        ",\"uptime_s\":{},\"node\":\"{}\",\"state\":\"{}\",\"verdict\":\"{health}\"",
+        ",\"uptime_s\":{},\"node\":\"{}\",\"state\":\"{}\"",
         node.uptime_s,
         ShortId(&node.node),
         health.state().as_str(),
     ));
+    text(out, ",\"verdict\":", &verdict(source), 512);
     out.fmt(format_args!(
         ",\"rx_datagrams_total\":{},\"tx_datagrams_total\":{},\"malformed_datagrams_total\":{},\"kernel_drops_total\":{}",
         node.rx_datagrams_total, node.tx_datagrams_total, node.malformed_datagrams_total, node.kernel_drops_total,
@@ -115,7 +118,29 @@ fn head(source: &dyn StatusSource, out: &mut Out<'_>) {
         upload.download_rate_bps,
         upload.download_bytes_total,
     ));
+    machine(source, out);
     out.str(",\"streams\":[");
+}
+
+/// The machine, and what is wrong: the kinds of troubles only, whose sentences are on the page.
+fn machine(source: &dyn StatusSource, out: &mut Out<'_>) {
+    let machine = source.machine();
+    out.fmt(format_args!(
+        ",\"udp\":\"{}\",\"http\":\"{}\",\"reach\":\"{}\",\"clock_is_set\":{},\"cpu_permille\":{},\
+         \"temperature_millicelsius\":{},\"paused_s\":{},\"troubles\":[",
+        machine.udp,
+        machine.http,
+        machine.reach.as_str(),
+        machine.clock_is_set,
+        OrNull(machine.cpu_permille),
+        OrNull(machine.temperature_mc),
+        OrNull(machine.paused_s),
+    ));
+    for (at, trouble) in troubles(source).into_iter().enumerate() {
+        separate(out, at == 0);
+        out.fmt(format_args!("\"{}\"", trouble.kind()));
+    }
+    out.str("]");
 }
 
 fn stream_names(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
@@ -141,13 +166,14 @@ fn stream_numbers(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
     ));
     out.fmt(format_args!(
         ",\"gaps_total\":{},\"missing_bytes_total\":{},\"repaired_chunks_total\":{},\"invalid_chunks_total\":{},\
-         \"discarded_chunks_total\":{},\"audience\":{}",
+         \"discarded_chunks_total\":{},\"audience\":{},\"stripe_bps\":{}",
         stream.gaps_total,
         stream.missing_bytes_total,
         stream.repaired_chunks_total,
         stream.invalid_chunks_total,
         stream.discarded_chunks_total,
         stream.audience,
+        stream.stripe_bps,
     ));
 }
 

@@ -6,6 +6,7 @@ use super::node::{Node, StreamId};
 use super::peer::{Due, Link};
 use super::stream::bits;
 use crate::time::Instant;
+use crate::wire::addr::Addr;
 use crate::wire::message::Reason;
 
 /// In which order stripes are taken back: what a child can do without, what it does not hand on, the rest.
@@ -25,7 +26,8 @@ impl Node<'_> {
         self.config.upload_limit_bps = limit_bps;
         self.bucket.set_limit(limit_bps, now);
         self.held_until = None;
-        let most_bps = limit_bps.map_or(u64::MAX, |limit| limit.saturating_mul(9) / 10);
+        // As much as `places` gives out.
+        let most_bps = limit_bps.map_or(u64::MAX, |limit| limit.saturating_mul(15) / 16);
         self.take_back(self.granted_bps().saturating_sub(most_bps));
         for at in 0..self.streams.len() {
             self.tell_standing(at);
@@ -49,6 +51,13 @@ impl Node<'_> {
             }
         }
         self.tell_standing(at);
+        self.upkeep_at = now;
+    }
+
+    /// An address that may be worth asking for a stream, heard of on the own network. Unlike one of the configuration it is
+    /// forgotten when it does not answer.
+    pub fn add_acquaintance(&mut self, now: Instant, at: StreamId, addr: Addr) {
+        self.book.add(addr, at, false, now);
         self.upkeep_at = now;
     }
 

@@ -362,8 +362,8 @@ fn forwarded(world: &World, id: usize) -> u64 {
 #[test]
 fn an_owner_who_pauses_a_relay_is_not_heard_below_it() {
     let mut world = World::new(800_000);
-    world.limit_source(1_600_000);
-    let relays: Vec<usize> = (0..3)
+    world.limit_source(2_400_000);
+    let relays: Vec<usize> = (0..6)
         .map(|_| world.join(Role::Relay, |_| {}, Some(0)))
         .collect();
     world.run(3, 800_000);

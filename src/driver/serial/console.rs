@@ -251,7 +251,7 @@ impl Console<'_> {
     /// The first line of the status, with the node's name in front.
     async fn verdict(&mut self) -> Shown {
         let mut part = [0; PART_BYTES];
-        let len = StatusText::new().next(&self.running.view(), &mut part);
+        let len = StatusText::new(false).next(&self.running.view(), &mut part);
         let text = text(&part, len.unwrap_or(0));
         let first = text.lines().next().unwrap_or("");
         let _ = self
@@ -264,7 +264,7 @@ impl Console<'_> {
     }
 
     async fn status(&mut self) -> Shown {
-        let mut document = StatusText::new();
+        let mut document = StatusText::new(false);
         let mut part = [0; PART_BYTES];
         while let Some(len) = { document.next(&self.running.view(), &mut part) } {
             if self.say(text(&part, len)).await? == Err(Deaf) {
