@@ -32,6 +32,8 @@ pub const DEFAULT_QUOTA_BYTES: u64 = 200_000_000_000;
 pub const DEFAULT_MEMORY_BYTES: u64 = 8 << 20;
 /// How long a missing block is waited for, until the owner says otherwise.
 pub const DEFAULT_WINDOW: Span = Span::from_s(4);
+/// Most sockets for datagrams.
+pub const MAX_BINDS: usize = 8;
 /// Most extra places to begin at.
 pub const MAX_PEERS: usize = 16;
 
@@ -74,8 +76,8 @@ impl FromStr for Role {
 pub struct Config {
     /// The role, with what only that role needs.
     pub task: Task,
-    /// UDP addresses to try in this order; the first that can be bound is used.
-    pub bind: Vec<SocketAddr>,
+    /// One UDP socket each: the first of its addresses that can be bound.
+    pub bind: Vec<Vec<SocketAddr>>,
     /// The TCP address of the page, the status and the players.
     pub http: SocketAddr,
     /// What others should dial, where it is not the bound address.
@@ -169,6 +171,14 @@ impl Config {
         }
     }
 
+    /// Bits per second that the node may send: none where the month allows none.
+    pub fn forwarding_limit_bps(&self) -> Option<u64> {
+        match self.quota_bytes {
+            Some(0) => Some(0),
+            _ => self.upload_limit_bps,
+        }
+    }
+
     /// The one line a node says at its start about its owner's line.
     pub fn sharing(&self) -> String {
         match (self.upload_limit_bps, self.quota_bytes) {
@@ -222,8 +232,12 @@ impl fmt::Display for Config {
                 row("group", &or_found_out(broadcast.group.map(Time)))?;
             }
         }
-        let bind: Vec<String> = self.bind.iter().map(ToString::to_string).collect();
-        row("bind", &bind.join(", else "))?;
+        let either = |addresses: &Vec<SocketAddr>| {
+            let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            all.join(", else ")
+        };
+        let bind: Vec<String> = self.bind.iter().map(either).collect();
+        row("bind", &bind.join(" and "))?;
         row("http", &self.http)?;
         if let Some(advertise) = &self.advertise {
             row("advertise", advertise)?;
@@ -285,9 +299,7 @@ pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
     let upload_limit_bps = given.one("upload-limit", units::parse_rate_limit)?;
     let quota_bytes = given.one("quota", units::parse_size_limit)?;
     Ok(Config {
-        bind: given
-            .one("bind", address)?
-            .map_or_else(default_bind, |address| [address].into()),
+        bind: bind(given)?,
         http,
         web: Web::read(given, http)?,
         advertise: given.one("advertise", dialable)?,
@@ -442,6 +454,25 @@ fn broadcast(given: &Settings) -> Result<Broadcast, Failure> {
     })
 }
 
+/// One socket for each address that is given.
+fn bind(given: &Settings) -> Result<Vec<Vec<SocketAddr>>, Failure> {
+    let lists: Vec<Vec<SocketAddr>> =
+        given.all("bind", |text| text.split(',').map(address).collect())?;
+    let all: Vec<SocketAddr> = lists.into_iter().flatten().collect();
+    let twice =
+        |(at, address): (usize, &SocketAddr)| address.port() != 0 && all[..at].contains(address);
+    match given.origin("bind") {
+        None => Ok(default_bind()),
+        Some(origin) if all.len() > MAX_BINDS => {
+            Err(Failure::usage(origin, format!("at most {MAX_BINDS}")))
+        }
+        Some(origin) if all.iter().enumerate().any(twice) => {
+            Err(Failure::usage(origin, "names an address twice"))
+        }
+        Some(_) => Ok(all.into_iter().map(|address| [address].into()).collect()),
+    }
+}
+
 fn peers(given: &Settings) -> Result<Vec<HostPort>, Failure> {
     let lists: Vec<Vec<HostPort>> =
         given.all("peers", |text| text.split(',').map(str::parse).collect())?;
@@ -467,10 +498,10 @@ fn missing(culprit: &str, what: impl fmt::Display) -> Failure {
 }
 
 /// Both kinds of addresses on one socket, or IPv4 alone where the machine has no IPv6.
-fn default_bind() -> Vec<SocketAddr> {
+fn default_bind() -> Vec<Vec<SocketAddr>> {
     let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_UDP_PORT));
     let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_UDP_PORT));
-    [v6, v4].into()
+    [[v6, v4].into()].into()
 }
 
 fn default_http() -> SocketAddr {
@@ -517,7 +548,7 @@ mod tests {
         assert_eq!((config.spare_stripes, config.burst), (1, Span::from_s(2)));
         assert_eq!(config.window, Span::from_s(4));
         assert_eq!(config.http.to_string(), "127.0.0.1:8480");
-        let bind: Vec<_> = config.bind.iter().map(ToString::to_string).collect();
+        let bind: Vec<_> = config.bind[0].iter().map(ToString::to_string).collect();
         assert_eq!(bind, ["[::]:8479", "0.0.0.0:8479"]);
         assert_eq!(
             config.sharing(),

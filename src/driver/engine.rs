@@ -74,6 +74,7 @@ pub struct Engine {
     /// Rung when players may be given more, and at the end.
     pub media: Bell,
     leaving: Cell<bool>,
+    turns: Cell<u64>,
     journal: RefCell<Journal>,
 }
 
@@ -87,6 +88,7 @@ impl Engine {
             work: Bell::new(2),
             media: Bell::new(tasks),
             leaving: Cell::new(false),
+            turns: Cell::new(0),
             journal: RefCell::default(),
         }
     }
@@ -115,6 +117,16 @@ impl Engine {
             self.media.ring();
         }
         result
+    }
+
+    /// Turns the socket's task has had.
+    pub fn turns(&self) -> u64 {
+        self.turns.get()
+    }
+
+    /// The socket's task has had its turn.
+    pub fn count_turn(&self) {
+        self.turns.set(self.turns.get() + 1);
     }
 
     /// Notes for the owner what happened.

@@ -4,7 +4,8 @@ use super::engine::Engine;
 use super::lines::Lines;
 use super::rates::Rates;
 use super::reactor::Timer;
-use super::udp::{Sent, Udp};
+use super::udp::Sent;
+use super::uplinks::Uplinks;
 use crate::proto::node::Node;
 use crate::proto::transmit::Transmit;
 use crate::time::Instant;
@@ -14,7 +15,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 /// Moves datagrams between the socket and the node until the node has left and said so.
-pub async fn run(engine: &Engine, mut udp: Udp, lines: &Lines, rates: &RefCell<Rates>) {
+pub async fn run(engine: &Engine, mut udp: Uplinks, lines: &Lines, rates: &RefCell<Rates>) {
     let mut out = Outbox {
         batch: Transmit::new(),
         sent: None,
@@ -32,10 +33,11 @@ pub async fn run(engine: &Engine, mut udp: Udp, lines: &Lines, rates: &RefCell<R
             }
             out.drain(node, now, &mut udp, lines);
             let mut rates = rates.borrow_mut();
-            rates.note(now, node.stats(), udp.refused);
+            rates.note(now, node.stats(), udp.refused());
             rates.dropped = udp.dropped();
             more
         });
+        engine.count_turn();
         let blocked = out.sent.is_some();
         if engine.is_leaving() && !blocked {
             return;
@@ -52,7 +54,7 @@ pub async fn run(engine: &Engine, mut udp: Udp, lines: &Lines, rates: &RefCell<R
 
 fn sleep(
     engine: &Engine,
-    udp: &Udp,
+    udp: &Uplinks,
     timer: &mut Alarm,
     rings: u64,
     blocked: bool,
@@ -103,7 +105,7 @@ struct Outbox {
 
 impl Outbox {
     /// Sends until the node has nothing more or the socket is full.
-    fn drain(&mut self, node: &mut Node<'_>, now: Instant, udp: &mut Udp, lines: &Lines) {
+    fn drain(&mut self, node: &mut Node<'_>, now: Instant, udp: &mut Uplinks, lines: &Lines) {
         loop {
             let from = match self.sent.take() {
                 Some(sent) => sent,

@@ -2,6 +2,7 @@
 
 use super::bell::Bell;
 use super::config::{Config, Role, Task};
+use super::config_source::ConfigSource;
 use super::control::Control;
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
@@ -10,11 +11,13 @@ use super::rates::Rates;
 use super::server::{self, Server};
 use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
-use super::udp::{self, Udp};
+use super::udp;
+use super::uplinks::Uplinks;
 use super::view::{Facts, Names, Running};
 use super::within::within;
 use super::{
-    base32, hls, launch, lonely, mdns, output, pump, reactor, resolve, signals, stdout, tick,
+    base32, hls, launch, lonely, manager, mdns, output, pump, reactor, reload, resolve, signals,
+    stdout, tick,
 };
 use core::cell::RefCell;
 use core::net::SocketAddr;
@@ -52,10 +55,12 @@ impl Ending {
 }
 
 /// Runs a node until it is stopped or its work is done.
-pub fn run(config: &Config) -> Result<(), Failure> {
+pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     #[cfg(feature = "demo")]
     super::orphan::end_with_parent();
     let signals = signals::Signals::new()?;
+    // Without a file there is nothing to read again, and the signal means what it means to every program.
+    let hangups = source.has_file().then(signals::hangups).transpose()?;
     let origin = Origin::prepare(config)?;
     let House {
         running,
@@ -67,7 +72,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         outcome: RefCell::new(None),
         bell: Bell::new(2),
     };
-    let local = udp.local();
+    let (local, locals) = (udp.local(), udp.locals());
     let http = server.local();
     log::info!("udp {local}, page and players at http://{http}/");
     if origin.is_some() {
@@ -88,9 +93,15 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         &running.rates,
     ));
     executor.spawn(signals.wait(&ending)).detach();
+    if let Some(hangups) = hangups {
+        executor
+            .spawn(reload::attend(hangups, &running, config, source))
+            .detach();
+    }
+    executor.spawn(manager::keep_informed(&running)).detach();
     executor.spawn(lonely::watch(&running, &places)).detach();
     executor
-        .spawn(resolve::run(&running, wanted, local))
+        .spawn(resolve::run(&running, wanted, locals))
         .detach();
     executor.spawn(hls::tend(&running)).detach();
     executor.spawn(tick::run(&running)).detach();
@@ -119,6 +130,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     if let Task::Listen(_) = config.task {
         executor.spawn(stdout::run(&running, &ending)).detach();
     }
+    manager::ready();
     let outcome = reactor::block_on(executor.run(async {
         let outcome = ending.wait().await;
         running.engine.leave();
@@ -139,7 +151,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
 /// Everything a node needs before its tasks begin.
 struct House {
     running: Running,
-    udp: Udp,
+    udp: Uplinks,
     server: Server,
     origin: Option<Origin>,
 }
@@ -154,7 +166,7 @@ impl House {
         if let Some(origin) = origin.as_mut() {
             origin.give_to(&mut node, clock);
         }
-        let udp = Udp::bind(&config.bind, config.offload)?;
+        let udp = Uplinks::bind(&config.bind, config.offload)?;
         let tasks = launch::http_tasks(config);
         let server = Server::bind(config.http, tasks, &config.web)?;
         let reached_at = udp::reachable_at(udp.local());
@@ -165,11 +177,12 @@ impl House {
             engine: Engine::new(node, clock, tasks + 1),
             facts: facts(config, names, reached_at, server.local()),
             vitals: RefCell::default(),
-            control: Control::new(config.upload_limit_bps, token.as_deref()),
+            control: Control::new(config.forwarding_limit_bps(), token.as_deref()),
             rates: RefCell::new(Rates::default()),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
             lines: Lines::new(&config.serial),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
+            network_hint: Bell::new(1),
         };
         Ok(Self {
             running,
@@ -211,6 +224,7 @@ fn facts(config: &Config, names: Vec<Names>, udp: SocketAddr, http: SocketAddr) 
             false => launch::plan(config).to_string(),
         },
         quota_bytes: config.quota_bytes,
+        planned_children: config.max_children,
         names,
     }
 }

@@ -99,7 +99,7 @@ pub const SETTINGS: &[Setting] = &[
         "a URL, for example http://127.0.0.1:8480",
         &[Command::Status],
     ),
-    value("bind", "ADDR:PORT, for example 0.0.0.0:8479", NODES),
+    many("bind", "ADDR:PORT, for example 0.0.0.0:8479", NODES),
     value("bitrate", "a rate, for example 2Mbit", SOURCE),
     value("board", "a file or a name, for example ath79", RECEIVERS),
     value("burst", "a time, for example 2s", NODES),
@@ -118,6 +118,7 @@ pub const SETTINGS: &[Setting] = &[
     value("http-hosts", "NAME[,NAME...]", NODES),
     switch("http-public", NODES),
     value("input", "-, a file or a URL, for example show.mp3", SOURCE),
+    switch("json", &[Command::Status]),
     value("k", "2, 4, 8 or 16", SOURCE),
     value("key", "a file, for example stream.key", SOURCE),
     value("m", "a number from 1 to 30", SOURCE),
@@ -227,14 +228,14 @@ impl fmt::Display for Origin {
 }
 
 /// The values of one setting.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 struct Given {
     texts: Vec<String>,
     origin: Origin,
 }
 
 /// What was given, by name: texts not yet read.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, PartialEq, Debug)]
 pub struct Settings {
     given: BTreeMap<String, Given>,
 }

@@ -53,15 +53,29 @@ impl fmt::Display for Target {
     }
 }
 
-/// Prints the status, on a terminal with colours; with `again` every two seconds, for ever.
-pub fn show(target: &Target, again: bool) -> Result<(), Failure> {
+/// What becomes of a status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Show {
+    /// It is printed for a person.
+    Once,
+    /// The same every two seconds, for ever.
+    Again,
+    /// It is printed for a program.
+    Json,
+}
+
+/// Prints the status, on a terminal with colours.
+pub fn show(target: &Target, how: Show) -> Result<(), Failure> {
+    if how == Show::Json {
+        return output::print(&body(target, "/status.json")?);
+    }
     let style = match std::io::stdout().is_terminal() {
         true if std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) => Style::Coloured,
         _ => Style::Plain,
     };
     let mut text = fetch(target, style)?;
     loop {
-        match (again, style) {
+        match (how == Show::Again, style) {
             (false, _) => return output::print(&text),
             (true, Style::Plain) => output::print(&(text + "\n"))?,
             (true, Style::Coloured) => output::print(&in_place(&text))?,
@@ -338,6 +352,15 @@ mod tests {
         ]);
         assert_eq!(fetch(&target, Style::Plain).unwrap(), "{}\n");
         assert!(asked.join().unwrap()[1].starts_with("GET /status.json "));
+    }
+
+    #[test]
+    fn programs_are_given_json() {
+        let (target, asked) = server(&["HTTP/1.1 200 OK
+
+{}"]);
+        assert_eq!(show(&target, Show::Json), Ok(()));
+        assert!(asked.join().unwrap()[0].starts_with("GET /status.json "));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the status page shows, read from the node at the moment it is asked for.
 
+use super::bell::Bell;
 use super::control::Control;
 use super::engine::Engine;
 use super::heap;
@@ -34,12 +35,14 @@ pub struct Facts {
     pub budget_bytes: u64,
     /// What the plan adds up to.
     pub planned_bytes: u64,
+    /// Most bytes a month sent.
+    pub quota_bytes: Option<u64>,
+    /// Places for children that memory was planned for.
+    pub planned_children: u16,
     /// Where datagrams arrive, at an address others on its network can use.
     pub udp: SocketAddr,
     /// Where the page is.
     pub http: SocketAddr,
-    /// Most bytes a month sent.
-    pub quota_bytes: Option<u64>,
     /// The memory plan, where somebody may ask for it on a serial console.
     #[cfg_attr(
         not(feature = "serial"),
@@ -86,6 +89,8 @@ pub struct Running {
     pub lines: Lines,
     /// What HLS remembers of each stream.
     pub hls: Memories,
+    /// Rung when the way out to the network may have changed.
+    pub network_hint: Bell,
 }
 
 impl Running {

@@ -745,6 +745,12 @@ impl<'s> Node<'s> {
         &self.config
     }
 
+    /// Sets how many neighbours are fed at once. Those who are fed already stay; nobody comes while there are more.
+    pub fn set_max_children(&mut self, now: Instant, most: usize) {
+        self.config.max_children = most;
+        self.upkeep_at = now;
+    }
+
     /// X25519 public key: the node's name.
     pub fn public(&self) -> &[u8; 32] {
         &self.public
