@@ -6,6 +6,7 @@ use super::config_source::ConfigSource;
 use super::control::Control;
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
+use super::lines::Lines;
 use super::rates::Rates;
 use super::server::{self, Server};
 use super::source::Origin;
@@ -22,7 +23,7 @@ use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
 use smol::LocalExecutor;
-use std::string::ToString;
+use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, io, vec};
 
@@ -85,7 +86,12 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     let places = wanted.clone();
     // What the tasks borrow stands above; the executor goes first.
     let executor = LocalExecutor::new();
-    let pump = executor.spawn(pump::run(&running.engine, udp, &running.rates));
+    let pump = executor.spawn(pump::run(
+        &running.engine,
+        udp,
+        &running.lines,
+        &running.rates,
+    ));
     executor.spawn(signals.wait(&ending)).detach();
     if let Some(hangups) = hangups {
         executor
@@ -111,6 +117,12 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
             size_of_val(&task)
         );
         executor.spawn(task).detach();
+    }
+    #[cfg(feature = "serial")]
+    for (place, _) in running.lines.iter() {
+        executor
+            .spawn(super::serial::attend(&running, place))
+            .detach();
     }
     if let Some(origin) = origin {
         executor.spawn(origin.run(&running, &ending)).detach();
@@ -168,6 +180,7 @@ impl House {
             control: Control::new(config.forwarding_limit_bps(), token.as_deref()),
             rates: RefCell::new(Rates::default()),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
+            lines: Lines::new(&config.serial),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
             network_hint: Bell::new(1),
         };
@@ -206,6 +219,10 @@ fn facts(config: &Config, names: Vec<Names>, udp: SocketAddr, http: SocketAddr) 
         http,
         budget_bytes: config.memory_bytes,
         planned_bytes: launch::plan(config).total_bytes(),
+        plan: match config.serial.is_empty() {
+            true => String::new(),
+            false => launch::plan(config).to_string(),
+        },
         quota_bytes: config.quota_bytes,
         planned_children: config.max_children,
         names,

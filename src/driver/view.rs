@@ -6,12 +6,13 @@ use super::engine::Engine;
 use super::heap;
 use super::hls::Memories;
 use super::journal::Journal;
+use super::lines::Lines;
 use super::rates::Rates;
 use super::vitals::{self, Vitals};
 use crate::http::history::History;
 use crate::http::status::{
-    EventStatus, LinkStatus, MachineStatus, MemoryStatus, NodeStatus, PeerStatus, PlayerStatus,
-    StatusSource, StreamState, StreamStatus, StripeStatus, UploadStatus,
+    EventStatus, LineStatus, LinkStatus, MachineStatus, MemoryStatus, NodeStatus, PeerStatus,
+    PlayerStatus, StatusSource, StreamState, StreamStatus, StripeStatus, UploadStatus,
 };
 use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::peer::PeerId;
@@ -42,6 +43,12 @@ pub struct Facts {
     pub udp: SocketAddr,
     /// Where the page is.
     pub http: SocketAddr,
+    /// The memory plan, where somebody may ask for it on a serial console.
+    #[cfg_attr(
+        not(feature = "serial"),
+        allow(dead_code, reason = "there is no console in such a build")
+    )]
+    pub plan: String,
     /// Each stream's key and the URI by which others join here.
     pub names: Vec<Names>,
 }
@@ -78,6 +85,8 @@ pub struct Running {
     pub vitals: RefCell<Vitals>,
     /// Who sits where, by the node's places for players.
     pub seats: RefCell<Vec<Option<Seat>>>,
+    /// Serial lines.
+    pub lines: Lines,
     /// What HLS remembers of each stream.
     pub hls: Memories,
     /// Rung when the way out to the network may have changed.
@@ -203,7 +212,7 @@ impl StatusSource for View<'_> {
         let (head, parent) = (stream.heads.get(j)?, stream.parents.get(j)?.peer);
         let fed = |id: PeerId| self.node.peers().link(id, i).granted_down >> j & 1;
         (j < n).then(|| StripeStatus {
-            parent: parent.and_then(|id| self.node.peers().get(id)?.addr.socket()),
+            parent: parent.and_then(|id| Some(self.node.peers().get(id)?.addr)),
             head_block: head.end.saturating_sub(1),
             hops: match parent.is_some() || stream.source.is_some() {
                 true => u32::from(self.node.stripe_hops(i, j)),
@@ -225,7 +234,7 @@ impl StatusSource for View<'_> {
             parents.filter(|parent| parent.peer == Some(i)).count() as u32
         };
         Some(PeerStatus {
-            address: peer.addr.socket()?,
+            address: peer.addr,
             node: peer.node,
             state: match peer.bye {
                 Some(_) => "closing",
@@ -279,6 +288,29 @@ impl StatusSource for View<'_> {
             age_s: self.now.since(line.at).as_ms() / 1_000,
             text: &line.text,
             times: line.times,
+        })
+    }
+
+    fn line_slots(&self) -> usize {
+        self.running.lines.iter().count()
+    }
+
+    fn line(&self, i: usize) -> Option<LineStatus<'_>> {
+        let line = self.running.lines.get(i)?;
+        let counters = line.counters();
+        Some(LineStatus {
+            path: line.told.path.to_str().unwrap_or(""),
+            role: line.told.role.name(),
+            baud: line.told.baud,
+            state: line.state.get().as_str(),
+            rx_bytes_total: counters.rx_bytes,
+            tx_bytes_total: counters.tx_bytes,
+            rx_frames_total: counters.rx_frames,
+            tx_frames_total: counters.tx_frames,
+            bad_frames_total: counters.bad_frames,
+            dropped_frames_total: counters.dropped_frames,
+            echoed_frames_total: counters.echoes,
+            opened_total: counters.opened,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use crate::http::healthz::Health;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
+use crate::http::serial;
 use crate::http::status::{PeerStatus, PlayerStatus, StatusSource, StreamStatus, StripeStatus};
 use crate::http::trouble::troubles;
 use crate::http::verdict::verdict;
@@ -73,7 +74,11 @@ fn render(part: Part<'_>, source: &dyn StatusSource, out: &mut Out<'_>) {
             separate(out, first);
             player(&status, out);
         }
-        Part::End => out.str("]}\n"),
+        Part::End => {
+            out.str("]");
+            serial::json(source, out);
+            out.str("}\n");
+        }
     }
 }
 

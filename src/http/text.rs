@@ -3,6 +3,7 @@
 use crate::http::healthz::Health;
 use crate::http::history::SHORT_STEPS;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
+use crate::http::serial;
 use crate::http::status::{
     PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus, StripeStatus,
 };
@@ -172,7 +173,8 @@ fn render(part: Part<'_>, source: &dyn StatusSource, out: &mut Out<'_>) {
             first,
             status,
         } => stripe(index, first, &status, out),
-        Part::StreamEnd | Part::End => {}
+        Part::StreamEnd => {}
+        Part::End => serial::text(source, out),
         Part::Peers => out.str("\nneighbours\n"),
         Part::Peer { first, status } => peer(first, &status, out),
         Part::Players => out.str("\nplayers\n"),

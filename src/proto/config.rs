@@ -5,6 +5,9 @@ use crate::time::Span;
 /// Most streams one node carries.
 pub const MAX_STREAMS: usize = 4;
 
+/// Most serial lines of one node.
+pub const MAX_LINES: usize = 4;
+
 /// What a node is to a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
@@ -35,6 +38,9 @@ pub struct NodeConfig {
     pub window: Span,
     /// Bytes of IP and UDP header that count for each datagram.
     pub overhead_bytes: usize,
+    /// Bytes a second that each serial line carries (its baud rate over ten, less what turning a half-duplex line round
+    /// costs); 0: no such line. What goes over lines does not count against `upload_limit_bps`.
+    pub lines: [u32; MAX_LINES],
 }
 
 impl NodeConfig {
@@ -49,6 +55,7 @@ impl NodeConfig {
             burst: Span::from_s(2),
             window: Span::from_s(4),
             overhead_bytes: crate::limits::IP_UDP_HEADER_BYTES,
+            lines: [0; MAX_LINES],
         }
     }
 }

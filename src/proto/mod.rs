@@ -22,10 +22,13 @@ pub mod transmit;
 mod control;
 mod forward;
 mod handshake;
+mod line;
 mod outbox;
 mod repair;
 mod stripes;
 mod upkeep;
 
+#[cfg(test)]
+mod line_tests;
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,9 @@ use super::allowance::Allowance;
 use super::book::{Book, Entry};
 use super::bucket::Bucket;
 use super::card::Card;
-use super::config::{MAX_STREAMS, NodeConfig, Role};
-use super::handshake::Attempt;
+use super::config::{MAX_LINES, MAX_STREAMS, NodeConfig, Role};
+pub use super::handshake::Attempt;
+use super::line::Line;
 use super::peer::{Due, Link, Peer, PeerId, Peers};
 use super::player::{Player, Stage};
 use super::playout;
@@ -148,6 +149,17 @@ pub enum Event {
     Gap(StreamId, u64),
     /// An address answered that the stream is not carried there.
     NotCarried(StreamId, Addr),
+    /// A stream is not sent over a serial line because the line is too slow for it.
+    DoesNotFit {
+        /// Which.
+        stream: StreamId,
+        /// The line.
+        addr: Addr,
+        /// What the stream needs there, frames and seals included.
+        needed_bps: u64,
+        /// What the line carries.
+        line_bps: u64,
+    },
 }
 
 /// Why a session ended.
@@ -182,6 +194,7 @@ pub struct Node<'s> {
     pub(super) small: heapless::Deque<Small, 16>,
     pub(super) events: heapless::Deque<Event, 16>,
     pub(super) bucket: Bucket,
+    pub(super) lines: [Line; MAX_LINES],
     pub(super) words: Allowance,
     /// When the bucket will let something through again, if it held something back.
     pub(super) held_until: Option<Instant>,
@@ -222,6 +235,7 @@ impl<'s> Node<'s> {
             small: heapless::Deque::new(),
             events: heapless::Deque::new(),
             bucket: Bucket::new(config.upload_limit_bps, now),
+            lines: Line::all(config.lines),
             words: Allowance::default(),
             held_until: None,
             upkeep_at: now,
@@ -338,7 +352,9 @@ impl<'s> Node<'s> {
     pub fn handle_datagram(&mut self, now: Instant, from: Addr, bytes: &[u8]) {
         self.silent_below = 0;
         self.stats.rx_datagrams += 1;
-        self.stats.rx_bytes += (bytes.len() + self.config.overhead_bytes) as u64;
+        if from.socket().is_some() {
+            self.stats.rx_bytes += (bytes.len() + self.config.overhead_bytes) as u64;
+        }
         let handled = match Datagram::parse(bytes) {
             Ok(Datagram::Chunk { session, chunk, .. }) => {
                 self.on_chunk(now, session, bytes.len(), &chunk);

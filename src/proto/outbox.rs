@@ -6,6 +6,7 @@ use super::peer::{Due, Moving, PeerId};
 use super::transmit::Transmit;
 use crate::limits::{MAX_DATAGRAM_BYTES, MAX_N};
 use crate::time::Instant;
+use crate::wire::addr::Addr;
 use crate::wire::datagram::{CONTROL_HEADER_BYTES, MAX_CONTROL_BYTES};
 use crate::wire::message::{Message, PeerHint, Reason, Standing, Wanted};
 use heapless::Vec;
@@ -55,23 +56,40 @@ impl<'n> Node<'n> {
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Transmit) -> bool {
         out.clear();
         let talks = self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Words);
-        if talks && let Some((to, bytes)) = self.small.pop_front() {
-            out.to = to;
-            out.control[..bytes.len()].copy_from_slice(&bytes);
-            out.control_len = bytes.len();
-            self.account(bytes.len(), Traffic::Words);
-            return true;
-        }
-        talks && (self.poll_words(now, out) || self.poll_jobs(now, out))
+        talks
+            && (self.poll_small(now, out) || self.poll_words(now, out) || self.poll_jobs(now, out))
             || self.poll_stream(now, out)
             || self.poll_repairs(now, out)
     }
 
-    /// Counts a datagram that leaves.
-    pub(super) fn account(&mut self, payload_bytes: usize, what: Traffic) {
+    /// A datagram of a handshake. Those for a line that is busy wait behind the others.
+    fn poll_small(&mut self, now: Instant, out: &mut Transmit) -> bool {
+        for _ in 0..self.small.len() {
+            let Some((to, bytes)) = self.small.pop_front() else {
+                return false;
+            };
+            if !self.has_line_room(now, to) {
+                // Room: one was just taken out.
+                let _ = self.small.push_back((to, bytes));
+                continue;
+            }
+            out.to = to;
+            out.control[..bytes.len()].copy_from_slice(&bytes);
+            out.control_len = bytes.len();
+            self.account(now, to, bytes.len(), Traffic::Words);
+            return true;
+        }
+        false
+    }
+
+    /// Counts a datagram that leaves. The owner's upload is not touched by what goes over a line.
+    pub(super) fn account(&mut self, now: Instant, to: Addr, payload_bytes: usize, what: Traffic) {
+        self.stats.tx_datagrams += 1;
+        if self.charge_line(now, to, payload_bytes) {
+            return;
+        }
         let bytes = payload_bytes + self.config.overhead_bytes;
         self.bucket.spend(bytes);
-        self.stats.tx_datagrams += 1;
         self.stats.tx_bytes += bytes as u64;
         match what {
             Traffic::Words => {
@@ -110,6 +128,9 @@ impl<'n> Node<'n> {
         // As long as nothing is handed in, whoever was owed nothing is owed nothing.
         for id in self.silent_below..self.peers.end() {
             self.silent_below = id;
+            if self.peers.get(id).is_some() && !self.has_room_for(now, id) {
+                continue;
+            }
             let Some(peer) = self.peers.get(id) else {
                 continue;
             };
@@ -232,7 +253,8 @@ impl<'n> Node<'n> {
         out.control_len = len;
         peer.told_at = now;
         peer.tx_bytes += len as u64;
-        self.account(len, what);
+        let to = peer.addr;
+        self.account(now, to, len, what);
         true
     }
 
@@ -528,6 +550,10 @@ impl<'n> Node<'n> {
             let Some(job) = self.jobs.pop() else {
                 return false;
             };
+            if !self.has_room_for(now, job.peer()) {
+                self.queue(job);
+                continue;
+            }
             let bulky = matches!(job, Job::Preamble { .. });
             if bulky && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
                 // It waits behind the others, unless nothing may ever be sent here.

@@ -74,6 +74,7 @@ impl Node<'_> {
             self.tend_stripes(now, at);
             self.repair(now, at);
             self.tend_news(now, at);
+            self.tend_lines(at);
             self.tend_card(now, at);
             self.tend_title(now, at);
             self.tend_neighbours(now, at);
@@ -346,7 +347,7 @@ impl Node<'_> {
             .filter(|(_, _, link)| able(link))
             .count();
         let k = self.streams[at].card.as_ref().map_or(1, |card| card.k());
-        let stripes = k + usize::from(self.config.spare);
+        let stripes = k + self.spare_wanted(at);
         let enough = (stripes + STANDBY)
             .min(self.peers.capacity() * 2 / 3)
             .max(1);
