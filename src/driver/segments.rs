@@ -61,9 +61,7 @@ impl Segments {
                 let never = [Errno::IO, Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOPROTOOPT];
                 if never.contains(&error) {
                     log::info!("datagrams leave one by one from now on: {error}");
-                    // While it works: what the socket was told stays otherwise.
-                    self.set(socket, 0);
-                    self.works = false;
+                    self.give_up(socket);
                 }
                 Outcome::Refused
             }
