@@ -114,6 +114,9 @@ mod tests {
         assert!(why("./no/such.toml").starts_with("./no/such.toml: cannot be read: "));
         let other = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/smoke.toml");
         let why = why(other);
-        assert!(why.ends_with("has no section [relay]; it is no board file"), "{why}");
+        assert!(
+            why.ends_with("has no section [relay]; it is no board file"),
+            "{why}"
+        );
     }
 }
