@@ -10,8 +10,9 @@ use crate::time::{Instant, Span};
 /// Hops beyond which a stripe is taken to run in a circle.
 const MAX_HOPS: u8 = 24;
 
-/// Hops of a stripe nobody sends yet.
-const UNKNOWN_HOPS: u8 = 12;
+/// Hops told of a stripe that is not taken here, because nobody asks for it; and of one that somebody waits for in vain.
+const IDLE_HOPS: u8 = 12;
+const ORPHAN_HOPS: u8 = 13;
 
 /// An unanswered Subscribe is said again after this long, plus the round trip.
 const ASK_AGAIN: Span = Span::from_ms(250);
@@ -213,7 +214,8 @@ impl Node<'_> {
             Some(id) if self.carries(at, stripe as u8) => {
                 self.peers.link(id, at).hops[stripe].saturating_add(1)
             }
-            _ => UNKNOWN_HOPS,
+            _ if self.demanded(at) >> stripe & 1 == 0 => IDLE_HOPS,
+            _ => ORPHAN_HOPS,
         }
     }
 
@@ -678,11 +680,11 @@ impl Node<'_> {
             // Nobody is fed this stripe from here, or it stands no lower than the present parent.
             Some(hops) => self.demanded(at) >> stripe & 1 == 0 || link.hops[stripe] <= hops,
             None => {
-                let idle = link.hops[stripe] >= UNKNOWN_HOPS;
+                let hops = link.hops[stripe];
                 link.standing.is_source()
-                    // One that does not take it yet will find a parent; two such in a row could wait for each other.
-                    || idle && self.demanded(at) >> stripe & 1 == 0
-                    || !idle && theirs > 0 && (ours.at == Instant::ZERO || theirs > ours.end)
+                    // One that does not take it yet will find a parent; one that waits for it could be waiting for this node.
+                    || hops == IDLE_HOPS
+                    || hops < IDLE_HOPS && theirs > 0 && (ours.at == Instant::ZERO || theirs > ours.end)
             }
         }
     }
@@ -714,7 +716,7 @@ impl Node<'_> {
         };
         // A relay that does not take the stripe yet will, a hop or two below the source.
         let hops = match link.hops[usize::from(stripe)] {
-            UNKNOWN_HOPS.. => 3,
+            IDLE_HOPS => 3,
             hops => u64::from(hops),
         };
         let rtt = peer.rtt_or_guess().as_ms().min(2_000);
