@@ -24,7 +24,7 @@ fn leak<T>(count: usize, make: impl FnMut() -> T) -> &'static mut [T] {
 /// holds none for zeros that were never written over.
 struct Zeros<T>(Vec<T>);
 
-impl<T: Zeroable> Lent<T> for Zeros<T> {
+impl<T: Zeroable + Send> Lent<T> for Zeros<T> {
     fn all(&self) -> &[T] {
         &self.0
     }
@@ -41,7 +41,7 @@ impl<T: Zeroable> Lent<T> for Zeros<T> {
     }
 }
 
-fn zeros<T: Zeroable + 'static>(count: usize) -> &'static mut dyn Lent<T> {
+fn zeros<T: Zeroable + Send + 'static>(count: usize) -> &'static mut dyn Lent<T> {
     Box::leak(Box::new(Zeros(bytemuck::zeroed_vec(count))))
 }
 

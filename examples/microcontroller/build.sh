@@ -41,6 +41,6 @@ for name, kind, flags, addr, offset, length, link, *_ in sections:
             if text(sections[link], symbol) == "WEIR_RAM_BYTES":
                 home = sections[home]
                 claim, = struct.unpack_from("<I", elf, home[4] + value - home[3])
-print(f"microcontroller: flash {flash} bytes, RAM {ram} bytes static (of which the listener states {claim}), the rest of 192 KiB is stack")
+print(f"microcontroller: flash {flash} bytes, RAM {ram} bytes static (of which the listener states {claim}), the rest of 128 KiB is stack")
 assert flash <= 512 << 10 and claim and claim <= ram <= claim + 4096, "RAM is not what the listener states"
 PYTHON

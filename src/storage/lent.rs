@@ -3,8 +3,8 @@
 
 use bytemuck::Zeroable;
 
-/// A run of entries, borrowed from outside.
-pub trait Lent<T> {
+/// A run of entries, borrowed from outside. It may stand in a `static`.
+pub trait Lent<T>: Send {
     /// The entries.
     fn all(&self) -> &[T];
     /// The entries, to write.
@@ -15,7 +15,7 @@ pub trait Lent<T> {
 }
 
 /// Entries that are here for good; only their content goes.
-impl<T: Copy + Zeroable> Lent<T> for &mut [T] {
+impl<T: Copy + Zeroable + Send> Lent<T> for &mut [T] {
     fn all(&self) -> &[T] {
         self
     }

@@ -37,7 +37,7 @@ const PREAMBLE_BYTES: usize = 4_096;
 /// Entries that stay where they are.
 struct Held<T, const N: usize>([T; N]);
 
-impl<T: Copy + Zeroable, const N: usize> Lent<T> for Held<T, N> {
+impl<T: Copy + Zeroable + Send, const N: usize> Lent<T> for Held<T, N> {
     fn all(&self) -> &[T] {
         &self.0
     }
