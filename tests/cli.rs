@@ -294,7 +294,7 @@ fn check_names_file_line_and_key() {
         ),
         (
             "quota = \"1GB\"\nquota = \"2GB\"\n",
-            ":2: duplicate key: `quota`",
+            ":2: quota: given twice",
         ),
     ] {
         let file = scratch.file("bad.toml", text);
