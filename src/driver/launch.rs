@@ -9,7 +9,7 @@ use crate::memory;
 use crate::proto::budget::Sizes;
 use crate::proto::config::{NodeConfig, Role};
 use crate::proto::node::Node;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use std::vec::Vec;
 
 /// What is not a pool: code, stack, tables of the allocator and of readiness, log lines.
@@ -95,6 +95,7 @@ pub fn node(
             Some(0) => Some(0),
             _ => config.upload_limit_bps,
         },
+        delay_target: Some(config.delay_target).filter(|target| *target > Span::ZERO),
         max_children: usize::from(config.max_children),
         spare: config.spare_stripes,
         burst: config.burst,

@@ -29,10 +29,13 @@ mod hls;
 #[cfg(feature = "source")]
 mod intake;
 mod launch;
+mod lease;
 mod lonely;
+mod months;
 #[cfg(feature = "demo")]
 mod orphan;
 mod pump;
+mod quota;
 mod rates;
 mod resolve;
 mod run;

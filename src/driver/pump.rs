@@ -25,7 +25,9 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
                 node.handle_timeout(now);
             }
             out.drain(node, now, &mut udp);
-            rates.borrow_mut().note(now, node.stats(), udp.refused);
+            rates
+                .borrow_mut()
+                .note(now, node.stats(), udp.refused, udp.refused_bytes);
             more
         });
         let blocked = out.sent.is_some();

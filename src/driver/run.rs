@@ -4,6 +4,7 @@ use super::bell::Bell;
 use super::config::{Config, Role, Task};
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
+use super::quota::{self, Quota};
 use super::rates::Rates;
 use super::server::Server;
 use super::source::Origin;
@@ -22,6 +23,9 @@ use std::{format, io, vec};
 
 /// Goodbyes have to be out by then.
 const GOODBYE: Duration = Duration::from_millis(800);
+
+/// The quota has to be written by then; if it is not, the lease counts as used.
+const LAST_WRITE: Duration = Duration::from_millis(150);
 
 /// How the node ended, and the bell for it.
 pub struct Ending {
@@ -83,6 +87,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         .spawn(resolve::run(&running, wanted, local))
         .detach();
     executor.spawn(hls::tend(&running)).detach();
+    executor.spawn(quota::keep(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
         executor.spawn(server.attend(&running)).detach();
     }
@@ -101,6 +106,11 @@ pub fn run(config: &Config) -> Result<(), Failure> {
             io::Result::Ok(())
         };
         let _ = within(GOODBYE, said).await;
+        let remembered = async {
+            quota::close(&running).await;
+            Ok(())
+        };
+        let _ = within(LAST_WRITE, remembered).await;
         outcome
     }))
 }
@@ -119,6 +129,7 @@ impl House {
         let clock = Clock::start();
         let streams = launch::streams(config, origin.as_ref().map(Origin::key));
         let mut node = launch::node(config, clock.now(), &streams)?;
+        let mut quota = Quota::open(config);
         if let Some(origin) = origin.as_mut() {
             origin.give_to(&mut node, clock);
         }
@@ -129,11 +140,13 @@ impl House {
             .advertise
             .unwrap_or_else(|| udp::reachable_at(udp.local()));
         let names = streams.iter().map(|(key, _)| names(key, at)).collect();
+        quota::begin(quota.as_mut(), &mut node, clock.now());
         let running = Running {
             // Besides the players, standard output waits for media.
             engine: Engine::new(node, clock, tasks + 1),
             facts: facts(config, names),
             rates: RefCell::new(Rates::default()),
+            quota: RefCell::new(quota),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
         };

@@ -2,7 +2,7 @@
 //! batches in and out.
 
 use super::failure::Failure;
-use crate::limits::MAX_DATAGRAM_BYTES;
+use crate::limits::{IP_UDP_HEADER_BYTES, MAX_DATAGRAM_BYTES};
 use crate::proto::node::Node;
 use crate::proto::transmit::Transmit;
 use crate::wire::addr::Addr;
@@ -31,6 +31,8 @@ pub struct Udp {
     buffer: [u8; RECEIVE_BYTES],
     /// Datagrams the system would not take: no route, no such address.
     pub refused: u64,
+    /// Their bytes, headers included.
+    pub refused_bytes: u64,
 }
 
 /// How far a batch has gone out.
@@ -70,6 +72,7 @@ impl Udp {
             local,
             buffer: [0; RECEIVE_BYTES],
             refused: 0,
+            refused_bytes: 0,
         })
     }
 
@@ -138,6 +141,7 @@ impl Udp {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(error) => {
                 self.refused += 1;
+                self.refused_bytes += (datagram.len() + IP_UDP_HEADER_BYTES) as u64;
                 log::trace!("{to}: {error}");
             }
             Ok(_) => {}

@@ -12,6 +12,7 @@ pub mod healthz;
 pub mod hls;
 pub mod icy;
 pub mod json;
+mod ledger;
 pub mod metrics;
 pub mod out;
 pub mod page;

@@ -95,6 +95,8 @@ fn render(part: Part<'_>, source: &dyn StatusSource, out: &mut Out<'_>) {
         Part::Peer { status, .. } => peer(&status, out),
         Part::Players => out.str(PLAYERS),
         Part::Player { status, .. } => player(&status, out),
+        // Shown by what reads the JSON.
+        Part::Ledger | Part::Network { .. } | Part::Days | Part::Day { .. } => {}
         Part::End => out.str(
             "</tbody></table></div></section></main>\
              <footer>Also as <a href=\"/status.txt\">text</a>, <a href=\"/status.json\">JSON</a>, \

@@ -1,6 +1,7 @@
 //! The status as plain text, `/status.txt`: what `weir status` prints.
 
 use crate::http::healthz::Health;
+use crate::http::ledger;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
 use crate::http::status::{PeerStatus, PlayerStatus, StatusSource, StreamStatus, StripeStatus};
 use crate::http::units::{Data, Duration, Limit, Memory, Rate};
@@ -51,7 +52,9 @@ fn render(part: Part<'_>, source: &dyn StatusSource, out: &mut Out<'_>) {
             first,
             status,
         } => stripe(index, first, &status, out),
-        Part::StreamEnd | Part::End => {}
+        Part::StreamEnd | Part::Ledger | Part::Days | Part::End => {}
+        Part::Network { first, status } => ledger::text_network(first, &status, out),
+        Part::Day { status, .. } => ledger::text_day(&status, out),
         Part::Peers => out.str("\nneighbours\n"),
         Part::Peer { first, status } => peer(first, &status, out),
         Part::Players => out.str("\nplayers\n"),
@@ -77,6 +80,7 @@ fn head(source: &dyn StatusSource, out: &mut Out<'_>) {
         Data(upload.quota_used_bytes),
         Limit(upload.quota_bytes.map(Data)),
     ));
+    ledger::text_line(&source.line(), out);
     out.fmt(format_args!(
         "download   {}   {} in all\n",
         Rate(upload.download_rate_bps),

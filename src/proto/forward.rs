@@ -117,10 +117,10 @@ impl Node<'_> {
             return 0;
         };
         let children = self.children();
-        if self.leaving || (!self.is_child(id) && children >= self.config.max_children) {
+        if !self.may_grant() || (!self.is_child(id) && children >= self.config.max_children) {
             return 0;
         }
-        let Some(limit) = self.config.upload_limit_bps else {
+        let Some(limit) = self.line_bps() else {
             return (self.config.max_children * card.n()).min(usize::from(u16::MAX)) as u16;
         };
         // A tenth is kept for control, repair and bursts.
@@ -132,7 +132,7 @@ impl Node<'_> {
     pub(super) fn places_for(&self, at: StreamId, id: PeerId) -> u16 {
         let free = self.places(at, id);
         if free > 0
-            || self.leaving
+            || !self.may_grant()
             || !self.is_child(id) && self.children() >= self.config.max_children
         {
             return free;
@@ -163,7 +163,7 @@ impl Node<'_> {
     }
 
     /// Bits a second that all granted stripes take.
-    fn granted_bps(&self) -> u64 {
+    pub(super) fn granted_bps(&self) -> u64 {
         let of = |at: usize| -> u64 {
             let copies: u64 = self
                 .peers
@@ -189,7 +189,7 @@ impl Node<'_> {
     fn make_room(&mut self, at: StreamId, id: PeerId, stripe: u8) -> bool {
         let newcomer = self.peers.link(id, at);
         let hands_on = newcomer.home & 1 << stripe != 0 && newcomer.standing.forwards();
-        if !self.is_child(id) && self.children() >= self.config.max_children {
+        if !self.may_grant() || !self.is_child(id) && self.children() >= self.config.max_children {
             return false;
         }
         let yields = |link: &Link| match link.spare & link.granted_down {
@@ -216,14 +216,22 @@ impl Node<'_> {
         } else {
             theirs.trailing_zeros() as u8
         };
-        if let Some(link) = self.peers.link_mut(victim, at) {
-            link.granted_down &= !(1 << taken);
-            link.spare &= !(1 << taken);
-            link.refuse = Some((1 << taken, Reason::Full));
+        self.take_stripe(victim, at, taken);
+        true
+    }
+
+    /// A stripe is no longer sent to a child, and it is told whom to try.
+    pub(super) fn take_stripe(&mut self, id: PeerId, at: StreamId, stripe: u8) {
+        if let Some(link) = self.peers.link_mut(id, at) {
+            link.granted_down &= !(1 << stripe);
+            link.spare &= !(1 << stripe);
+            // What is still to be refused for the same reason goes with it.
+            let full = link.refuse.filter(|(_, reason)| *reason == Reason::Full);
+            let before = full.map_or(0, |(stripes, _)| stripes);
+            link.refuse = Some((before | 1 << stripe, Reason::Full));
             link.due.add(Due::GRANT);
             link.due.add(Due::REFUSE);
         }
-        true
     }
 
     /// The next batch of chunks (or a seal) for a child, in turn.
@@ -231,6 +239,10 @@ impl Node<'_> {
         let capacity = self.peers.capacity().max(1);
         let turns = capacity * self.streams.len();
         for _ in 0..turns {
+            // Looked at first, so that nobody loses his turn because the one before him took what there was.
+            if !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
+                return false;
+            }
             let (id, at) = (
                 self.turn % capacity,
                 self.turn / capacity % self.streams.len().max(1),
@@ -239,10 +251,6 @@ impl Node<'_> {
             self.turn = (self.turn + 1) % turns.max(1);
             if more {
                 return true;
-            }
-            let bytes = MAX_DATAGRAM_BYTES + self.config.overhead_bytes;
-            if !self.bucket.allows(now, bytes, Urgency::Stream) {
-                return false;
             }
         }
         false
@@ -308,13 +316,14 @@ impl Node<'_> {
             .map(|o| self.chunk_bytes(o.stream, o.id).len() + CHUNK_PREFIX_BYTES);
         // Only the last of a batch may be shorter.
         let fits = last.is_none_or(|last| last == out.segment_bytes && len <= out.segment_bytes);
-        if out.chunks.is_full() || !fits || !self.may_send(now, len, Urgency::Stream) {
+        // A child's turn is as long as the bucket is deep: the others want their part of it.
+        let turn_over = out.chunks.len() * len >= self.bucket.turn_bytes();
+        if out.chunks.is_full() || !fits || turn_over || !self.may_send(now, len, Urgency::Stream) {
             return false;
         }
-        let Some(peer) = self.peers.get_mut(id) else {
+        let Some(peer) = self.peers.get(id) else {
             return false;
         };
-        peer.tx_bytes += len as u64;
         let outgoing = Outgoing {
             prefix: prefix(peer.theirs, now.as_us()),
             stream: at as u8,
@@ -323,10 +332,12 @@ impl Node<'_> {
         if out.chunks.is_empty() {
             (out.to, out.segment_bytes) = (peer.addr, len);
         }
+        let to = peer.addr;
         // Not full: looked above.
         let _ = out.chunks.push(outgoing);
         self.streams[at].stats.forwarded += 1;
-        self.account(len, false);
+        self.streams[at].stats.tx_bytes += self.on_line(to, len) as u64;
+        self.account(to, len, Some(id), Urgency::Stream);
         true
     }
 
@@ -360,7 +371,7 @@ impl Node<'_> {
 }
 
 /// Stripes granted to a child that does not specialise in handing them on.
-fn not_handed_on(link: &Link) -> u32 {
+pub(super) fn not_handed_on(link: &Link) -> u32 {
     let handed_on = if link.standing.forwards() {
         link.home
     } else {

@@ -1,12 +1,15 @@
 //! What leaves: handshakes first, then what neighbours are owed in words, then what they asked for, then the stream.
 
 use super::bucket::Urgency;
+use super::gauge::least_delay;
 use super::node::{Down, Job, Node};
 use super::peer::{Due, Moving, PeerId};
 use super::transmit::Transmit;
-use crate::limits::{MAX_DATAGRAM_BYTES, MAX_N};
+use crate::limits::{IPV6_EXTRA_HEADER_BYTES, MAX_DATAGRAM_BYTES, MAX_N};
 use crate::time::Instant;
-use crate::wire::datagram::{CONTROL_HEADER_BYTES, MAX_CONTROL_BYTES};
+use crate::wire::addr::Addr;
+use crate::wire::chunk::{long_ticks, ticks};
+use crate::wire::datagram::{CONTROL_HEADER_BYTES, MAX_CONTROL_BYTES, is_answer};
 use crate::wire::message::{Message, PeerHint, Reason, Standing, Wanted};
 use heapless::Vec;
 
@@ -44,27 +47,48 @@ impl<'n> Node<'n> {
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Transmit) -> bool {
         out.clear();
         let talks = self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Words);
-        if talks && let Some((to, bytes)) = self.small.pop_front() {
-            out.to = to;
-            out.control[..bytes.len()].copy_from_slice(&bytes);
-            out.control_len = bytes.len();
-            self.account(bytes.len(), true);
-            return true;
-        }
-        talks && (self.poll_words(now, out) || self.poll_jobs(now, out))
+        talks
+            && (self.poll_small(now, out) || self.poll_words(now, out) || self.poll_jobs(now, out))
             || self.poll_stream(now, out)
             || self.poll_repairs(now, out)
     }
 
-    /// Counts a datagram that leaves.
-    pub(super) fn account(&mut self, payload_bytes: usize, control: bool) {
-        let bytes = payload_bytes + self.config.overhead_bytes;
-        self.bucket.spend(bytes);
-        self.stats.tx_datagrams += 1;
-        self.stats.tx_bytes += bytes as u64;
-        if control {
+    /// Counts a datagram that leaves, and pays for it.
+    pub(super) fn account(
+        &mut self,
+        to: Addr,
+        payload_bytes: usize,
+        peer: Option<PeerId>,
+        urgency: Urgency,
+    ) {
+        let bytes = self.on_line(to, payload_bytes);
+        self.bucket.spend(bytes, urgency);
+        self.count_sent(to, bytes, peer);
+        if urgency != Urgency::Stream {
             self.stats.tx_control_bytes += bytes as u64;
         }
+    }
+
+    /// A datagram of a handshake. What strangers are answered waits while their share of the limit is used up.
+    fn poll_small(&mut self, now: Instant, out: &mut Transmit) -> bool {
+        let Some((_, bytes)) = self.small.front() else {
+            return false;
+        };
+        let urgency = match is_answer(bytes) {
+            true => Urgency::Strangers,
+            false => Urgency::Words,
+        };
+        if !self.may_send(now, bytes.len(), urgency) {
+            return false;
+        }
+        let Some((to, bytes)) = self.small.pop_front() else {
+            return false;
+        };
+        out.to = to;
+        out.control[..bytes.len()].copy_from_slice(&bytes);
+        out.control_len = bytes.len();
+        self.account(to, bytes.len(), None, urgency);
+        true
     }
 
     /// A control datagram for somebody who is owed one.
@@ -80,6 +104,7 @@ impl<'n> Node<'n> {
                 continue;
             };
             let owed = peer.ping_due
+                || peer.gauge_due
                 || peer.unknown.is_some()
                 || peer.pong.is_some()
                 || peer.bye.is_some()
@@ -102,11 +127,19 @@ impl<'n> Node<'n> {
         };
         if let Some((token, said_at)) = peer.ping.as_mut().filter(|_| peer.ping_due) {
             *said_at = now;
-            letter.add(&Message::Ping { token: *token });
+            let (token, sent) = (*token, ticks(now.as_us()));
+            letter.add(&Message::Ping { token, sent });
             peer.ping_due = false;
         }
-        if let Some(token) = peer.pong.take() {
-            letter.add(&Message::Pong { token });
+        if core::mem::take(&mut peer.gauge_due) {
+            // The token says when it was sent: nothing has to be remembered.
+            let (token, sent) = (long_ticks(now.as_us()), ticks(now.as_us()));
+            letter.add(&Message::Ping { token, sent });
+        }
+        if let Some((token, delay)) = peer.pong.take() {
+            let chunks = peer.least_delay.take();
+            let delay = chunks.map_or(delay, |least| least_delay(least, delay));
+            letter.add(&Message::Pong { token, delay });
         }
         if let Some(tag) = peer.unknown.take() {
             let reason = Reason::UnknownStream;
@@ -154,7 +187,8 @@ impl<'n> Node<'n> {
             room: &mut plain,
             len: 0,
         };
-        letter.add(&Message::Ping { token });
+        // It measures nothing, and is short.
+        letter.add(&Message::Ping { token, sent: 0 });
         let len = letter.len;
         let sent = self.post(now, id, &plain[..len], out);
         out.to = addr;
@@ -173,11 +207,14 @@ impl<'n> Node<'n> {
         let Ok(len) = peer.keys.seal(peer.theirs, &mut out.control, plain.len()) else {
             return false;
         };
-        out.to = peer.addr;
+        let to = peer.addr;
+        out.to = to;
         out.control_len = len;
         peer.told_at = now;
-        peer.tx_bytes += len as u64;
-        self.account(len, true);
+        self.account(to, len, Some(id), Urgency::Words);
+        if let Some(at) = self.only_stream(id) {
+            self.streams[at].stats.tx_bytes += self.on_line(to, len) as u64;
+        }
         true
     }
 
@@ -238,10 +275,10 @@ impl<'n> Node<'n> {
         } else {
             0
         };
-        let forwards = if self.config.upload_limit_bps == Some(0) || self.config.max_children == 0 {
-            0
-        } else {
+        let forwards = if self.config.forwards() {
             Standing::FORWARDS
+        } else {
+            0
         };
         let plays = if self.streams[at].plays {
             Standing::PLAYS
@@ -460,7 +497,7 @@ impl<'n> Node<'n> {
             let bulky = matches!(job, Job::Preamble { .. });
             if bulky && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
                 // It waits behind the others, unless nothing may ever be sent here.
-                if self.config.upload_limit_bps != Some(0) {
+                if self.config.forwards() {
                     self.queue(job);
                 }
             } else if self.serve(now, job, out) {
@@ -589,7 +626,8 @@ impl<'n> Node<'n> {
         payload_bytes: usize,
         urgency: Urgency,
     ) -> bool {
-        let bytes = payload_bytes + self.config.overhead_bytes;
+        // Whether it goes over IPv4 or IPv6 does not matter here.
+        let bytes = payload_bytes + self.config.overhead_bytes + IPV6_EXTRA_HEADER_BYTES;
         if self.bucket.allows(now, bytes, urgency) {
             return true;
         }

@@ -61,7 +61,7 @@ impl Node<'_> {
             return (0, 0);
         };
         let all = card.all_stripes();
-        if self.leaving || !self.standing(at).forwards() {
+        if self.leaving || self.has_ended() || !self.standing(at).forwards() {
             return (0, 0);
         }
         if self.streams[at].source.is_some() {

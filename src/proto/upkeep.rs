@@ -47,6 +47,7 @@ impl Node<'_> {
             self.tend_peer(now, id);
         }
         self.keep_a_place(now);
+        self.tend_line(now);
         let mut busy = false;
         for at in 0..self.streams.len() {
             self.tend_players(now, at);
