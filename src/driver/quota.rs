@@ -286,11 +286,14 @@ impl Quota {
 
     /// How much is shared with so many bytes left. It goes one way only until the next month.
     fn sharing_with(&self, left: u64, rate: u64) -> Sharing {
+        // Of a quota that is small for the line, no more than half is kept for a good end.
+        let full = rate.saturating_mul(FULL_S).min(self.quota_bytes / 2);
+        let ended = rate.saturating_mul(ENDED_S).min(self.quota_bytes / 4);
         match self.sharing {
             Sharing::Ended => Sharing::Ended,
-            _ if left <= rate.saturating_mul(ENDED_S) => Sharing::Ended,
+            _ if left <= ended => Sharing::Ended,
             Sharing::Full => Sharing::Full,
-            Sharing::Open if left <= rate.saturating_mul(FULL_S) => Sharing::Full,
+            Sharing::Open if left <= full => Sharing::Full,
             Sharing::Open => Sharing::Open,
         }
     }
