@@ -9,10 +9,11 @@ use crate::http::request::{Method, Request};
 use crate::http::response::{self, Live, MAX_RESPONSE_HEAD_BYTES};
 use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::time::Span;
+use crate::wire::addr::Addr;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use smol::Async;
+use smol::{Async, Timer};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
 
@@ -24,6 +25,13 @@ const MAX_SLICES: usize = 16;
 
 /// Reads after which a player that talks is sent away.
 const MAX_SAID: usize = 8;
+
+/// A player beyond this network is given no less than this at a time, and looks again after this while the line is full.
+const BEYOND_BYTES: usize = 1_500;
+const BEYOND_PAUSE: Duration = Duration::from_millis(20);
+
+/// What IP and TCP headers add to it: 52 bytes for each 1,448.
+const TCP_PER_MILLE: usize = 36;
 
 /// Longest time shift that is looked for; the ring ends long before.
 const MAX_AGO_MS: u64 = 24 * 3_600_000;
@@ -120,6 +128,8 @@ pub(super) struct Place<'a> {
     running: &'a Running,
     stream: StreamId,
     id: PlayerId,
+    /// Where the player is, when that is beyond this network: then it is served over the owner's line.
+    beyond: Option<Addr>,
 }
 
 impl<'a> Place<'a> {
@@ -151,6 +161,15 @@ impl<'a> Place<'a> {
             running,
             stream,
             id,
+            beyond: Some(Addr::udp(client.from)).filter(|addr| !addr.is_local()),
+        }
+    }
+
+    /// Waits until the owner's line has room for this player.
+    async fn turn(&self) {
+        let full = |node: &mut Node<'_>, now| node.room(now) < BEYOND_BYTES;
+        while self.beyond.is_some() && self.running.engine.turn(full) {
+            Timer::after(BEYOND_PAUSE).await;
         }
     }
 
@@ -205,6 +224,7 @@ pub(super) async fn pour_out(
     mut left: u64,
 ) -> io::Result<()> {
     while left > 0 {
+        place.turn().await;
         match place.write_some(socket.get_ref(), None) {
             // The ring has gone on without this client.
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -227,6 +247,7 @@ async fn pour(
 ) -> io::Result<()> {
     let running = place.running;
     while !running.engine.is_leaving() {
+        place.turn().await;
         let rings = running.engine.media.rings();
         match place.write_some(socket.get_ref(), titles.as_mut()) {
             Ok(0) => {
@@ -259,19 +280,26 @@ impl Place<'_> {
         }
         let room = titles.as_ref().map_or(usize::MAX, |t| t.icy.media_room());
         let written = self.running.engine.turn(|node, now| {
+            let most = match self.beyond {
+                Some(_) => room.min(node.room(now)),
+                None => room,
+            };
             let mut pieces: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
             node.peek_player_vectored(now, self.id, &mut pieces);
-            let mut left = room;
+            let mut left = most;
             let slices = pieces.map(|piece| {
                 let part = piece.get(..left).unwrap_or(piece);
                 left -= part.len();
                 IoSlice::new(part)
             });
-            if left == room {
+            if left == most {
                 return Ok(0);
             }
             let written = socket.write_vectored(&slices)?;
             node.advance_player(self.id, written);
+            if let Some(to) = self.beyond {
+                node.served(to, written + written * TCP_PER_MILLE / 1_000);
+            }
             match written {
                 0 => Err(io::Error::from(ErrorKind::WriteZero)),
                 written => Ok(written),

@@ -16,10 +16,10 @@ use std::{format, str::FromStr};
 const LABEL: &str = "weir-quota-v1";
 const NAME: &str = "quota";
 
-/// A lease lasts so long at the owner's upload limit, or is longer.
-const LASTS_S: u64 = 1_800;
+/// The first lease lasts so long at the owner's upload limit.
+const LASTS_S: u64 = 300;
 
-/// One that was used up sooner than this was too small.
+/// One that was used up sooner than this was too small: the next is twice as large.
 pub const TOO_SOON: Duration = Duration::from_secs(900);
 
 /// The file in a state directory.
@@ -31,7 +31,7 @@ pub fn file_in(state: &Path) -> PathBuf {
 pub fn sizes(quota_bytes: u64, limit_bps: Option<u64>) -> (u64, u64) {
     let most = (quota_bytes / 4).max(1);
     let at_limit = limit_bps.map_or(u64::MAX, |bps| bps / 8 * LASTS_S);
-    ((quota_bytes / 16).min(at_limit).clamp(1, most), most)
+    ((quota_bytes / 64).min(at_limit).clamp(1, most), most)
 }
 
 /// What a file says.
@@ -48,7 +48,9 @@ pub enum Kept {
 /// Reads a file; what was leased counts as used.
 pub fn read(file: &Path) -> Kept {
     match fs::read_to_string(file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Kept::Nothing,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Kept::Nothing
+        }
         Err(error) => Kept::Broken(format!("cannot be read: {error}")),
         Ok(text) => parse(&text).map_or_else(
             || Kept::Broken(String::from("is not what was written")),
@@ -200,13 +202,12 @@ mod tests {
 
     #[test]
     fn leases_are_few_and_a_small_part() {
-        // 200 GB at 2 Mbit/s: half an hour.
         assert_eq!(
             sizes(200_000_000_000, Some(2_000_000)),
-            (450_000_000, 50_000_000_000)
+            (75_000_000, 50_000_000_000)
         );
-        assert_eq!(sizes(100_000_000, Some(2_000_000)), (6_250_000, 25_000_000));
-        assert_eq!(sizes(1_600, None), (100, 400));
+        assert_eq!(sizes(100_000_000, Some(2_000_000)), (1_562_500, 25_000_000));
+        assert_eq!(sizes(1_600, None), (25, 400));
         assert_eq!(sizes(1, None), (1, 1));
     }
 }

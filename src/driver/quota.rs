@@ -17,6 +17,7 @@ use core::time::Duration;
 use smol::Timer;
 use std::path::PathBuf;
 use std::string::String;
+use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{format, io};
 
@@ -67,6 +68,8 @@ pub struct Quota {
     counted: u64,
     sharing: Sharing,
     unix_s: u64,
+    /// Why the file could not be believed.
+    damaged: String,
 }
 
 /// What the status shows of it.
@@ -96,6 +99,10 @@ impl Write {
 impl Quota {
     /// The quota of a configuration, with what was used of it before; nothing if there is none.
     pub fn open(config: &Config) -> Option<Self> {
+        Self::open_at(config, unix_s())
+    }
+
+    fn open_at(config: &Config, unix_s: u64) -> Option<Self> {
         let quota_bytes = config.quota_bytes?;
         let (lease, most_lease) = lease::sizes(quota_bytes, config.upload_limit_bps);
         let mut quota = Self {
@@ -110,15 +117,16 @@ impl Quota {
             since_write: Duration::ZERO,
             counted: 0,
             sharing: Sharing::Open,
-            unix_s: unix_s(),
+            unix_s,
+            damaged: String::new(),
         };
         if let Some(state) = config.state.as_deref().filter(|_| quota_bytes > 0) {
-            quota.restore(lease::file_in(state));
+            quota.restore(lease::file_in(state), unix_s);
         }
         Some(quota)
     }
 
-    fn restore(&mut self, file: PathBuf) {
+    fn restore(&mut self, file: PathBuf, unix_s: u64) {
         let mut leased = 0;
         match lease::read(&file) {
             Kept::Nothing => {}
@@ -131,6 +139,7 @@ impl Quota {
                     "--quota: {} {why}; this month's quota counts as used up (remove the file to begin anew)",
                     file.display()
                 );
+                self.damaged = format!("the quota's file {why}");
                 self.months.used = self.quota_bytes;
                 leased = self.quota_bytes;
             }
@@ -141,7 +150,7 @@ impl Quota {
             failed: None,
         };
         // Which month it is has to be known before the first lease is written.
-        self.look(Duration::ZERO);
+        self.look(unix_s, Duration::ZERO);
         if let Some(write) = self.wanted_write() {
             let result = write.run();
             self.written(&write, result);
@@ -149,8 +158,8 @@ impl Quota {
     }
 
     /// Looks at the clock.
-    fn look(&mut self, passed: Duration) {
-        self.unix_s = unix_s();
+    fn look(&mut self, unix_s: u64, passed: Duration) {
+        self.unix_s = unix_s;
         let begun = self
             .months
             .look(&mut self.steadiness, self.unix_s, passed, self.first_day);
@@ -161,6 +170,7 @@ impl Quota {
             );
             self.sharing = Sharing::Open;
             self.even_share = 0;
+            self.damaged.clear();
             if let Store::File { leased, .. } = &mut self.store {
                 // What is on disk is the old month's.
                 *leased = self.months.used;
@@ -169,8 +179,8 @@ impl Quota {
     }
 
     /// Takes in what was sent since the last time, and says what has to be written now.
-    fn tick(&mut self, sent_in_all: u64, passed: Duration) -> Option<Write> {
-        self.look(passed);
+    fn tick(&mut self, sent_in_all: u64, unix_s: u64, passed: Duration) -> Option<Write> {
+        self.look(unix_s, passed);
         self.months.add(sent_in_all.saturating_sub(self.counted));
         self.counted = sent_in_all.max(self.counted);
         self.since_write += passed;
@@ -324,14 +334,14 @@ impl Quota {
                 Store::File {
                     failed: Some(why), ..
                 } => why,
-                _ => "",
+                _ => &self.damaged,
             },
         }
     }
 
     /// Writes what was used, no lease: the process ends.
-    fn close(&mut self, sent_in_all: u64) -> Option<Write> {
-        let _ = self.tick(sent_in_all, Duration::ZERO);
+    fn close(&mut self, sent_in_all: u64, unix_s: u64) -> Option<Write> {
+        let _ = self.tick(sent_in_all, unix_s, Duration::ZERO);
         match &self.store {
             Store::File {
                 file, failed: None, ..
@@ -353,26 +363,36 @@ pub fn begin(quota: Option<&mut Quota>, node: &mut Node<'_>, now: Instant) {
     }
 }
 
+/// A write on its way: a tired card may take its time, and the node goes on meanwhile.
+type Writing = JoinHandle<(Write, io::Result<()>)>;
+
+fn begin_write(write: Write) -> Option<Writing> {
+    let work = move || {
+        let result = write.run();
+        (write, result)
+    };
+    // A system that has no thread to give is asked again a second later.
+    thread::Builder::new().spawn(work).ok()
+}
+
 /// Follows the clock and the counters for as long as the node runs.
 pub async fn keep(running: &Running) {
     let mut last = running.engine.clock.uptime();
+    let mut writing: Option<Writing> = None;
     loop {
         Timer::after(TICK).await;
         let uptime = running.engine.clock.uptime();
         let passed = uptime.saturating_sub(last);
         last = uptime;
-        let write = look(running, passed);
-        if let Some(write) = write {
-            // It may take as long as a tired card takes.
-            let (write, result) = smol::unblock(move || {
-                let result = write.run();
-                (write, result)
-            })
-            .await;
-            if let Some(quota) = running.quota.borrow_mut().as_mut() {
-                quota.written(&write, result);
-            }
-            look(running, Duration::ZERO);
+        if let Some(done) = writing.take_if(|writing| writing.is_finished())
+            && let Ok((write, result)) = done.join()
+            && let Some(quota) = running.quota.borrow_mut().as_mut()
+        {
+            quota.written(&write, result);
+        }
+        let wanted = look(running, passed);
+        if writing.is_none() {
+            writing = wanted.and_then(begin_write);
         }
     }
 }
@@ -384,7 +404,7 @@ fn look(running: &Running, passed: Duration) -> Option<Write> {
     running.engine.with(|node, now| {
         node.begin_day(today(unix_s));
         let quota = quota.as_mut()?;
-        let write = quota.tick(rates.accepted_bytes(node.stats()), passed);
+        let write = quota.tick(rates.accepted_bytes(node.stats()), unix_s, passed);
         let (rate_bps, _) = rates.now(now, node.stats());
         quota.tell(node, now, rate_bps / 8);
         write
@@ -397,11 +417,15 @@ pub async fn close(running: &Running) {
         let rates = running.rates.borrow();
         let sent = rates.accepted_bytes(running.engine.look().stats());
         let mut quota = running.quota.borrow_mut();
-        quota.as_mut().and_then(|quota| quota.close(sent))
+        quota.as_mut().and_then(|quota| quota.close(sent, unix_s()))
     };
-    if let Some(write) = write
-        && let Err(error) = smol::unblock(move || write.run()).await
-    {
+    let Some(writing) = write.and_then(begin_write) else {
+        return;
+    };
+    while !writing.is_finished() {
+        Timer::after(Duration::from_millis(5)).await;
+    }
+    if let Ok((_, Err(error))) = writing.join() {
         log::warn!("--quota: the sum cannot be written: {error}");
     }
 }
@@ -415,4 +439,158 @@ fn unix_s() -> u64 {
 /// The day's number in the ledger.
 fn today(unix_s: u64) -> u32 {
     u32::try_from(unix_s / 86_400).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::config::{self, Role};
+    use crate::driver::config_file::from_toml;
+    use std::fs;
+    use std::path::Path;
+    use std::vec::Vec;
+
+    const NOV_22: u64 = 1_795_305_600;
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn config(quota: &str, state: Option<&Path>) -> Config {
+        let state = state.map_or(String::new(), |state| format!("state = {state:?}\n"));
+        let uri = "weir://a.example:8479/aaaqeayeaudaocajbifqydiob4ibceqtcqkrmfyydenbwha5dypq";
+        let toml =
+            format!("streams = [{uri:?}]\nquota = {quota:?}\nupload-limit = \"8Mbit\"\n{state}");
+        config::resolve(Role::Relay, &from_toml("f.toml", &toml).unwrap()).unwrap()
+    }
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let name = format!("weir-quota-{name}-{}", std::process::id());
+            Self(std::env::temp_dir().join(name))
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// A process that sends all it may, up to `rate` bytes a second, for so many seconds. Returns what it sent and how often it wrote.
+    fn run(quota: &mut Quota, from_s: u64, seconds: u64, rate: u64) -> (u64, u32) {
+        let (mut sent, mut writes) = (quota.counted, 0);
+        for second in 0..seconds {
+            let may = quota.covered().saturating_sub(quota.months.used);
+            sent += rate.min(may);
+            if let Some(write) = quota.tick(sent, from_s + second, SECOND) {
+                let result = write.run();
+                writes += u32::from(result.is_ok());
+                quota.written(&write, result);
+            }
+        }
+        (sent, writes)
+    }
+
+    #[test]
+    fn over_any_number_of_crashes_no_more_than_the_quota_is_sent_and_little_is_lost() {
+        let scratch = Scratch::new("crashes");
+        let config = config("1GB", Some(&scratch.0));
+        let (mut sent, mut writes) = (0, 0);
+        for start in 0..40 {
+            // Each dies without a word after some minutes.
+            let mut quota = Quota::open_at(&config, NOV_22 + start * 600).unwrap();
+            assert!(quota.months.used >= sent, "sent bytes were forgotten");
+            let (more, wrote) = run(&mut quota, NOV_22 + start * 600, 300 + start, 50_000);
+            (sent, writes) = (sent + more, writes + wrote);
+        }
+        assert!(sent <= 1_000_000_000 && sent > 250_000_000, "{sent}");
+        assert!(writes < 40 * 4, "{writes} writes");
+    }
+
+    #[test]
+    fn an_evening_costs_few_writes_and_a_clean_stop_no_byte() {
+        let scratch = Scratch::new("evening");
+        let config = config("200GB", Some(&scratch.0));
+        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+        let (sent, writes) = run(&mut quota, NOV_22, 6 * 3_600, 1_000_000);
+        assert_eq!(sent, 6 * 3_600 * 1_000_000);
+        assert!(writes <= 6 * 5, "{writes} writes in six hours at the limit");
+        let last = quota.close(sent, NOV_22 + 6 * 3_600).unwrap();
+        last.run().unwrap();
+        let again = Quota::open_at(&config, NOV_22 + 7 * 3_600).unwrap();
+        assert_eq!(again.months.used, sent);
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_written_leaves_an_even_share() {
+        let scratch = Scratch::new("disk");
+        fs::write(&scratch.0, "a file where a directory should be").unwrap();
+        let config = config("31GB", Some(&scratch.0));
+        let mut all = 0;
+        for start in 0..10 {
+            let mut quota = Quota::open_at(&config, NOV_22 + start * 3_600).unwrap();
+            assert!(!quota.shown().trouble.is_empty());
+            let (sent, writes) = run(&mut quota, NOV_22 + start * 3_600, 3_600, 1_000_000);
+            assert_eq!(writes, 0);
+            all += sent;
+        }
+        // 1 GB a day, however often it starts.
+        assert!(all <= 10 * 1_000_000_000 / 24, "{all}");
+        assert!(all > 9 * 1_000_000_000 / 24, "{all}");
+        fs::remove_file(&scratch.0).unwrap();
+        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+        assert!(quota.shown().trouble.is_empty());
+        assert!(run(&mut quota, NOV_22, 10, 1_000_000).0 == 10_000_000);
+    }
+
+    #[test]
+    fn a_disk_that_fails_later_is_tried_again() {
+        let scratch = Scratch::new("later");
+        let config = config("1GB", Some(&scratch.0));
+        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+        let leased = quota.covered();
+        fs::remove_dir_all(&scratch.0).unwrap();
+        fs::write(&scratch.0, "in the way").unwrap();
+        let (sent, _) = run(&mut quota, NOV_22, 500, 1_000_000);
+        assert!(sent < leased + 500 * 400, "{sent} of {leased} on disk");
+        assert!(!quota.shown().trouble.is_empty());
+        fs::remove_file(&scratch.0).unwrap();
+        let (sent, writes) = run(&mut quota, NOV_22 + 500, 620, 1_000_000);
+        assert!(writes > 0 && sent > leased + 1_000_000 && quota.shown().trouble.is_empty());
+    }
+
+    #[test]
+    fn a_damaged_file_is_a_quota_used_up_until_the_next_month() {
+        let scratch = Scratch::new("damaged");
+        let config = config("1GB", Some(&scratch.0));
+        fs::create_dir_all(&scratch.0).unwrap();
+        fs::write(lease::file_in(&scratch.0), "weir-quota-v1 1 2 3").unwrap();
+        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+        assert_eq!(run(&mut quota, NOV_22, 60, 1_000_000).0, 0);
+        run(&mut quota, NOV_22 + 60, 4 * 3_600, 0);
+        let december = NOV_22 + 9 * 86_400;
+        run(&mut quota, december, 3 * 3_600 + 60, 0);
+        let (sent, _) = run(&mut quota, december + 4 * 3_600, 30, 1_000);
+        assert_eq!(sent, 30_000);
+    }
+
+    #[test]
+    fn the_sharing_ends_in_good_time_and_once() {
+        let mut quota = Quota::open_at(&config("1GB", None), NOV_22).unwrap();
+        let mut seen = Vec::new();
+        let mut left = 900_000_000u64;
+        while left > 0 {
+            quota.sharing = quota.sharing_with(left, 1_000_000);
+            seen.push((quota.sharing, left));
+            left = left.saturating_sub(1_000_000);
+        }
+        let first = |what| seen.iter().find(|(sharing, _)| *sharing == what).unwrap().1;
+        assert_eq!(
+            [first(Sharing::Full), first(Sharing::Ended)],
+            [120_000_000, 40_000_000]
+        );
+        assert_eq!(quota.sharing_with(900_000_000, 0), Sharing::Ended);
+        assert_eq!(quota.shown().used_bytes, 0);
+        assert_eq!(quota.shown().trouble, "");
+    }
 }

@@ -244,6 +244,15 @@ impl Bucket {
         self.allowance = self.allowance.map(|left| left.saturating_sub(bytes));
     }
 
+    /// Bytes of the stream that may be sent now.
+    pub fn room(&mut self, now: Instant) -> usize {
+        self.refill(now);
+        let second = self.most(Urgency::Stream).saturating_sub(self.second.sum);
+        let tokens = self.stream.rate.map_or(u64::MAX, |_| self.stream.tokens);
+        let room = second.min(tokens).min(self.left_for(Urgency::Stream));
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
+
     /// When `bytes` can be sent at the earliest; `None` if not before something changes.
     pub fn ready_at(&self, bytes: usize, urgency: Urgency) -> Option<Instant> {
         let bytes = bytes as u64;
@@ -473,6 +482,7 @@ mod tests {
         assert!((95_000..=105_000).contains(&sent), "{sent}");
         let now = Instant::from_us(10_000_000);
         assert!(bucket.allows(now, 1_200, Words) && !bucket.allows(now, 2_000, Stream));
+        assert!(bucket.room(now) < 2_000);
         bucket.set_pace(now, None);
         assert!(bucket.allows(Instant::from_us(11_000_000), 90_000, Stream));
         // Without a limit a pace alone holds the stream.

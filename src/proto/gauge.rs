@@ -13,7 +13,7 @@ const PERIODS: usize = 5;
 const PERIOD: Span = Span::from_s(120);
 
 /// Samples of which the least is the delay now.
-const CURRENT: usize = 3;
+const CURRENT: usize = 2;
 
 /// A round trip longer than this is no measurement.
 const MAX_ROUND: Span = Span::from_s(10);

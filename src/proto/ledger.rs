@@ -216,6 +216,17 @@ impl Node<'_> {
         }
     }
 
+    /// Counts what left in no datagram of ours.
+    pub(super) fn count_served(&mut self, to: Addr, bytes: usize) {
+        let traffic = Traffic {
+            rx_bytes: 0,
+            tx_bytes: bytes as u64,
+        };
+        self.stats.tx_bytes += bytes as u64;
+        self.ledger.count_day(traffic);
+        self.ledger.count_network(to, traffic);
+    }
+
     /// Puts what was counted with a peer into the table of networks.
     pub(super) fn settle_peer(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(id) {

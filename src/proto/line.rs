@@ -9,6 +9,7 @@ use super::pace::Pace;
 use super::peer::{Link, Peer, PeerId};
 use super::stream::bits;
 use crate::time::{Instant, Span};
+use crate::wire::addr::Addr;
 use crate::wire::message::Reason;
 
 /// How often the queue is read.
@@ -25,7 +26,7 @@ const FRESH: Span = Span::from_s(3);
 const PANEL: usize = 5;
 
 /// How often each is asked, at most; under a small limit less, so that asking takes no more than a fiftieth of it.
-const ASK: Span = Span::from_ms(500);
+const ASK: Span = Span::from_ms(250);
 const ASK_BYTES: u64 = 75;
 
 /// All children are let go within this when the quota nears its end.
@@ -112,15 +113,15 @@ impl Node<'_> {
         self.bucket.allowance()
     }
 
-    /// Whether bytes that leave by another way than the node's own datagrams (players beyond this network) may leave now; they are
-    /// counted if so.
-    pub fn may_serve(&mut self, now: Instant, bytes: usize) -> bool {
-        let may = self.bucket.allows(now, bytes, Urgency::Stream);
-        if may {
-            self.bucket.spend(bytes, Urgency::Stream);
-            self.stats.tx_bytes += bytes as u64;
-        }
-        may
+    /// Bytes that may leave now by another way than the node's own datagrams: to players beyond this network.
+    pub fn room(&mut self, now: Instant) -> usize {
+        self.bucket.room(now)
+    }
+
+    /// So many bytes have left that way.
+    pub fn served(&mut self, to: Addr, bytes: usize) {
+        self.bucket.spend(bytes, Urgency::Stream);
+        self.count_served(to, bytes);
     }
 
     /// How the line stands.

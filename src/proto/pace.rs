@@ -12,6 +12,9 @@ const REACT: Span = Span::from_ms(750);
 /// Readings above the target, one after the other, that are no accident.
 const HIGH: u8 = 2;
 
+/// A queue is falling when it has lost a tenth within so many readings: what was cut is enough, and takes its time.
+const FALLING: usize = 4;
+
 /// Calm before the pace rises: at first, and at most.
 const CALM: Span = Span::from_s(10);
 const MAX_CALM: Span = Span::from_s(300);
@@ -34,6 +37,8 @@ pub struct Pace {
     /// The most that was sent before the pace was first cut: without a limit, where it ends.
     before_bps: u64,
     high: u8,
+    /// The last readings, the newest first.
+    queues: [Span; FALLING],
     changed_at: Instant,
     raised_at: Instant,
     calm_since: Instant,
@@ -49,6 +54,7 @@ impl Pace {
             now_bps: None,
             before_bps: 0,
             high: 0,
+            queues: [Span::ZERO; FALLING],
             changed_at: Instant::ZERO,
             raised_at: Instant::ZERO,
             calm_since: Instant::ZERO,
@@ -71,10 +77,14 @@ impl Pace {
     pub fn note(&mut self, now: Instant, queue: Option<Span>, used_bps: u64, step_bps: u64) {
         let Some(target) = self.target else { return };
         let queue = queue.unwrap_or(Span::ZERO);
+        let before = self.queues[FALLING - 1];
+        self.queues.rotate_right(1);
+        self.queues[0] = queue;
+        let falls = queue.as_us() * 10 <= before.as_us() * 9;
         if queue > target {
             self.calm_since = now;
             self.high = self.high.saturating_add(1);
-            if self.high >= HIGH && now.since(self.changed_at) >= REACT {
+            if self.high >= HIGH && now.since(self.changed_at) >= REACT && !falls {
                 self.cut(now, queue, target, used_bps, step_bps);
             }
         } else {
