@@ -9,6 +9,9 @@ use crate::time::{Instant, Span};
 /// After a cut the queue gets this long to show its effect.
 const REACT: Span = Span::from_ms(750);
 
+/// And so much more for the way through the queue itself.
+const MAX_LAG: Span = Span::from_s(1);
+
 /// Readings above the target, one after the other, that are no accident.
 const HIGH: u8 = 2;
 
@@ -84,7 +87,9 @@ impl Pace {
         if queue > target {
             self.calm_since = now;
             self.high = self.high.saturating_add(1);
-            if self.high >= HIGH && now.since(self.changed_at) >= REACT && !falls {
+            // What is measured now went into the queue before it.
+            let seen = REACT + queue.min(MAX_LAG);
+            if self.high >= HIGH && now.since(self.changed_at) >= seen && !falls {
                 self.cut(now, queue, target, used_bps, step_bps);
             }
         } else {
