@@ -144,6 +144,19 @@ impl Tokens {
     }
 }
 
+/// What the stream leaves of a second's bytes.
+fn cushion_of(limit: u64) -> u64 {
+    (limit / 32).max(LONGEST)
+}
+
+/// Bits a second of the stream that a limit is good for: what counts as a second is a little longer than one, and on average half a
+/// datagram does not fit in it any more.
+pub fn stream_bps(limit_bps: u64) -> u64 {
+    let limit = limit_bps / 8;
+    let covered_us = (SLOTS as u64) << SLOT_SHIFT;
+    limit.saturating_sub(cushion_of(limit) + LONGEST / 2) * 8_000_000 / covered_us
+}
+
 /// What a tenth of a second brings, and at least two datagrams with room to spare.
 fn burst_of(rate: u64) -> u64 {
     (rate / 10).max(LONGEST * 2)
@@ -177,7 +190,7 @@ impl Bucket {
         second.advance(now);
         Self {
             limit,
-            cushion: limit.map_or(0, |limit| (limit / 16).max(LONGEST)),
+            cushion: limit.map_or(0, cushion_of),
             second,
             stream: Tokens::new(limit),
             pace_bps: None,

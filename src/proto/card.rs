@@ -9,6 +9,9 @@ use crate::limits::{
 use crate::wire::chunk::payload_offset;
 use crate::wire::descriptor::{DOMAIN, Descriptor};
 
+/// A seal of a few blocks as a control datagram, IP and UDP headers counted.
+const SEAL_DATAGRAM_BYTES: u64 = 220;
+
 /// A verified descriptor.
 pub struct Card {
     /// What it says.
@@ -100,6 +103,11 @@ impl Card {
         let payload = group_bytes.clamp(64, u64::from(self.descriptor.chunk_bytes).max(64));
         let overhead = (IP_UDP_HEADER_BYTES + CHUNK_PREFIX_BYTES + self.payload_offset()) as u64;
         (media_bps * (payload + overhead) / payload).max(1)
+    }
+
+    /// Bits a second that the seals take on the line, about; at least 1.
+    pub fn seal_bps(&self) -> u64 {
+        SEAL_DATAGRAM_BYTES * 8_000 / u64::from(self.descriptor.group_ms.max(1))
     }
 
     /// Whether blocks under both cards can share a ring.

@@ -13,7 +13,7 @@ use crate::wire::datagram::{AEAD_TAG_BYTES, CONTROL_HEADER_BYTES};
 use crate::wire::message::{Message, Reason, Standing, Wanted};
 
 /// A subscription that is not renewed ends after this long.
-const LEASE: Span = Span::from_s(18);
+const LEASE: Span = Span::from_s(60);
 
 /// A Ping to a new address is said again after this long, plus the round trip; how long it is.
 const PROBE_AGAIN: Span = Span::from_ms(300);
@@ -343,6 +343,13 @@ impl Node<'_> {
                 ..
             } => {
                 link.joined = true;
+                // Whoever will hand a stripe on is given places that others are not: it has to know.
+                if *home != link.home && link.told_offer.2 == 0 {
+                    link.due.add(Due::OFFER);
+                }
+                if link.places == 0 && *places > 0 {
+                    link.refused_until = link.refused_until.min(now);
+                }
                 (link.offer, link.home, link.places) = (*stripes, *home, *places);
                 for (stripe, &hops) in bits(*stripes).zip(hops) {
                     link.hops[usize::from(stripe)] = hops;
@@ -370,6 +377,7 @@ impl Node<'_> {
                 link.granted_down &= !stripes;
                 link.due.add(Due::GRANT);
                 self.upkeep_at = now;
+                self.tell_turned_away(now, at);
             }
             Message::Grant { stripes, .. } => {
                 link.asked = 0;
@@ -445,8 +453,11 @@ impl Node<'_> {
             Wanted::Descriptor => self.owe(id, at, Due::DESCRIPTOR),
             Wanted::Peers => self.owe(id, at, Due::EXCHANGE),
             Wanted::News => {
-                self.owe(id, at, Due::HAVE);
-                self.owe(id, at, Due::OFFER);
+                if let Some(link) = self.peers.link_mut(id, at) {
+                    link.wants_news_at = now;
+                    link.due.add(Due::HAVE);
+                    link.due.add(Due::OFFER);
+                }
             }
             Wanted::Preamble { version, offset } => self.queue(Job::Preamble {
                 peer: id,

@@ -1,7 +1,8 @@
 //! The parent's side: who is granted which stripes, and the chunks on their way to children.
 
-use super::bucket::Urgency;
+use super::bucket::{self, Urgency};
 use super::node::{Node, Repair, StreamId};
+use super::outbox::Traffic;
 use super::peer::{Due, Link, PeerId};
 use super::stream::{SEAL_ENTRY, bits};
 use super::transmit::{Outgoing, Transmit};
@@ -69,6 +70,13 @@ impl Node<'_> {
             link.refuse = Some((refused, reason));
             link.due.add(Due::REFUSE);
         }
+        let needed = refused & offered & !wish.spare;
+        if needed != 0 {
+            link.turned_away_at = now;
+        }
+        if needed != 0 {
+            self.probe_children(now, at);
+        }
         if begins {
             self.queue_seals_since(now, id, at, back);
         }
@@ -123,8 +131,9 @@ impl Node<'_> {
         let Some(limit) = self.line_bps() else {
             return (self.config.max_children * card.n()).min(usize::from(u16::MAX)) as u16;
         };
-        // A tenth is kept for control, repair and bursts.
-        let free = (limit * 9 / 10).saturating_sub(self.granted_bps());
+        // A sixteenth is kept for control and repair; of a small limit more.
+        let good_for = bucket::stream_bps(limit).min(limit * 15 / 16);
+        let free = good_for.saturating_sub(self.granted_bps());
         u16::try_from(free / card.stripe_bps()).unwrap_or(u16::MAX)
     }
 
@@ -152,7 +161,16 @@ impl Node<'_> {
         } else {
             0
         };
-        spare.max(handed_on) as u16
+        let bare = newcomer.standing.forwards() && self.bare_stripes(at) != 0;
+        spare.max(handed_on).max(u32::from(bare)) as u16
+    }
+
+    /// At the source, the stripes that nobody gets from it: until somebody does, the grid has to do without them.
+    pub(super) fn bare_stripes(&self, at: StreamId) -> u32 {
+        match (&self.streams[at].source, &self.streams[at].card) {
+            (Some(_), Some(card)) => card.all_stripes() & !self.demanded(at),
+            _ => 0,
+        }
     }
 
     fn children(&self) -> usize {
@@ -162,7 +180,7 @@ impl Node<'_> {
             .count()
     }
 
-    /// Bits a second that all granted stripes take.
+    /// Bits a second that all granted stripes take, and the seals.
     pub(super) fn granted_bps(&self) -> u64 {
         let of = |at: usize| -> u64 {
             let copies: u64 = self
@@ -170,11 +188,15 @@ impl Node<'_> {
                 .in_stream(at)
                 .map(|(_, _, link)| u64::from(link.granted_down.count_ones()))
                 .sum();
-            copies
-                * self.streams[at]
-                    .card
-                    .as_ref()
-                    .map_or(0, |card| card.stripe_bps())
+            let readers = self
+                .peers
+                .in_stream(at)
+                .filter(|(_, _, link)| link.wants_seals);
+            let seals = readers.count() as u64;
+            let card = self.streams[at].card.as_ref();
+            card.map_or(0, |card| {
+                copies * card.stripe_bps() + seals * card.seal_bps()
+            })
         };
         (0..self.streams.len()).map(of).sum()
     }
@@ -192,8 +214,15 @@ impl Node<'_> {
         if !self.may_grant() || !self.is_child(id) && self.children() >= self.config.max_children {
             return false;
         }
+        // The source can do with fewer copies of a stripe that several have, and not with none.
+        let bare = hands_on && self.bare_stripes(at) >> stripe & 1 != 0;
+        let plenty = bits(self.demanded(at)).filter(|&s| bare && self.copies(at, s) > 1);
+        let plenty = plenty.fold(0u32, |mask, s| mask | 1 << s);
         let yields = |link: &Link| match link.spare & link.granted_down {
-            0 if hands_on => not_handed_on(link),
+            0 if hands_on => match not_handed_on(link) {
+                0 => link.granted_down & plenty,
+                wasted => wasted,
+            },
             spare => spare,
         };
         // The same stripe if somebody has it: the newcomer can hand it on to them.
@@ -337,7 +366,7 @@ impl Node<'_> {
         let _ = out.chunks.push(outgoing);
         self.streams[at].stats.forwarded += 1;
         self.streams[at].stats.tx_bytes += self.on_line(to, len) as u64;
-        self.account(to, len, Some(id), Urgency::Stream);
+        self.account(to, len, Some(id), Traffic::Chunk);
         true
     }
 

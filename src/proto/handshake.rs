@@ -538,6 +538,7 @@ impl Node<'_> {
     /// Ends a session and forgets everything that hung on it.
     pub(super) fn drop_peer(&mut self, now: Instant, id: PeerId, why: Down) {
         self.settle_peer(id);
+        let fed = self.is_child(id);
         let Some(peer) = self.peers.remove(id) else {
             return;
         };
@@ -571,6 +572,9 @@ impl Node<'_> {
                 self.book.rest(peer.addr, now + pause);
             }
             Down::Replaced => {}
+        }
+        if fed {
+            (0..self.streams.len()).for_each(|at| self.tell_turned_away(now, at));
         }
         if why == Down::Silent {
             self.probe_quiet(now);

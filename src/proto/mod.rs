@@ -1,5 +1,6 @@
 //! The engine: one sans-IO state machine, [`node::Node`], and the parts it is made of.
 
+pub mod allowance;
 pub mod book;
 pub mod bucket;
 pub mod budget;

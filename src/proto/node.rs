@@ -3,6 +3,7 @@
 //! The contract: after any call that hands something in, call [`Node::poll_transmit`] until it says no, read [`Node::poll_timeout`],
 //! and call [`Node::handle_timeout`] no later than that. Nothing here blocks, allocates, or reads a clock.
 
+use super::allowance::Allowance;
 use super::book::{Book, Entry};
 use super::bucket::Bucket;
 use super::card::Card;
@@ -180,11 +181,14 @@ pub struct Node<'s> {
     pub(super) bucket: Bucket,
     pub(super) ledger: Ledger,
     pub(super) line: Line,
+    pub(super) words: Allowance,
     /// When the bucket will let something through again, if it held something back.
     pub(super) held_until: Option<Instant>,
     pub(super) upkeep_at: Instant,
     pub(super) connect_at: [Instant; MAX_STREAMS],
     pub(super) balance_at: Instant,
+    /// When children may be asked again whether they still need their places.
+    pub(super) probe_at: Instant,
     /// When the node was made.
     pub(super) began: Instant,
     /// Whose turn it is to be sent to.
@@ -217,10 +221,12 @@ impl<'s> Node<'s> {
             bucket: Bucket::new(config.upload_limit_bps, now),
             ledger: Ledger::default(),
             line: Line::new(now, config.delay_target, config.upload_limit_bps),
+            words: Allowance::default(),
             held_until: None,
             upkeep_at: now,
             connect_at: [now; MAX_STREAMS],
             balance_at: now,
+            probe_at: now,
             began: now,
             turn: 0,
             stats: NodeStats::default(),

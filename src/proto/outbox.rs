@@ -16,8 +16,20 @@ use heapless::Vec;
 /// Most bytes of a preamble in one message.
 const PREAMBLE_PIECE_BYTES: usize = 1_024;
 
+/// Words may always take this much of a limited upload.
+const MIN_WORDS_BPS: u64 = 4_000;
+
 /// How far back a node that is about to play asks for seals: they tell where it can begin.
 const SEALS_BACK_MS: u64 = 8_000;
+
+/// What a datagram carries, for the counters.
+#[derive(Clone, Copy)]
+pub(super) enum Traffic {
+    Words,
+    Answer,
+    Seal,
+    Chunk,
+}
 
 /// Plaintext of a control datagram under construction.
 struct Letter<'b> {
@@ -59,13 +71,24 @@ impl<'n> Node<'n> {
         to: Addr,
         payload_bytes: usize,
         peer: Option<PeerId>,
-        urgency: Urgency,
+        what: Traffic,
     ) {
         let bytes = self.on_line(to, payload_bytes);
+        let urgency = match what {
+            Traffic::Words | Traffic::Seal => Urgency::Words,
+            Traffic::Answer => Urgency::Strangers,
+            Traffic::Chunk => Urgency::Stream,
+        };
         self.bucket.spend(bytes, urgency);
         self.count_sent(to, bytes, peer);
-        if urgency != Urgency::Stream {
-            self.stats.tx_control_bytes += bytes as u64;
+        match what {
+            Traffic::Words => {
+                self.words.spend(bytes);
+                self.stats.tx_control_bytes += bytes as u64;
+            }
+            Traffic::Answer => self.stats.tx_control_bytes += bytes as u64,
+            Traffic::Seal => self.stats.tx_seal_bytes += bytes as u64,
+            Traffic::Chunk => {}
         }
     }
 
@@ -74,9 +97,9 @@ impl<'n> Node<'n> {
         let Some((_, bytes)) = self.small.front() else {
             return false;
         };
-        let urgency = match is_answer(bytes) {
-            true => Urgency::Strangers,
-            false => Urgency::Words,
+        let (urgency, what) = match is_answer(bytes) {
+            true => (Urgency::Strangers, Traffic::Answer),
+            false => (Urgency::Words, Traffic::Words),
         };
         if !self.may_send(now, bytes.len(), urgency) {
             return false;
@@ -87,12 +110,34 @@ impl<'n> Node<'n> {
         out.to = to;
         out.control[..bytes.len()].copy_from_slice(&bytes);
         out.control_len = bytes.len();
-        self.account(to, bytes.len(), None, urgency);
+        self.account(to, bytes.len(), None, what);
         true
+    }
+
+    /// Whether news may be told: whether words have not yet taken what they may; if they have, it is noted when they may again.
+    fn may_talk(&mut self, now: Instant) -> bool {
+        let rate_bps = match self.config.upload_limit_bps {
+            None => return true,
+            Some(limit) => {
+                let left = limit.saturating_sub(self.granted_bps());
+                let bitrates = self.streams.iter().filter_map(|s| s.card.as_ref());
+                let bitrates = bitrates.map(|card| u64::from(card.descriptor.bitrate_bps));
+                left.max(limit / 10)
+                    .max(bitrates.sum::<u64>() / 20)
+                    .max(MIN_WORDS_BPS)
+            }
+        };
+        let may = self.words.allows(now, rate_bps);
+        if !may {
+            let ready = self.words.ready_at(rate_bps);
+            self.held_until = Some(self.held_until.map_or(ready, |at| at.min(ready)));
+        }
+        may
     }
 
     /// A control datagram for somebody who is owed one.
     fn poll_words(&mut self, now: Instant, out: &mut Transmit) -> bool {
+        let news = self.may_talk(now);
         for id in 0..self.peers.capacity() {
             let Some(peer) = self.peers.get(id) else {
                 continue;
@@ -108,7 +153,7 @@ impl<'n> Node<'n> {
                 || peer.unknown.is_some()
                 || peer.pong.is_some()
                 || peer.bye.is_some()
-                || (0..self.streams.len()).any(|at| !self.peers.link(id, at).due.is_empty());
+                || (0..self.streams.len()).any(|at| self.peers.link(id, at).due.presses(news));
             if owed && self.write_words(now, id, out) {
                 return true;
             }
@@ -158,7 +203,7 @@ impl<'n> Node<'n> {
             letter.add(&Message::Bye { reason });
         }
         let len = letter.len;
-        let sent = self.post(now, id, &plain[..len], out);
+        let sent = self.post(now, id, &plain[..len], Traffic::Words, out);
         if let Some(reason) = bye {
             let why = if reason == Reason::Leaving {
                 Down::Bye
@@ -190,13 +235,20 @@ impl<'n> Node<'n> {
         // It measures nothing, and is short.
         letter.add(&Message::Ping { token, sent: 0 });
         let len = letter.len;
-        let sent = self.post(now, id, &plain[..len], out);
+        let sent = self.post(now, id, &plain[..len], Traffic::Words, out);
         out.to = addr;
         sent
     }
 
     /// Seals a letter and addresses it.
-    fn post(&mut self, now: Instant, id: PeerId, plain: &[u8], out: &mut Transmit) -> bool {
+    fn post(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        plain: &[u8],
+        what: Traffic,
+        out: &mut Transmit,
+    ) -> bool {
         let Some(peer) = self.peers.get_mut(id) else {
             return false;
         };
@@ -211,7 +263,7 @@ impl<'n> Node<'n> {
         out.to = to;
         out.control_len = len;
         peer.told_at = now;
-        self.account(to, len, Some(id), Urgency::Words);
+        self.account(to, len, Some(id), what);
         if let Some(at) = self.only_stream(id) {
             self.streams[at].stats.tx_bytes += self.on_line(to, len) as u64;
         }
@@ -333,6 +385,7 @@ impl<'n> Node<'n> {
         if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
             link.asked_at = now;
             link.granted_up &= stripes;
+            link.told_spare = spare;
         }
         said
     }
@@ -364,7 +417,13 @@ impl<'n> Node<'n> {
         said
     }
 
-    fn write_offer(&mut self, _: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) -> bool {
+    fn write_offer(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        at: usize,
+        letter: &mut Letter<'_>,
+    ) -> bool {
         let (stripes, home) = self.offered(at);
         let mut hops = Vec::new();
         for stripe in super::stream::bits(stripes) {
@@ -372,13 +431,20 @@ impl<'n> Node<'n> {
             let _ = hops.push(self.stripe_hops(at, usize::from(stripe)));
         }
         let places = self.places_for(at, id);
-        letter.add(&Message::Offer {
+        let said = letter.add(&Message::Offer {
             tag: self.streams[at].tag,
             stripes,
             home,
             hops,
             places,
-        })
+        });
+        let told_hops = self.hops_told(at, id);
+        if let Some(link) = self.peers.link_mut(id, at).filter(|_| said) {
+            link.told_hops = told_hops;
+            link.told_offer = (stripes, home, places.min(1));
+            link.offered_at = now;
+        }
+        said
     }
 
     fn write_have(&mut self, now: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) -> bool {
@@ -569,7 +635,7 @@ impl<'n> Node<'n> {
             }
         }
         let len = letter.len;
-        self.post(now, job.peer(), &plain[..len], out)
+        self.post(now, job.peer(), &plain[..len], Traffic::Words, out)
     }
 
     /// Requests to the same neighbour that stand next in the queue share the datagram.
@@ -616,7 +682,7 @@ impl<'n> Node<'n> {
         let age_ms = u32::try_from(now.since(row.born_at).as_ms()).unwrap_or(u32::MAX);
         letter.add(&Message::Seal { age_ms, bytes });
         let len = letter.len;
-        self.post(now, id, &plain[..len], out)
+        self.post(now, id, &plain[..len], Traffic::Seal, out)
     }
 
     /// Whether the bucket lets a datagram of this size through; if not, it is noted when it will.

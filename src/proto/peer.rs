@@ -154,9 +154,20 @@ impl Due {
         owed
     }
 
-    /// Whether nothing is owed.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
+    /// What keeps the stream flowing; the rest is news, and can wait for a letter that is written anyway.
+    const PRESSING: Self = Self(
+        Self::JOIN.0
+            | Self::DESCRIPTOR.0
+            | Self::SUBSCRIBE.0
+            | Self::GRANT.0
+            | Self::REFUSE.0
+            | Self::WANT_DESCRIPTOR.0
+            | Self::WANT_PREAMBLE.0,
+    );
+
+    /// Whether something is owed that has to be said now; with `news`, whether anything is owed.
+    pub fn presses(self, news: bool) -> bool {
+        self.0 & if news { u16::MAX } else { Self::PRESSING.0 } != 0
     }
 }
 
@@ -190,6 +201,8 @@ pub struct Link {
     pub unanswered: u8,
     /// How often it was given up as a parent, lately.
     pub failures: u8,
+    /// Stripes it was told that this node could do without.
+    pub told_spare: u32,
     /// When Subscribe was last said, and how often without an answer.
     pub asked_at: Instant,
     /// See `asked_at`.
@@ -211,6 +224,8 @@ pub struct Link {
     pub spare: u32,
     /// What it asked for and did not get, and why.
     pub refuse: Option<(u32, Reason)>,
+    /// When it was last turned away for want of a place.
+    pub turned_away_at: Instant,
     /// It takes its seals from here.
     pub wants_seals: bool,
     /// It asked for the seal of this block before that was here; 0 for none.
@@ -228,8 +243,12 @@ pub struct Link {
     pub told_at: Instant,
     /// The Offer told last: stripes, home, whether there was a place; and when.
     pub told_offer: (u32, u32, u16),
+    /// The hops told last of the stripes it gets from here, added up.
+    pub told_hops: u16,
     /// See `told_offer`.
     pub offered_at: Instant,
+    /// When it last asked for news.
+    pub wants_news_at: Instant,
     /// When it was last asked for news.
     pub news_asked_at: Instant,
     /// What is owed.
@@ -252,6 +271,7 @@ impl Link {
         refused_until: Instant::ZERO,
         unanswered: 0,
         failures: 0,
+        told_spare: 0,
         asked_at: Instant::ZERO,
         asked: 0,
         have_tail: 0,
@@ -262,6 +282,7 @@ impl Link {
         granted_down: 0,
         spare: 0,
         refuse: None,
+        turned_away_at: Instant::ZERO,
         wants_seals: false,
         seal_wanted: 0,
         cursor: 0,
@@ -270,7 +291,9 @@ impl Link {
         told_listeners: 0,
         told_at: Instant::ZERO,
         told_offer: (0, 0, 0),
+        told_hops: 0,
         offered_at: Instant::ZERO,
+        wants_news_at: Instant::ZERO,
         news_asked_at: Instant::ZERO,
         due: Due(0),
     };

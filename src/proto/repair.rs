@@ -14,7 +14,10 @@ const MAX_LOOK: u64 = 256;
 const ANSWER: Span = Span::from_ms(200);
 
 /// How long after its group's pace a chunk counts as late: uplinks are shared, and a held-back chunk is not a lost one.
-const LATE: Span = Span::from_ms(300);
+const LATE: Span = Span::from_ms(1_000);
+
+/// What a neighbour said that it has counts for so long.
+const NEWS_AGE: Span = Span::from_s(30);
 
 /// After this long the seals that a new parent sends of the recent past are here.
 const SETTLED: Span = Span::from_ms(500);
@@ -162,7 +165,8 @@ impl Node<'_> {
             // The others of its block are here, and it is late by its own measure.
             let overdue = row.begun_at != Instant::ZERO
                 && now.since(row.begun_at) >= head.pace.expected() + REORDER;
-            overtaken || overdue
+            let nobodys = stream.parents[usize::from(s)].peer.is_none() && age > group + REORDER;
+            overtaken || overdue || nobodys
         });
         let lost = if late || backlog && age > REORDER {
             absent
@@ -264,13 +268,19 @@ impl Node<'_> {
                 block >= link.have_tail
                     && block < head.saturating_add(if flowed { more } else { 0 })
             };
+            // It sends the stripe here, and has sent what came later.
+            let sends = link.granted_up >> index & 1 != 0
+                && block < stream.heads[usize::from(index)].end
+                && stream.parents[usize::from(index)].peer.is_some();
             // What it gets from here it does not have sooner.
             let flows = |stripe: usize| {
                 link.head_of(stripe) > 0 && link.granted_down >> stripe & 1 == 0 && has(stripe)
             };
             peer.bye.is_none()
-                && age < Span::from_s(10)
-                && (flows(usize::from(index)) || (0..32).filter(|&s| flows(s)).count() >= k)
+                && (sends || age < NEWS_AGE)
+                && (sends
+                    || flows(usize::from(index))
+                    || (0..32).filter(|&s| flows(s)).count() >= k)
         });
         holders
             .min_by_key(|(id, peer, link)| {

@@ -50,6 +50,8 @@ pub struct NodeStats {
     pub tx_bytes: u64,
     /// Of those, control datagrams.
     pub tx_control_bytes: u64,
+    /// Bytes of seals sent: datagrams like those of control, counted apart, since they are part of the stream.
+    pub tx_seal_bytes: u64,
     /// Datagrams that made no sense.
     pub malformed: u64,
     /// Datagrams for sessions that are not here.

@@ -163,8 +163,14 @@ pub struct Stream<'s> {
     pub playout: Playout,
     /// Since when the playout has waited for a place to begin.
     pub awaited_since: Option<Instant>,
-    /// When neighbours may be asked for news again.
-    pub news_at: Instant,
+    /// When neighbours were last asked for news, and after what pause they may be asked again.
+    pub news_asked_at: Instant,
+    /// See `news_asked_at`; it grows while nothing comes of it.
+    pub news_pause: Span,
+    /// When a spare stripe is sought again.
+    pub spare_at: Instant,
+    /// Stripes for which there was no parent when last looked for.
+    pub orphans: u32,
     /// The seal that was asked for last, and when.
     pub seal_asked: (u64, Instant),
     /// Where each stripe stands.
@@ -173,6 +179,8 @@ pub struct Stream<'s> {
     pub parents: [Parent; MAX_N],
     /// Stripes that were stalled when last looked at.
     pub stalled: u32,
+    /// Stripes that stalled, or had no parent, and have not flowed since.
+    pub broken: u32,
     /// The stripes this node prefers to carry.
     pub home: u32,
     /// When that is next reconsidered.
@@ -217,11 +225,15 @@ impl<'s> Stream<'s> {
             log: Log::new(pools.log),
             playout: Playout::default(),
             awaited_since: None,
-            news_at: Instant::ZERO,
+            news_asked_at: Instant::ZERO,
+            news_pause: Span::ZERO,
+            spare_at: Instant::ZERO,
+            orphans: 0,
             seal_asked: (0, Instant::ZERO),
             heads: [Head::default(); MAX_N],
             parents: [Parent::default(); MAX_N],
             stalled: 0,
+            broken: 0,
             home: 0,
             home_at: Instant::ZERO,
             flowed_at: Instant::ZERO,

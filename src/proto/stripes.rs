@@ -23,8 +23,14 @@ const MAX_ASKED: u8 = 3;
 const QUIET: Span = Span::from_ms(200);
 const GRACE: Span = Span::from_ms(150);
 
+/// A reordered chunk is given this long before it counts as late.
+const REORDER: Span = Span::from_ms(40);
+
 /// A subscription is renewed this often.
-const RENEW: Span = Span::from_s(5);
+const RENEW: Span = Span::from_s(6);
+
+/// What has become spare, or no longer is, is told this long after what was said last.
+const NEWS_OF_SPARE: Span = Span::from_ms(1_500);
 
 /// A trial parent that sent nothing by then is not tried further.
 const TRIAL: Span = Span::from_s(3);
@@ -36,6 +42,14 @@ const FORGIVE: Span = Span::from_s(60);
 const MAX_NEWS_ASKED: usize = 6;
 const NEWS_AGAIN: Span = Span::from_ms(1_500);
 const NEWS_PAUSE: Span = Span::from_ms(500);
+const MAX_NEWS_PAUSE: Span = Span::from_s(2);
+const MAX_CALM_PAUSE: Span = Span::from_s(16);
+
+/// Whoever asked for news is told unasked for this long when a stripe flows again.
+const REMEMBERED: Span = Span::from_s(4);
+
+/// A spare stripe for which there is no place is sought again after this long, and as much by chance.
+const SPARE_AGAIN_MS: u64 = 3_000;
 
 /// Most parents on trial at once.
 const MAX_TRIALS: usize = 3;
@@ -43,6 +57,9 @@ const MAX_TRIALS: usize = 3;
 /// What each stripe that already hangs on a parent adds to its cost, and what a move must gain; in ms of delay or their like.
 const SAME_PEER: u64 = 40;
 const WORTH_MOVING: u64 = 90;
+
+/// From this rate on words are said as often as they are any good.
+const FULL_PACE_BPS: u64 = 256_000;
 
 /// With fewer forwarding neighbours than this, everybody serves anything.
 const SMALL_SWARM: usize = 4;
@@ -117,7 +134,7 @@ impl Node<'_> {
         };
         match self.config.upload_limit_bps {
             None => self.config.max_children * card.n(),
-            Some(limit) => (limit * 9 / 10 / card.stripe_bps()) as usize,
+            Some(limit) => (limit * 15 / 16 / card.stripe_bps()) as usize,
         }
     }
 
@@ -237,6 +254,8 @@ impl Node<'_> {
     }
 
     fn ask_again(&mut self, now: Instant, at: StreamId) {
+        let renew = self.unhurried(at, RENEW);
+        let spare = self.spare_stripes(at);
         for id in 0..self.peers.capacity() {
             let wanted = self.wanted_from(id, at);
             let Some((peer, link)) = self.peers.both_mut(id, at) else {
@@ -245,8 +264,10 @@ impl Node<'_> {
             let open = wanted & !link.granted_up != 0;
             let wait = if open {
                 ASK_AGAIN + peer.rtt_or_guess().times(2)
+            } else if wanted & spare != link.told_spare {
+                NEWS_OF_SPARE
             } else {
-                RENEW
+                renew
             };
             if wanted == 0 || now.since(link.asked_at) < wait {
                 continue;
@@ -308,8 +329,18 @@ impl Node<'_> {
                 self.streams[at].heads[usize::from(stripe)],
                 self.streams[at].parents[usize::from(stripe)],
             );
-            let quiet = now.since(head.at).min(now.since(parent.since)) > patience;
-            parent.peer.is_some() && quiet && horizon >= head.end + 2
+            let quiet = now.since(head.at).min(now.since(parent.since));
+            // The second block of which it is missing is later than this stripe usually is. While nothing of that one has come,
+            // time has to tell.
+            let second = self.streams[at].ring.row(head.end + 1);
+            let begun = second
+                .map(|row| row.begun_at)
+                .filter(|at| *at > Instant::ZERO);
+            let late = match begun {
+                Some(begun) => quiet > QUIET && now.since(begun) > head.pace.expected() + REORDER,
+                None => quiet > patience,
+            };
+            parent.peer.is_some() && late && horizon >= head.end + 2
         };
         bits(card.all_stripes())
             .filter(|&stripe| behind(stripe))
@@ -321,9 +352,19 @@ impl Node<'_> {
     fn replace_stalled(&mut self, now: Instant, at: StreamId) {
         let stalled = self.stalled(now, at);
         if stalled & !self.streams[at].stalled != 0 {
+            self.streams[at].news_pause = NEWS_PAUSE;
             self.ask_news(now, at, stalled);
         }
         self.tell_stalled(at, stalled);
+        self.tell_flowing(now, at);
+        // With nothing at all coming nobody can be seen to be ahead: they are asked.
+        let expected = self.streams[at]
+            .parents
+            .iter()
+            .any(|parent| parent.peer.is_some());
+        if expected && now.since(self.streams[at].flowed_at) > self.group(at).times(2) + QUIET {
+            self.ask_news(now, at, u32::MAX);
+        }
         let mut lost = heapless::Vec::<(PeerId, u32), 32>::new();
         for stripe in 0..MAX_N {
             let Parent {
@@ -382,10 +423,17 @@ impl Node<'_> {
 
     /// Asks neighbours that could be parents what they have now: what they said seconds ago does not tell who is upstream.
     fn ask_news(&mut self, now: Instant, at: StreamId, stripes: u32) {
-        if now < self.streams[at].news_at {
+        let longest = if self.endangered(at) {
+            MAX_NEWS_PAUSE
+        } else {
+            MAX_CALM_PAUSE
+        };
+        let stream = &mut self.streams[at];
+        if now.since(stream.news_asked_at) < stream.news_pause.min(longest) {
             return;
         }
-        self.streams[at].news_at = now + NEWS_PAUSE;
+        stream.news_asked_at = now;
+        stream.news_pause = stream.news_pause.times(2).min(longest);
         let turn = self.rng.next_u64() as usize;
         let capacity = self.peers.capacity().max(1);
         let mut asked = 0;
@@ -405,12 +453,53 @@ impl Node<'_> {
         }
     }
 
+    /// Whether less comes than the stream is made of, or than children wait for.
+    pub(super) fn endangered(&self, at: StreamId) -> bool {
+        let stream = &self.streams[at];
+        let Some(card) = stream.card.as_ref() else {
+            return stream.plays;
+        };
+        let coming = bits(card.all_stripes() & !stream.stalled);
+        let coming = coming
+            .filter(|&s| self.carries(at, s))
+            .fold(0u32, |mask, s| mask | 1 << s);
+        let whole = coming.count_ones() as usize >= card.k();
+        !whole && (stream.plays || self.demanded(at) & !coming != 0)
+    }
+
     /// Children learn at once that a stripe has stalled here, or flows again.
     fn tell_stalled(&mut self, at: StreamId, stalled: u32) {
         let changed = core::mem::replace(&mut self.streams[at].stalled, stalled) ^ stalled;
         for (_, _, link) in self.peers.each_link_mut(at) {
             if link.granted_down & changed != 0 {
                 link.due.add(Due::HAVE);
+            }
+        }
+    }
+
+    /// A stripe flows here again: those who asked in vain a moment ago learn it at once, and can take it from here.
+    fn tell_flowing(&mut self, now: Instant, at: StreamId) {
+        let newest = self.streams[at]
+            .heads
+            .iter()
+            .map(|head| head.end)
+            .max()
+            .unwrap_or(0);
+        let flows = |&stripe: &u8| {
+            let head = self.streams[at].heads[usize::from(stripe)];
+            self.carries(at, stripe) && head.end + 2 >= newest
+        };
+        let flowing = bits(u32::MAX)
+            .filter(flows)
+            .fold(0u32, |mask, s| mask | 1 << s);
+        let stream = &mut self.streams[at];
+        stream.broken |= stream.stalled | stream.orphans;
+        let news = stream.broken & flowing & !stream.stalled;
+        stream.broken &= !news;
+        for (_, _, link) in self.peers.each_link_mut(at).filter(|_| news != 0) {
+            if now.since(link.wants_news_at) < REMEMBERED && link.granted_up & news == 0 {
+                link.due.add(Due::HAVE);
+                link.due.add(Due::OFFER);
             }
         }
     }
@@ -442,7 +531,7 @@ impl Node<'_> {
 
     /// A parent from which nothing at all comes is asked whether it is there.
     fn probe_silent(&mut self, now: Instant, at: StreamId) {
-        let quiet = self.group(at).times(2) + Span::from_ms(100);
+        let quiet = self.unhurried(at, self.group(at).times(2) + Span::from_ms(100));
         for id in 0..self.peers.capacity() {
             let link = self.peers.link(id, at);
             let silent =
@@ -481,17 +570,23 @@ impl Node<'_> {
         let Some(card) = self.streams[at].card.as_ref() else {
             return;
         };
-        let all = card.all_stripes();
+        let (all, k, n) = (card.all_stripes(), card.k(), card.n() as u64);
         let demanded = self.demanded(at) & all;
         let mut short = self.wanted_count(at);
-        for stripe in bits(all) {
-            if self.streams[at].parents[usize::from(stripe)].peer.is_some() {
-                short = short.saturating_sub(1);
+        let taken = bits(all).filter(|&s| self.streams[at].parents[usize::from(s)].peer.is_some());
+        let taken = taken.count();
+        short = short.saturating_sub(taken);
+        // Without its spare a node plays on: it can wait, and leave the grid in peace.
+        if taken >= k && short > 0 {
+            if now < self.streams[at].spare_at {
+                short = 0;
+            } else {
+                let pause = SPARE_AGAIN_MS + self.rng.below(SPARE_AGAIN_MS);
+                self.streams[at].spare_at = now + self.unhurried(at, Span::from_ms(pause));
             }
         }
         let mut orphans = 0;
         // What others wait for first, then what is easiest to get; beginning at a place of its own, so that nodes do not all want the same.
-        let n = card.n() as u64;
         let [a, ..] = self.public;
         let turned = (0..n)
             .map(|i| ((i + u64::from(a)) % n) as u8)
@@ -516,9 +611,22 @@ impl Node<'_> {
             self.owe(id, at, Due::SUBSCRIBE);
             short = short.saturating_sub(1);
         }
+        let stream = &mut self.streams[at];
+        if orphans & !core::mem::replace(&mut stream.orphans, orphans) != 0 {
+            stream.news_pause = NEWS_PAUSE;
+        }
         if orphans != 0 {
             self.ask_news(now, at, orphans);
         }
+    }
+
+    /// How long words of a stream may wait: the slower it is, the more they weigh.
+    pub(super) fn unhurried(&self, at: StreamId, span: Span) -> Span {
+        let bps = self.streams[at]
+            .card
+            .as_ref()
+            .map_or(FULL_PACE_BPS, |card| u64::from(card.descriptor.bitrate_bps));
+        span.times((FULL_PACE_BPS / bps.max(1)).clamp(1, 4))
     }
 
     /// Who would be the best parent for a stripe, other than `not`.
@@ -616,8 +724,8 @@ impl Node<'_> {
             .fold(0, |mask, (stripe, _)| mask | 1 << stripe)
     }
 
-    /// Whether seals are taken from this parent: from the two that stand nearest to the source. With one, its loss would stop
-    /// everything until it is noticed; from the others they would be the same bytes again.
+    /// Whether seals are taken from this parent: from the one that stands nearest to the source. When it is lost, or late, a chunk
+    /// that comes before its seal has whoever sent it asked; from the others they would be the same bytes again.
     pub(super) fn seals_from(&self, id: PeerId, at: StreamId) -> bool {
         let parents = self.streams[at].parents.iter().enumerate();
         let mut nearest: heapless::Vec<(u8, PeerId), MAX_N> = heapless::Vec::new();
@@ -629,8 +737,12 @@ impl Node<'_> {
                 None => drop(nearest.push((hops, peer))),
             }
         }
-        nearest.sort_unstable();
-        nearest.iter().take(2).any(|(_, peer)| *peer == id)
+        // Chance spreads the load over those that stand nearest.
+        let [.., a] = self.public;
+        let first = nearest
+            .iter()
+            .min_by_key(|(hops, peer)| (*hops, *peer as u8 ^ a));
+        first.is_some_and(|(_, peer)| *peer == id)
     }
 
     /// What a parent granted.

@@ -2,26 +2,42 @@
 
 use super::config::{MAX_STREAMS, Role};
 use super::node::{Down, Node, StreamId};
-use super::peer::{Due, PeerId};
+use super::peer::{Due, Link, PeerId};
+use super::stream::bits;
 use crate::time::{Instant, Span};
 use crate::wire::message::Reason;
 
 const BUSY: Span = Span::from_ms(50);
 const IDLE: Span = Span::from_ms(500);
 
-/// Neighbours are told what is here this often, and what can be had when it has changed, or after the longer time. What cannot wait
-/// (a stripe that stalls) is told at once.
+/// Neighbours are told what is here this often, and what can be had when it has changed, or after three times as long; that this node
+/// now specialises in other stripes, or stands elsewhere, soon. What cannot wait (a stripe that stalls) is told at once.
 const NEWS: Span = Span::from_s(3);
-const OFFER_AGAIN: Span = Span::from_s(9);
+const SOON: Span = Span::from_ms(500);
 
-/// Silence after which a neighbour is asked whether it is there.
-const QUIET: Span = Span::from_s(8);
+/// So much less often when nothing flows between them.
+const STRANGERS: u64 = 4;
 
-/// As much of one that is fed from here: its place is wanted by others.
+/// Silence after which a neighbour is asked whether it is there: often enough for the mappings of NATs (RFC 4787 section 4.3: two
+/// minutes; in practice 30 s).
+const QUIET: Span = Span::from_s(25);
+
+/// As much of one that this node feeds on, and of one that is fed from here: its place is wanted by others.
+const QUIET_PARENT: Span = Span::from_s(8);
 const QUIET_CHILD: Span = Span::from_s(2);
 
+/// As much of one that the source feeds: all others hang on these.
+const QUIET_ROOT: Span = Span::from_ms(700);
+
 /// A Ping without a Pong is said again after this long, plus round trips.
-const PING_AGAIN: Span = Span::from_ms(300);
+const PING_AGAIN: Span = Span::from_ms(150);
+
+/// When somebody has to be turned away, children that were quiet for this long are asked, and no more often than that.
+const PROBE_QUIET: Span = Span::from_ms(500);
+const PROBE_PAUSE: Span = Span::from_ms(700);
+
+/// Whoever was turned away waits this long for a place.
+const WAITS: Span = Span::from_s(4);
 
 /// Pings without an answer after which a neighbour is gone.
 const MAX_UNANSWERED: u8 = 3;
@@ -88,11 +104,14 @@ impl Node<'_> {
     }
 
     fn tend_peer(&mut self, now: Instant, id: PeerId) {
-        let patience = if self.is_child(id) {
-            QUIET_CHILD
-        } else {
-            QUIET
-        };
+        let fed = (0..self.streams.len()).filter(|&at| self.peers.link(id, at).granted_down != 0);
+        let patience = fed.map(|at| match self.streams[at].source {
+            Some(_) => self.unhurried(at, QUIET_ROOT),
+            None => self.unhurried(at, QUIET_CHILD),
+        });
+        let patience = patience.min();
+        let feeds = (0..self.streams.len()).any(|at| self.peers.link(id, at).granted_up != 0);
+        let patience = patience.unwrap_or(if feeds { QUIET_PARENT } else { QUIET });
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
@@ -115,16 +134,50 @@ impl Node<'_> {
     /// held by the dead are free again soon.
     pub(super) fn probe_quiet(&mut self, now: Instant) {
         for id in 0..self.peers.capacity() {
-            let flows = (0..self.streams.len()).any(|at| {
+            let flows = (0..self.streams.len()).filter(|&at| {
                 let link = self.peers.link(id, at);
                 link.granted_up | link.granted_down != 0
             });
+            let patience = flows.map(|at| self.unhurried(at, Span::from_s(1))).min();
             let quiet = self
                 .peers
                 .get(id)
-                .is_some_and(|p| p.ping.is_none() && now.since(p.heard_at) > Span::from_s(1));
-            if flows && quiet {
+                .zip(patience)
+                .is_some_and(|(peer, patience)| {
+                    peer.ping.is_none() && now.since(peer.heard_at) > patience
+                });
+            if quiet {
                 self.ping(now, id);
+            }
+        }
+    }
+
+    /// Somebody had to be turned away: children that have been quiet for a while are asked whether they still need their places.
+    pub(super) fn probe_children(&mut self, now: Instant, at: StreamId) {
+        if now < self.probe_at {
+            return;
+        }
+        self.probe_at = now + self.unhurried(at, PROBE_PAUSE);
+        let patience = self.unhurried(at, PROBE_QUIET);
+        for id in 0..self.peers.capacity() {
+            let fed = self.peers.link(id, at).granted_down != 0;
+            let quiet = self.peers.get(id).is_some_and(|peer| {
+                fed && peer.ping.is_none() && now.since(peer.heard_at) > patience
+            });
+            if quiet {
+                self.ping(now, id);
+            }
+        }
+    }
+
+    /// Places are free again: those who were turned away a moment ago are told; and at the source everybody, when nobody has a stripe
+    /// from it any more.
+    pub(super) fn tell_turned_away(&mut self, now: Instant, at: StreamId) {
+        let bare = self.bare_stripes(at) != 0;
+        for (_, _, link) in self.peers.each_link_mut(at) {
+            if bare && link.joined || now.since(link.turned_away_at) < WAITS {
+                link.turned_away_at = Instant::ZERO;
+                link.due.add(Due::OFFER);
             }
         }
     }
@@ -157,23 +210,31 @@ impl Node<'_> {
 
     fn tend_news(&mut self, now: Instant, at: StreamId) {
         let offer = self.offered(at);
+        let news = self.unhurried(at, NEWS);
         for id in 0..self.peers.capacity() {
             let audience = self.audience_for(id, at);
             let places = self.places_for(at, id);
+            let hops = self.hops_told(at, id);
             let Some(link) = self.peers.link_mut(id, at).filter(|link| link.joined) else {
                 continue;
             };
-            if now.since(link.told_at) < NEWS {
-                continue;
-            }
-            link.told_at = now;
-            link.due.add(Due::HAVE);
-            let same = link.told_offer == (offer.0, offer.1, places.min(1));
-            if !same || now.since(link.offered_at) > OFFER_AGAIN {
-                link.told_offer = (offer.0, offer.1, places.min(1));
-                link.offered_at = now;
+            // Whoever could be a parent is asked when one is needed; only those who share the flow are kept informed.
+            let flows = link.granted_up | link.granted_down != 0;
+            let pause = if flows { news } else { news.times(STRANGERS) };
+            let again = if link.told_offer.1 != offer.1 || link.told_hops != hops {
+                SOON
+            } else if link.told_offer == (offer.0, offer.1, places.min(1)) {
+                pause.times(3)
+            } else {
+                pause
+            };
+            if now.since(link.offered_at) > again {
                 link.due.add(Due::OFFER);
             }
+            if now.since(link.told_at) < pause {
+                continue;
+            }
+            link.due.add(Due::HAVE);
             if link.told_listeners != audience {
                 link.due.add(Due::AUDIENCE);
             }
@@ -194,6 +255,13 @@ impl Node<'_> {
                 .saturating_sub(self.peers.link(id, at).listeners),
             _ => 0,
         }
+    }
+
+    /// The hops of the stripes a child gets from here, added up: children of a circle see them climb.
+    pub(super) fn hops_told(&self, at: StreamId, id: PeerId) -> u16 {
+        let granted = bits(self.peers.link(id, at).granted_down);
+        let hops = granted.map(|stripe| u16::from(self.stripe_hops(at, usize::from(stripe))));
+        hops.sum()
     }
 
     fn tend_card(&mut self, now: Instant, at: StreamId) {
@@ -246,20 +314,19 @@ impl Node<'_> {
         {
             return;
         }
-        let joined = self.peers.in_stream(at).count();
-        let stripes = self.streams[at]
-            .card
-            .as_ref()
-            .map_or(1, |card| card.k() + usize::from(self.config.spare));
+        // Those who could be parents.
+        let able = |link: &Link| link.standing.forwards();
+        let joined = self
+            .peers
+            .in_stream(at)
+            .filter(|(_, _, link)| able(link))
+            .count();
+        let k = self.streams[at].card.as_ref().map_or(1, |card| card.k());
+        let stripes = k + usize::from(self.config.spare);
         let enough = (stripes + STANDBY)
             .min(self.peers.capacity() * 2 / 3)
             .max(1);
-        let open = self.streams[at]
-            .parents
-            .iter()
-            .filter(|p| p.peer.is_some())
-            .count();
-        let hungry = self.streams[at].plays && open < stripes || joined == 0;
+        let hungry = self.endangered(at) || joined == 0;
         // Nothing new for a while: those known here may all be cut off from the source together.
         let stale = self.streams[at].plays
             && self.streams[at]

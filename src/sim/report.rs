@@ -139,6 +139,14 @@ impl Report {
                 ),
             },
             Row {
+                name: "seal share",
+                spread: Spread::of(
+                    others()
+                        .filter(lived)
+                        .map(|r| r.total.tx_seal_bytes as f64 / stream_bytes(r)),
+                ),
+            },
+            Row {
                 name: "repair share",
                 spread: Spread::of(
                     listeners()

@@ -304,6 +304,7 @@ pub fn node_since(now: &NodeStats, then: &NodeStats) -> NodeStats {
         tx_datagrams: now.tx_datagrams - then.tx_datagrams,
         tx_bytes: now.tx_bytes - then.tx_bytes,
         tx_control_bytes: now.tx_control_bytes - then.tx_control_bytes,
+        tx_seal_bytes: now.tx_seal_bytes - then.tx_seal_bytes,
         malformed: now.malformed - then.malformed,
         stray: now.stray - then.stray,
         turned_away: now.turned_away - then.turned_away,
