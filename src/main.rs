@@ -1,17 +1,18 @@
 //! The program: arguments to configuration to the command, and how it ended as one line and an exit status.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code, clippy::undocumented_unsafe_blocks)]
 
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use std::alloc::System;
+#[allow(unsafe_code, reason = "an allocator cannot be written without it")]
+mod allocator;
+
 use std::io::Write;
 use std::process::ExitCode;
 use weir::driver::args::{self, Invocation};
 use weir::driver::failure::Failure;
 use weir::driver::{commands, keyfile, logging, output, status};
 
-/// The system's heap, counted: what is live is shown in the status.
+/// Counted and capped: what is live is shown in the status, and more than planned is never given out.
 #[global_allocator]
-static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+static HEAP: allocator::Heap = allocator::Heap;
 
 fn main() -> ExitCode {
     match run() {

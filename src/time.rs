@@ -3,7 +3,7 @@
 use core::ops::{Add, AddAssign, Sub};
 
 /// A moment, in microseconds since the caller's origin (boot of the process, start of a simulation).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash, bytemuck::Zeroable)]
 pub struct Instant(u64);
 
 /// A span, in microseconds.

@@ -13,7 +13,7 @@ use weir::wire::datagram::{CONTROL_HEADER_BYTES, Datagram, control_header};
 use weir::wire::descriptor::{self, Descriptor};
 use weir::wire::framing;
 use weir::wire::message::{self, Message, PeerHint, Reason, Standing, Wanted};
-use weir::wire::seal::{self, BlockMark, Seal, Unsealed};
+use weir::wire::seal::{self, BlockMark, Seal, SegmentStart, Unsealed};
 use weir::wire::uri::{KeyText, Uri};
 
 const DOCUMENT: &str = include_str!("../docs/PROTOCOL.md");
@@ -463,6 +463,7 @@ fn every_message() {
         ),
         ("want peers", want(Wanted::Peers)),
         ("want news", want(Wanted::News)),
+        ("want title", want(Wanted::Title { mark: 1 })),
         (
             "peer exchange",
             Message::PeerExchange {
@@ -629,6 +630,13 @@ fn a_block_and_its_seal() {
     );
 }
 
+const SEGMENT: SegmentStart = SegmentStart {
+    index: 0,
+    number: 830_078_125,
+    discontinuities: 1_700_000_000,
+    time_us: 2_000_000,
+};
+
 fn check_seal(vector: &Vector, signer: &SigningKey, mark: BlockMark) {
     let key = signer.public();
     let unsealed = Unsealed {
@@ -637,6 +645,7 @@ fn check_seal(vector: &Vector, signer: &SigningKey, mark: BlockMark) {
         first_block: 1_000,
         clock_ms: 1_700_000_000_000,
         metadata: Some("A – B"),
+        segment: Some(SEGMENT),
         marks: &[mark],
     };
     let mut out = [0; 256];
@@ -648,7 +657,9 @@ fn check_seal(vector: &Vector, signer: &SigningKey, mark: BlockMark) {
 
     let back = Seal::parse(&whole).unwrap();
     assert!(back.blocks().eq([(1_000, mark)]));
-    assert_eq!((back.metadata, back.flags), ("A – B", seal::HAS_METADATA));
+    let flags = seal::HAS_METADATA | seal::BEGINS_SEGMENT;
+    assert_eq!((back.metadata, back.flags), ("A – B", flags));
+    assert_eq!(back.segment, Some(SEGMENT));
     let verifier = Verifier::new(&key).unwrap();
     let verified = verifier.verify(seal::DOMAIN, &[&key, back.signed], &back.signature);
     assert_eq!(verified, Ok(()));

@@ -1,27 +1,30 @@
 //! One HTTP player: the head when the stream is known, then media straight from the ring, with the title in between if it
 //! asked for that.
 
-use super::server::{Client, STUCK, refuse, write_all};
+use super::reactor::{Async, Timer};
+use super::server::{Client, STUCK, farewell, head_of, refuse, write_all};
 use super::view::{Running, Seat};
 use super::within::within;
+use crate::http::hls::TIMESTAMP_BYTES;
 use crate::http::icy::{ICY_METAINT, IcyInterleaver, MAX_ICY_BLOCK_BYTES};
 use crate::http::request::{Method, Request};
-use crate::http::response::{self, Live, MAX_RESPONSE_HEAD_BYTES};
+use crate::http::response::{self, Live};
 use crate::proto::node::{Node, PlayerId, StreamId};
+use crate::proto::player::Stage;
 use crate::time::Span;
 use crate::wire::addr::Addr;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use smol::{Async, Timer};
+use std::boxed::Box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
 
 /// How long a stream may stay unknown before a player is sent away.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Most pieces of the ring in one system call.
-const MAX_SLICES: usize = 16;
+/// Most pieces of the ring in one system call: a few blocks.
+const MAX_SLICES: usize = 64;
 
 /// Reads after which a player that talks is sent away.
 const MAX_SAID: usize = 8;
@@ -36,20 +39,25 @@ const TCP_PER_MILLE: usize = 36;
 /// Longest time shift that is looked for; the ring ends long before.
 const MAX_AGO_MS: u64 = 24 * 3_600_000;
 
-/// Serves a player until it leaves, or falls too far behind, or the node ends.
-pub(super) async fn serve(
+/// Lets a player in: what is left to do is its media.
+pub(super) async fn serve<'a>(
     client: &Client<'_>,
     request: &Request<'_>,
-    running: &Running,
+    running: &'a Running,
     stream: StreamId,
     ago_ms: Option<u64>,
-) -> io::Result<()> {
+) -> io::Result<Option<Media<'a>>> {
     let socket = client.stream;
+    let refuse = |text| async move {
+        refuse(socket, request.method, 503, text).await?;
+        Ok(None)
+    };
     if request.method == Method::Head {
-        return head_only(client, request, running, stream).await;
+        head_only(client, request, running, stream).await?;
+        return Ok(None);
     }
     let Some(place) = Place::take(client, request, running, stream, ago_ms) else {
-        return refuse(socket, request.method, 503, "all places are taken").await;
+        return refuse("all places are taken").await;
     };
     let known = async {
         while running.engine.look().streams()[stream].card.is_none() {
@@ -63,7 +71,7 @@ pub(super) async fn serve(
     };
     match within(PATIENCE, known).await {
         Err(error) if error.kind() == ErrorKind::TimedOut => {
-            return refuse(socket, request.method, 503, "the stream has not begun").await;
+            return refuse("the stream has not begun").await;
         }
         other => other?,
     }
@@ -72,15 +80,46 @@ pub(super) async fn serve(
         None => None,
         Some(_) => match within(PATIENCE, place.age(socket)).await {
             Err(error) if error.kind() == ErrorKind::TimedOut => {
-                return refuse(socket, request.method, 503, "nothing can be played yet").await;
+                return refuse("nothing can be played yet").await;
             }
             age => Some(age?.as_ms()),
         },
     };
-    let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
-    let len = write_head(running, stream, request, icy, ago_ms, &mut head)?;
-    write_all(socket, head.get(..len).unwrap_or(&[])).await?;
-    pour(&place, socket, icy.map(Titles::new)).await
+    let head = head_of(|out| write_head(running, stream, request, icy, ago_ms, out))?;
+    write_all(socket, &head).await?;
+    let titles = icy.map(|metaint| Box::new(Titles::new(metaint)));
+    Ok(Some(Media::Live { place, titles }))
+}
+
+/// What follows the head of an answer.
+pub(super) enum Media<'a> {
+    /// The stream, for as long as the player stays.
+    Live {
+        place: Place<'a>,
+        titles: Option<Box<Titles>>,
+    },
+    /// So many bytes, which are all there.
+    Piece {
+        place: Place<'a>,
+        /// Said before them.
+        tag: Option<[u8; TIMESTAMP_BYTES]>,
+        bytes: u64,
+    },
+}
+
+impl Media<'_> {
+    /// Sends it, until the player leaves, or falls too far behind, or the node ends.
+    pub async fn pour(self, socket: &Async<TcpStream>) -> io::Result<()> {
+        match self {
+            Media::Live { place, titles } => pour(&place, socket, titles).await,
+            Media::Piece { place, tag, bytes } => {
+                if let Some(tag) = tag {
+                    write_all(socket, &tag).await?;
+                }
+                pour_out(&place, socket, bytes).await
+            }
+        }
+    }
 }
 
 /// What a player would be told, without a place for it.
@@ -94,9 +133,8 @@ async fn head_only(
         return refuse(client.stream, Method::Head, 503, "the stream has not begun").await;
     }
     let icy = request.icy_metadata.then_some(ICY_METAINT);
-    let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
-    let len = write_head(running, stream, request, icy, None, &mut head)?;
-    write_all(client.stream, head.get(..len).unwrap_or(&[])).await
+    let head = head_of(|out| write_head(running, stream, request, icy, None, out))?;
+    write_all(client.stream, &head).await
 }
 
 fn write_head(
@@ -173,6 +211,12 @@ impl<'a> Place<'a> {
         }
     }
 
+    fn is_at_end(&self) -> bool {
+        let node = self.running.engine.look();
+        node.player(self.id)
+            .is_some_and(|player| player.stage == Stage::Ended)
+    }
+
     /// How far in the past it begins, once it can.
     async fn age(&self, socket: &Async<TcpStream>) -> io::Result<Span> {
         loop {
@@ -218,11 +262,7 @@ impl Drop for Place<'_> {
 }
 
 /// So many bytes that are all there, and no more.
-pub(super) async fn pour_out(
-    place: &Place<'_>,
-    socket: &Async<TcpStream>,
-    mut left: u64,
-) -> io::Result<()> {
+async fn pour_out(place: &Place<'_>, socket: &Async<TcpStream>, mut left: u64) -> io::Result<()> {
     while left > 0 {
         place.turn().await;
         match place.write_some(socket.get_ref(), None) {
@@ -243,13 +283,15 @@ pub(super) async fn pour_out(
 async fn pour(
     place: &Place<'_>,
     socket: &Async<TcpStream>,
-    mut titles: Option<Titles>,
+    mut titles: Option<Box<Titles>>,
 ) -> io::Result<()> {
     let running = place.running;
     while !running.engine.is_leaving() {
         place.turn().await;
         let rings = running.engine.media.rings();
-        match place.write_some(socket.get_ref(), titles.as_mut()) {
+        match place.write_some(socket.get_ref(), titles.as_deref_mut()) {
+            // What follows is another medium.
+            Ok(0) if place.is_at_end() => return farewell(socket).await,
             Ok(0) => {
                 if !poll_fn(|context| poll_wait(socket, running, rings, context)).await? {
                     return Ok(());
@@ -313,7 +355,7 @@ impl Place<'_> {
 }
 
 /// The titles between the media of one player.
-struct Titles {
+pub(super) struct Titles {
     icy: IcyInterleaver,
     block: [u8; MAX_ICY_BLOCK_BYTES],
     /// Part of the block that has still to go out.
@@ -338,7 +380,7 @@ impl Titles {
         if self.icy.media_room() == 0 && !self.is_due() {
             let node = place.running.engine.look();
             let stream = node.streams().get(place.stream);
-            let title = stream.map_or("", |stream| &stream.now_playing);
+            let title = stream.map_or("", |stream| &stream.title.text);
             self.left = 0..self.icy.metadata(title, &mut self.block);
         }
     }

@@ -2,16 +2,22 @@
 
 use super::config::{Config, DemoConfig};
 use super::failure::Failure;
-use super::{launch, output, run as running};
+use super::units::Size;
+use super::{heap, launch, output, run as running, server};
 use std::format;
+use std::string::ToString;
 
 /// `weir source`, `weir relay` or `weir listen`, until it is stopped.
 pub fn run(config: &Config) -> Result<(), Failure> {
-    let plan = launch::plan(config);
-    plan.within(config.memory_bytes)?;
-    let planned = super::units::Size(plan.total_bytes() / 1_024 * 1_024);
-    log::info!("memory: {planned} planned, nothing more is taken later");
-    log::debug!("memory plan, in bytes:\n{plan}");
+    let plan = launch::check(config)?;
+    log::info!(
+        "memory plan, in bytes ({} allowed):",
+        Size(config.memory_bytes)
+    );
+    for line in plan.to_string().lines() {
+        log::info!("{line}");
+    }
+    heap::ACCOUNT.set_cap(launch::heap_bytes(&plan));
     log::info!("{}", config.sharing());
     running::run(config)
 }
@@ -19,8 +25,15 @@ pub fn run(config: &Config) -> Result<(), Failure> {
 /// `weir check`: what a node would run by, and the memory it would plan.
 pub fn check(file: &str, config: &Config) -> Result<(), Failure> {
     let plan = launch::plan(config);
-    output::print(&format!("{file}:\n{config}memory plan, in bytes:\n{plan}"))?;
-    plan.within(config.memory_bytes)
+    let budget = config.memory_bytes;
+    output::print(&format!(
+        "{file}:\n{config}memory plan, in bytes:\n{plan}  {:<16} {budget:>33}\n\
+         besides, in the kernel: at most {} for each of {} connections that stand still, until they are dropped\n",
+        "budget",
+        Size(server::KERNEL_BYTES),
+        launch::http_tasks(config)
+    ))?;
+    launch::check(config).map(drop)
 }
 
 /// A whole grid on this machine.

@@ -5,8 +5,8 @@ use super::settings::{self, FILE_ONLY_KEYS, Settings};
 use super::stream_uri::{HostPort, StreamUri};
 use super::units::{self, Rate, Size, Time};
 use super::values::{
-    address, bitrate, block_k, content_type, count, dialable, line, path, span_between,
-    upload_limit,
+    address, auto_or_off, bitrate, block_k, content_type, count, dialable, line, path,
+    span_between, upload_limit,
 };
 use crate::limits::MAX_N;
 pub use crate::proto::config::MAX_STREAMS;
@@ -97,6 +97,8 @@ pub struct Config {
     pub max_children: u16,
     /// HTTP players at most.
     pub max_players: u16,
+    /// Many datagrams in one system call, where the kernel can.
+    pub offload: bool,
     /// Stripes taken beyond the K that are needed.
     pub spare_stripes: u8,
     /// What a new player gets at once.
@@ -200,11 +202,40 @@ impl fmt::Display for Config {
                 }
             }
             Task::Listen(stream) => row("stream", stream)?,
-            Task::Source(broadcast) => row("key", &broadcast.key.display())?,
+            Task::Source(broadcast) => {
+                row("key", &broadcast.key.display())?;
+                row("input", &hidden(&broadcast.input))?;
+                row("repeat", &broadcast.repeat)?;
+                for (key, text) in [
+                    ("name", &broadcast.name),
+                    ("genre", &broadcast.genre),
+                    ("url", &broadcast.url),
+                    ("disclosure", &broadcast.disclosure),
+                ] {
+                    row(key, &or_none(text))?;
+                }
+                row(
+                    "content-type",
+                    &or_found_out(broadcast.content_type.as_ref()),
+                )?;
+                row(
+                    "bitrate",
+                    &or_found_out(broadcast.bitrate_bps.map(|bps| Rate(bps.into()))),
+                )?;
+                row("k", &or_found_out(broadcast.k))?;
+                row("m", &or_found_out(broadcast.m))?;
+                row("group", &or_found_out(broadcast.group.map(Time)))?;
+            }
         }
         let bind: Vec<String> = self.bind.iter().map(ToString::to_string).collect();
         row("bind", &bind.join(", else "))?;
         row("http", &self.http)?;
+        if let Some(advertise) = &self.advertise {
+            row("advertise", advertise)?;
+        }
+        for peer in &self.peers {
+            row("peer", peer)?;
+        }
         row("memory", &Size(self.memory_bytes))?;
         row("upload-limit", &limit_text(self.upload_limit_bps.map(Rate)))?;
         row("quota", &limit_text(self.quota_bytes.map(Size)))?;
@@ -215,11 +246,36 @@ impl fmt::Display for Config {
         }
         row("max-children", &self.max_children)?;
         row("max-players", &self.max_players)?;
+        row("spare", &self.spare_stripes)?;
         row("burst", &Time(self.burst))?;
+        row("offload", &if self.offload { "auto" } else { "off" })?;
+        row("window", &Time(self.window))?;
         match &self.state {
             Some(state) => row("state", &state.display()),
             None => row("state", &"none (node key and quota are not remembered)"),
         }
+    }
+}
+
+/// What was not given follows from the media.
+fn or_found_out(value: Option<impl fmt::Display>) -> String {
+    value.map_or(String::from("follows from the input"), |value| {
+        value.to_string()
+    })
+}
+
+/// An input without the user and password in its address.
+fn hidden(input: &str) -> String {
+    match input.split_once("://").zip(input.rsplit_once('@')) {
+        Some(((scheme, _), (_, place))) => format!("{scheme}://...@{place}"),
+        None => input.to_string(),
+    }
+}
+
+fn or_none(text: &str) -> &str {
+    match text {
+        "" => "none",
+        text => text,
     }
 }
 
@@ -257,6 +313,7 @@ pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
             }),
         max_children: given.one("max-children", count(0, 1_000))?.unwrap_or(32),
         max_players: given.one("max-players", count(0, 1_000))?.unwrap_or(16),
+        offload: given.one("offload", auto_or_off)?.unwrap_or(true),
         spare_stripes: given.one("spare", count(0, 16))?.unwrap_or(1) as u8,
         burst: given
             .one("burst", span_between(Span::ZERO, Span::from_s(60)))?

@@ -3,19 +3,19 @@
 //! Who fetches segments comes and goes; so that a relay takes the whole stream meanwhile, a player's place is held for all of
 //! them together, until nobody has asked for a while.
 
-use super::audience::{self, Place};
-use super::server::{Client, refuse, write_all};
+use super::audience::{self, Media, Place};
+use super::reactor::Timer;
+use super::server::{Client, head_of, refuse, write_all};
 use super::view::Running;
 use crate::http::document::PART_BYTES;
 use crate::http::hls::{self, Entry, Format};
 use crate::http::request::{Framing, Method, Request};
-use crate::http::response::{self, MAX_RESPONSE_HEAD_BYTES};
+use crate::http::response;
 use crate::proto::node::{PlayerId, StreamId};
 use crate::proto::segments::{MAX_SEGMENTS, Segment};
 use crate::time::{Instant, Span};
 use core::cell::RefCell;
 use core::time::Duration;
-use smol::Timer;
 use std::io::{self, ErrorKind};
 use std::vec::Vec;
 
@@ -25,6 +25,9 @@ const LINGER: Span = Span::from_s(15);
 /// How often that is looked at, and how often a first segment is looked for.
 const TICK: Duration = Duration::from_millis(250);
 
+/// The same while nobody fetches any.
+const QUIET: Duration = Duration::from_secs(5);
+
 /// How long the first segment may take.
 const PATIENCE: Span = Span::from_s(15);
 
@@ -33,8 +36,6 @@ const PATIENCE: Span = Span::from_s(15);
 pub struct Memory {
     /// The place held for all who fetch segments, and until when.
     presence: Option<(PlayerId, Instant)>,
-    /// A segment's block and its number in the playlist: those that follow count on from it.
-    anchor: Option<(u64, u64)>,
 }
 
 /// One for each stream.
@@ -43,7 +44,9 @@ pub type Memories = RefCell<Vec<Memory>>;
 /// Gives back the places of streams that nobody asks for any more. Runs for ever.
 pub async fn tend(running: &Running) {
     loop {
-        Timer::after(TICK).await;
+        let is_asked = |memory: &Memory| memory.presence.is_some();
+        let anybody = running.hls.borrow().iter().any(is_asked);
+        Timer::after(if anybody { TICK } else { QUIET }).await;
         let now = running.engine.clock.now();
         for memory in running.hls.borrow_mut().iter_mut() {
             if let Some((id, _)) = memory.presence.take_if(|(_, until)| *until <= now) {
@@ -118,7 +121,7 @@ pub(super) async fn playlist(
         }
         Timer::after(TICK).await;
     };
-    let sequence = number(running, stream, &segments);
+    let sequence = segments.first().map_or(0, |oldest| oldest.number);
     let entries: heapless::Vec<Entry, MAX_SEGMENTS> = segments.iter().map(entry).collect();
     let mut text = [0; PART_BYTES];
     let len = hls::playlist(&format, sequence, &entries, &mut text)
@@ -134,30 +137,9 @@ pub(super) async fn playlist(
 fn entry(segment: &Segment) -> Entry {
     Entry {
         block: segment.from.0,
-        duration_ms: segment.duration_ms,
-        is_new_run: segment.is_new_run,
+        duration_us: segment.duration_us,
+        discontinuities: segment.discontinuities,
     }
-}
-
-/// The number of the oldest of these segments. Counted on from the last playlist; the first time it follows the source's clock,
-/// so that nodes agree as long as every stretch of the clock has its segment.
-fn number(running: &Running, stream: StreamId, segments: &[Segment]) -> u64 {
-    let mut memories = running.hls.borrow_mut();
-    let anchor = memories.get_mut(stream).map(|memory| &mut memory.anchor);
-    let by_clock = segments.first().map_or(0, Segment::stretch);
-    let Some(anchor) = anchor else {
-        return by_clock;
-    };
-    let counted = anchor.and_then(|(block, number)| {
-        let back = segments.iter().position(|s| s.from.0 == block)?;
-        number.checked_sub(back as u64)
-    });
-    let beyond = anchor.map_or(0, |(_, number)| number + 1);
-    let first = counted.unwrap_or(by_clock.max(beyond));
-    *anchor = segments
-        .last()
-        .map(|last| (last.from.0, first + segments.len() as u64 - 1));
-    first
 }
 
 async fn head(
@@ -166,11 +148,10 @@ async fn head(
     content_type: &str,
     bytes: u64,
 ) -> io::Result<()> {
-    let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
     let framing = Framing::Length(bytes);
-    let len = response::document(request.version, content_type, framing, false, &mut head)
-        .map_err(|_| ErrorKind::OutOfMemory)?;
-    write_all(client.stream, head.get(..len).unwrap_or(&[])).await
+    let head =
+        |out: &mut [u8]| response::document(request.version, content_type, framing, false, out);
+    write_all(client.stream, &head_of(head)?).await
 }
 
 /// Answers with what players need before the first segment.
@@ -185,58 +166,78 @@ pub(super) async fn init(
     else {
         return refuse(client.stream, request.method, 404, NOT_HLS).await;
     };
-    // A copy, for the node goes on while the client reads; at most 64 KiB, and freed at once.
-    let preamble: Option<Vec<u8>> = running.engine.look().streams()[stream]
-        .preamble
-        .get()
-        .map(Vec::from);
-    match preamble {
-        Some(bytes) if format.has_map => {
-            head(client, request, format.content_type, bytes.len() as u64).await?;
-            match request.method {
-                Method::Head => Ok(()),
-                _ => write_all(client.stream, &bytes).await,
-            }
+    let whole = preamble_part(running, stream, 0, &mut []);
+    let Some((version, bytes)) = whole.filter(|_| format.has_map) else {
+        return refuse(client.stream, request.method, 404, "there is none").await;
+    };
+    head(client, request, format.content_type, bytes as u64).await?;
+    let mut sent = 0;
+    // In parts, for the node goes on while the client reads.
+    let mut part = [0; PART_BYTES];
+    while request.method != Method::Head && sent < bytes {
+        if preamble_part(running, stream, sent, &mut part) != Some((version, bytes)) {
+            return Err(ErrorKind::UnexpectedEof.into());
         }
-        _ => refuse(client.stream, request.method, 404, "there is none").await,
+        let len = (bytes - sent).min(PART_BYTES);
+        write_all(client.stream, part.get(..len).unwrap_or(&[])).await?;
+        sent += len;
     }
+    Ok(())
+}
+
+/// Copies as much of the preamble from `offset` on as there is room for; its version, and its length in all.
+fn preamble_part(
+    running: &Running,
+    stream: StreamId,
+    offset: usize,
+    out: &mut [u8],
+) -> Option<(u32, usize)> {
+    let node = running.engine.look();
+    let stream = node.streams().get(stream)?;
+    let preamble = stream.preamble.get()?;
+    for (to, from) in out.iter_mut().zip(preamble.get(offset..)?) {
+        *to = *from;
+    }
+    Some((stream.version(), preamble.len()))
 }
 
 /// Answers with a segment.
-pub(super) async fn segment(
+pub(super) async fn segment<'a>(
     client: &Client<'_>,
     request: &Request<'_>,
-    running: &Running,
+    running: &'a Running,
     stream: StreamId,
     block: u64,
-) -> io::Result<()> {
+) -> io::Result<Option<Media<'a>>> {
     let (socket, method) = (client.stream, request.method);
+    let refuse = |status, text| async move {
+        refuse(socket, method, status, text).await?;
+        Ok(None)
+    };
     let Some(Ok(format)) = format_of(running, stream) else {
-        return refuse(socket, method, 404, NOT_HLS).await;
+        return refuse(404, NOT_HLS).await;
     };
     if !stay(client, request, running, stream) {
-        return refuse(socket, method, 503, "all places are taken").await;
+        return refuse(503, "all places are taken").await;
     }
     let known = running.engine.look().streams()[stream].segment(block);
     let Some(segment) = known else {
-        return refuse(
-            socket,
-            method,
-            404,
-            "this segment is gone, or not there yet",
-        )
-        .await;
+        return refuse(404, "this segment is gone, or not there yet").await;
     };
     let opened = running
         .engine
         .with(|node, now| node.open_segment(now, stream, &segment, format.has_preamble));
     let Ok((id, bytes)) = opened else {
-        return refuse(socket, method, 503, "all places are taken").await;
+        return refuse(503, "all places are taken").await;
     };
     let place = Place::sit(client, request, running, stream, id);
-    head(client, request, format.content_type, bytes).await?;
-    match method {
-        Method::Head => Ok(()),
-        _ => audience::pour_out(&place, socket, bytes).await,
-    }
+    let tag = format
+        .has_timestamp
+        .then(|| hls::timestamp(segment.time_us));
+    let all = tag.map_or(0, |tag| tag.len() as u64) + bytes;
+    head(client, request, format.content_type, all).await?;
+    Ok(match method {
+        Method::Head => None,
+        _ => Some(Media::Piece { place, tag, bytes }),
+    })
 }

@@ -60,7 +60,7 @@ struct Taking {
 #[derive(Default)]
 struct Held {
     since: Option<Instant>,
-    pieces: Vec<(Start, usize)>,
+    pieces: Vec<(Start, Option<u64>, usize)>,
     bytes: Vec<u8>,
     has_sync: bool,
     /// What a player needs before the first sync point.
@@ -195,8 +195,8 @@ impl Taking {
             let Some(segment) = self.scanner.next_segment() else {
                 return;
             };
-            let start = start_of(segment.start);
-            if let Some(time_us) = segment.time_us {
+            let (start, time_us) = (start_of(segment.start), segment.time_us);
+            if let Some(time_us) = time_us {
                 self.media_time = Some(MediaTime {
                     time_us,
                     bytes: self.emitted_bytes,
@@ -212,7 +212,7 @@ impl Taking {
                 node.begin_run(now, STREAM);
             }
             if self.published && !news {
-                push(node, now, start, segment.bytes, is_raw);
+                push(node, now, (start, time_us), segment.bytes, is_raw);
                 continue;
             }
             self.piece.clear();
@@ -220,14 +220,14 @@ impl Taking {
             if self.published || (news && self.held.has_sync) {
                 self.settle(node, now, true);
                 self.publish(node, now, None, None);
-                push(node, now, start, &self.piece, is_raw);
+                push(node, now, (start, time_us), &self.piece, is_raw);
             } else {
                 if start == Start::Sync && !self.held.has_sync {
                     self.held
                         .preamble
                         .extend_from_slice(self.scanner.preamble());
                 }
-                self.held.add(start, &self.piece);
+                self.held.add(start, time_us, &self.piece);
             }
         }
     }
@@ -253,9 +253,9 @@ impl Taking {
         self.publish(node, now, Some(measured_bps), Some(&held.preamble));
         let is_raw = self.scanner.container() == Container::Raw;
         let mut rest = held.bytes.as_slice();
-        for (start, len) in held.pieces {
+        for (start, time_us, len) in held.pieces {
             let (piece, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
-            push(node, now, start, piece, is_raw);
+            push(node, now, (start, time_us), piece, is_raw);
             rest = behind;
         }
     }
@@ -301,9 +301,9 @@ impl Taking {
 }
 
 impl Held {
-    fn add(&mut self, start: Start, piece: &[u8]) {
+    fn add(&mut self, start: Start, time_us: Option<u64>, piece: &[u8]) {
         self.has_sync |= start == Start::Sync;
-        self.pieces.push((start, piece.len()));
+        self.pieces.push((start, time_us, piece.len()));
         self.bytes.extend_from_slice(piece);
     }
 
@@ -312,7 +312,12 @@ impl Held {
     }
 }
 
-fn push(node: &mut Node<'_>, now: Instant, start: Start, bytes: &[u8], is_raw: bool) {
+/// `at`: what the first byte is, and its media time.
+fn push(node: &mut Node<'_>, now: Instant, at: (Start, Option<u64>), bytes: &[u8], is_raw: bool) {
+    let (start, time_us) = at;
+    if let Some(time_us) = time_us {
+        node.set_media_time(now, STREAM, time_us);
+    }
     if let Err(error) = node.push_source(now, STREAM, start, bytes, is_raw) {
         log::debug!("media before its description: {error:?}");
     }

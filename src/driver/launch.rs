@@ -6,14 +6,23 @@ use super::keyfile;
 use super::plan::Plan;
 use super::server;
 use crate::memory;
-use crate::proto::budget::Sizes;
+use crate::proto::budget::{RING, Sizes};
 use crate::proto::config::{NodeConfig, Role};
 use crate::proto::node::Node;
 use crate::time::{Instant, Span};
+use std::format;
+use std::string::{String, ToString};
 use std::vec::Vec;
 
-/// What is not a pool: code, stack, tables of the allocator and of readiness, log lines.
-const PROGRAM_BYTES: usize = 3 << 19;
+/// What the process holds besides its heap, as measured (docs/MEMORY.md): code and constants that are used, the stack, and
+/// that of the thread that looks names up.
+const PROGRAM_BYTES: usize = CODE_BYTES + STACK_BYTES + NAMES_BYTES;
+const CODE_BYTES: usize = 1_280 << 10;
+const STACK_BYTES: usize = 128 << 10;
+const NAMES_BYTES: usize = 64 << 10;
+
+/// Heap of the driver besides its pools: settings, tasks, log lines, and what the allocator itself needs.
+const DRIVER_BYTES: usize = 96 << 10;
 
 /// The least ring worth having: 16 s of a talk programme.
 const MIN_RING_BYTES: usize = 128 << 10;
@@ -50,12 +59,51 @@ pub fn sizes(config: &Config) -> Sizes {
         .fill(budget, reserved_bytes(config))
 }
 
+/// What is planned besides the node's own pools.
+fn driver_pools(config: &Config) -> Vec<(&'static str, usize, usize, String)> {
+    let tasks = http_tasks(config);
+    let (players, spare) = (config.max_players, server::SPARE_TASKS);
+    let mut pools = [
+        (
+            "connections",
+            tasks,
+            server::TASK_BYTES,
+            format!("{players} players + {spare} for pages"),
+        ),
+        (
+            "requests",
+            tasks,
+            server::REQUEST_BYTES,
+            format!("one for each of {tasks} connections, until it is answered"),
+        ),
+        (
+            "driver",
+            1,
+            DRIVER_BYTES,
+            "tasks, settings, log lines".to_string(),
+        ),
+        (
+            "program",
+            1,
+            PROGRAM_BYTES,
+            "code, stack; not on the heap".to_string(),
+        ),
+    ]
+    .to_vec();
+    if let Task::Source(_) = config.task {
+        pools.push((
+            "input",
+            1,
+            SOURCE_BYTES,
+            "scanner and first second".to_string(),
+        ));
+    }
+    pools
+}
+
 fn reserved_bytes(config: &Config) -> usize {
-    let source = match config.task {
-        Task::Source(_) => SOURCE_BYTES,
-        _ => 0,
-    };
-    PROGRAM_BYTES + http_tasks(config) * server::TASK_BYTES + source
+    let pools = driver_pools(config);
+    pools.iter().map(|(_, count, each, _)| count * each).sum()
 }
 
 /// Every pool of a node with this configuration. Where the budget leaves no ring worth having, the plan has one all the
@@ -64,19 +112,61 @@ pub fn plan(config: &Config) -> Plan {
     let mut plan = Plan::default();
     for pool in sizes(config).pools() {
         let each = match pool.name {
-            "ring" => pool.each_bytes.max(MIN_RING_BYTES),
+            RING => pool.each_bytes.max(MIN_RING_BYTES),
             _ => pool.each_bytes,
         };
-        plan.add(pool.name, pool.count as u64, each as u64, pool.why);
+        plan.add(pool.name, pool.count as u64, each as u64, pool.why.as_str());
     }
-    let tasks = http_tasks(config) as u64;
-    let each = server::TASK_BYTES as u64;
-    plan.add("connections", tasks, each, "max-players and 4 for pages");
-    if let Task::Source(_) = config.task {
-        plan.add("input", 1, SOURCE_BYTES as u64, "scanner and first second");
+    for (name, count, each, why) in driver_pools(config) {
+        plan.add(name, count as u64, each as u64, why);
     }
-    plan.add("program", 1, PROGRAM_BYTES as u64, "code, stack, sockets");
     plan
+}
+
+/// Refuses a plan over the budget, and says what would fit.
+pub fn check(config: &Config) -> Result<Plan, Failure> {
+    let plan = plan(config);
+    plan.within(config.memory_bytes, &fewer(config))?;
+    Ok(plan)
+}
+
+/// Settings with which the plan would be within the budget.
+fn fewer(config: &Config) -> Vec<String> {
+    let fits = |config: &Config| plan(config).total_bytes() <= config.memory_bytes;
+    let most = |now: u16, set: &dyn Fn(&mut Config, u16)| {
+        let mut tried = config.clone();
+        let mut fits_with = |count| {
+            set(&mut tried, count);
+            fits(&tried)
+        };
+        // Half of what is left between what fits and what does not.
+        let (mut good, mut bad) = (fits_with(0).then_some(0)?, now);
+        while good + 1 < bad {
+            let middle = good.midpoint(bad);
+            match fits_with(middle) {
+                true => good = middle,
+                false => bad = middle,
+            }
+        }
+        Some(good)
+    };
+    let children = most(config.max_children, &|config, count| {
+        config.max_children = count
+    });
+    let players = most(config.max_players, &|config, count| {
+        config.max_players = count
+    });
+    let flags = [("--max-players", players), ("--max-children", children)];
+    let flags = flags.into_iter();
+    flags
+        .filter_map(|(flag, count)| Some(format!("{flag} {}", count?)))
+        .collect()
+}
+
+/// What the heap may hold of a plan.
+pub fn heap_bytes(plan: &Plan) -> usize {
+    let bytes = usize::try_from(plan.total_bytes()).unwrap_or(usize::MAX);
+    bytes.saturating_sub(PROGRAM_BYTES)
 }
 
 /// The node with its streams, and their places in the order of [`streams`].

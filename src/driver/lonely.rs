@@ -1,12 +1,12 @@
 //! A stream for which nobody answers: its owner is told, since a wrong key, a host that is down and a blocked port all look
 //! the same from here.
 
+use super::reactor::Timer;
 use super::resolve::is_alone;
 use super::stream_uri::HostPort;
 use super::view::Running;
 use crate::proto::node::StreamId;
 use core::time::Duration;
-use smol::Timer;
 use std::format;
 use std::string::String;
 use std::vec::Vec;

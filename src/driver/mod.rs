@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod config_file;
 pub mod failure;
+pub mod heap;
 pub mod help;
 #[cfg(feature = "source")]
 pub mod input;
@@ -16,6 +17,7 @@ pub mod plan;
 pub mod settings;
 pub mod status;
 pub mod stream_uri;
+pub mod udp;
 pub mod units;
 mod values;
 
@@ -24,8 +26,8 @@ mod bell;
 #[cfg(feature = "demo")]
 mod demo;
 mod engine;
-mod heap;
 mod hls;
+mod inbox;
 #[cfg(feature = "source")]
 mod intake;
 mod launch;
@@ -37,8 +39,10 @@ mod orphan;
 mod pump;
 mod quota;
 mod rates;
+pub mod reactor;
 mod resolve;
 mod run;
+mod segments;
 #[cfg(feature = "source")]
 mod sequence;
 mod server;
@@ -49,6 +53,5 @@ mod source;
 #[path = "no_source.rs"]
 mod source;
 mod stdout;
-mod udp;
 mod view;
 mod within;

@@ -39,21 +39,21 @@ impl Plan {
         sizes.fold(0, u64::saturating_add)
     }
 
-    /// Refuses a plan over the budget.
-    pub fn within(&self, budget_bytes: u64) -> Result<(), Failure> {
+    /// Refuses a plan over the budget; `fewer` are settings with which it would fit.
+    pub fn within(&self, budget_bytes: u64, fewer: &[String]) -> Result<(), Failure> {
         let total_bytes = self.total_bytes();
         if total_bytes <= budget_bytes {
             return Ok(());
         }
-        let largest = self.pools.iter().max_by_key(|pool| pool.bytes());
-        let largest = largest.map_or("", |pool| pool.name);
         // Rounded up to whole KiB, so that the size named is enough.
         let enough = Size(total_bytes.div_ceil(1_024).saturating_mul(1_024));
+        let ways = [&[format!("--memory {enough}")], fewer].concat();
         Err(Failure::usage(
             "--memory",
             format!(
-                "the plan needs {enough} and the budget is {}; give it --memory {enough}, or plan less (most goes to {largest})",
-                Size(budget_bytes)
+                "the plan needs {enough} and the budget is {}; give it {}",
+                Size(budget_bytes),
+                ways.join(" or ")
             ),
         ))
     }
@@ -115,15 +115,16 @@ mod tests {
 
     #[test]
     fn over_the_budget_is_refused_with_a_size_that_is_enough() {
-        assert_eq!(plan().within(5_059_072), Ok(()));
-        let error = plan().within(5_059_071).unwrap_err();
+        assert_eq!(plan().within(5_059_072, &[]), Ok(()));
+        let fewer = [String::from("--max-players 3")];
+        let error = plan().within(5_059_071, &fewer).unwrap_err();
         assert_eq!(error.exit_status(), 2);
         let text = error.to_string();
         assert!(
-            text.contains("--memory 4941KiB") && text.contains("ring"),
+            text.ends_with("give it --memory 4941KiB or --max-players 3"),
             "{text}"
         );
-        assert_eq!(plan().within(4_941 * 1_024), Ok(()));
+        assert_eq!(plan().within(4_941 * 1_024, &[]), Ok(()));
     }
 
     #[test]
@@ -132,6 +133,6 @@ mod tests {
         plan.add("a", u64::MAX, 2, "");
         plan.add("b", 1, 1, "");
         assert_eq!(plan.total_bytes(), u64::MAX);
-        assert!(plan.within(1).is_err());
+        assert!(plan.within(1, &[]).is_err());
     }
 }

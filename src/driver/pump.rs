@@ -2,13 +2,15 @@
 
 use super::engine::Engine;
 use super::rates::Rates;
+use super::reactor::Timer;
 use super::udp::{Sent, Udp};
+use crate::proto::node::Node;
 use crate::proto::transmit::Transmit;
+use crate::time::Instant;
 use core::cell::RefCell;
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use smol::Timer;
 
 /// Moves datagrams between the socket and the node until the node has left and said so.
 pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
@@ -16,7 +18,10 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
         batch: Transmit::new(),
         sent: None,
     };
-    let mut timer = Timer::never();
+    let mut timer = Alarm {
+        timer: Timer::never(),
+        set_for: None,
+    };
     loop {
         let rings = engine.work.rings();
         let more = engine.turn(|node, now| {
@@ -25,9 +30,9 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
                 node.handle_timeout(now);
             }
             out.drain(node, now, &mut udp);
-            rates
-                .borrow_mut()
-                .note(now, node.stats(), udp.refused, udp.refused_bytes);
+            let mut rates = rates.borrow_mut();
+            rates.note(now, node.stats(), udp.refused, udp.refused_bytes);
+            rates.dropped = udp.dropped();
             more
         });
         let blocked = out.sent.is_some();
@@ -39,10 +44,7 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
             continue;
         }
         let due = engine.look().poll_timeout();
-        match due.filter(|_| !blocked) {
-            Some(due) => timer.set_at(engine.clock.system(due)),
-            None => timer = Timer::never(),
-        }
+        timer.set(engine, due.filter(|_| !blocked));
         poll_fn(|context| sleep(engine, &udp, &mut timer, rings, blocked, context)).await;
     }
 }
@@ -50,18 +52,44 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
 fn sleep(
     engine: &Engine,
     udp: &Udp,
-    timer: &mut Timer,
+    timer: &mut Alarm,
     rings: u64,
     blocked: bool,
     context: &mut Context<'_>,
 ) -> Poll<()> {
-    let awake = udp.poll_readable(context).is_ready()
+    let awake = udp.poll_arrival(context).is_ready()
         || (blocked && udp.poll_writable(context).is_ready())
-        || Pin::new(timer).poll(context).is_ready()
+        || timer.poll(context).is_ready()
         || (!blocked && engine.work.poll_after(rings, context).is_ready());
     match awake {
         true => Poll::Ready(()),
         false => Poll::Pending,
+    }
+}
+
+/// The timer, and what it is set for: setting it costs more than looking.
+struct Alarm {
+    timer: Timer,
+    set_for: Option<Instant>,
+}
+
+impl Alarm {
+    fn set(&mut self, engine: &Engine, due: Option<Instant>) {
+        if self.set_for != due {
+            match due {
+                Some(due) => self.timer.set_at(engine.clock.system(due)),
+                None => self.timer = Timer::never(),
+            }
+            self.set_for = due;
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let rung = Pin::new(&mut self.timer).poll(context).map(drop);
+        if rung.is_ready() {
+            self.set_for = None;
+        }
+        rung
     }
 }
 
@@ -74,12 +102,7 @@ struct Outbox {
 
 impl Outbox {
     /// Sends until the node has nothing more or the socket is full.
-    fn drain(
-        &mut self,
-        node: &mut crate::proto::node::Node<'_>,
-        now: crate::time::Instant,
-        udp: &mut Udp,
-    ) {
+    fn drain(&mut self, node: &mut Node<'_>, now: Instant, udp: &mut Udp) {
         loop {
             let from = match self.sent.take() {
                 Some(sent) => sent,

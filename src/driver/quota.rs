@@ -8,13 +8,13 @@
 use super::config::Config;
 use super::lease::{self, Kept, TOO_SOON};
 use super::months::{self, Months, Steadiness};
+use super::reactor::Timer;
 use super::units::Size;
 use super::view::Running;
 use crate::proto::line::Sharing;
 use crate::proto::node::Node;
 use crate::time::Instant;
 use core::time::Duration;
-use smol::Timer;
 use std::path::PathBuf;
 use std::string::String;
 use std::thread::{self, JoinHandle};

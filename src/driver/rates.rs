@@ -22,6 +22,8 @@ pub struct Rates {
     pub refused: u64,
     /// Their bytes, headers included.
     refused_bytes: u64,
+    /// Datagrams that came and that the kernel dropped before they were taken in.
+    pub dropped: u64,
 }
 
 impl Rates {

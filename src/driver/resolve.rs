@@ -2,6 +2,7 @@
 //! again and more slowly while they do not answer, and again when nobody is left to talk to.
 
 use super::config::{Config, Task};
+use super::reactor::Timer;
 use super::stream_uri::HostPort;
 use super::udp::Udp;
 use super::view::Running;
@@ -9,7 +10,6 @@ use crate::proto::node::StreamId;
 use crate::wire::addr::Addr;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
-use smol::Timer;
 use std::io;
 use std::vec::Vec;
 

@@ -6,13 +6,13 @@ use super::engine::{Clock, Engine};
 use super::failure::Failure;
 use super::quota::{self, Quota};
 use super::rates::Rates;
-use super::server::Server;
+use super::server::{self, Server};
 use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
 use super::udp::{self, Udp};
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, lonely, output, pump, resolve, signals, stdout};
+use super::{base32, hls, launch, lonely, output, pump, reactor, resolve, signals, stdout};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -89,7 +89,13 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     executor.spawn(hls::tend(&running)).detach();
     executor.spawn(quota::keep(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
-        executor.spawn(server.attend(&running)).detach();
+        let task = server.attend(&running);
+        debug_assert!(
+            size_of_val(&task) <= server::TASK_BYTES,
+            "{}",
+            size_of_val(&task)
+        );
+        executor.spawn(task).detach();
     }
     if let Some(origin) = origin {
         executor.spawn(origin.run(&running, &ending)).detach();
@@ -97,7 +103,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     if let Task::Listen(_) = config.task {
         executor.spawn(stdout::run(&running, &ending)).detach();
     }
-    smol::block_on(executor.run(async {
+    let outcome = reactor::block_on(executor.run(async {
         let outcome = ending.wait().await;
         running.engine.leave();
         // Late or not, the program ends now; what was not said is found out by the others.
@@ -112,7 +118,8 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         };
         let _ = within(LAST_WRITE, remembered).await;
         outcome
-    }))
+    }));
+    outcome.map_err(|error| Failure::runtime("waiting", error))?
 }
 
 /// Everything a node needs before its tasks begin.
@@ -133,7 +140,7 @@ impl House {
         if let Some(origin) = origin.as_mut() {
             origin.give_to(&mut node, clock);
         }
-        let udp = Udp::bind(&config.bind)?;
+        let udp = Udp::bind(&config.bind, config.offload)?;
         let tasks = launch::http_tasks(config);
         let server = Server::bind(config.http, tasks)?;
         let at = config

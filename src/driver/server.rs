@@ -1,8 +1,9 @@
 //! The HTTP server: a fixed number of tasks, each with one connection at a time and buffers of fixed size.
 
-use super::audience;
+use super::audience::{self, Media};
 use super::failure::Failure;
 use super::hls;
+use super::reactor::{Async, Timer};
 use super::view::Running;
 use super::within::within;
 use crate::http::document::{Document, PART_BYTES};
@@ -10,15 +11,16 @@ use crate::http::healthz::healthz;
 use crate::http::request::{Framing, MAX_HEAD_BYTES, Method, Parsed, Request};
 use crate::http::response::{self, MAX_RESPONSE_HEAD_BYTES};
 use crate::http::route::{Route, host_allowed, route};
-use crate::proto::node::StreamId;
 use core::cell::Cell;
 use core::net::SocketAddr;
+use core::pin::Pin;
 use core::time::Duration;
-use smol::Async;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
+use std::boxed::Box;
 use std::format;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::vec::Vec;
 
 /// How long a request may take to come in.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
@@ -38,8 +40,17 @@ pub const SPARE_TASKS: usize = 4;
 /// Kernel buffer towards each client: the ring is where a stream waits.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Bytes of one task: buffers for a request and a part of the answer, and the state of waiting.
-pub const TASK_BYTES: usize = 16 * 1024;
+/// What that can come to: the system counts twice what it is told (socket(7)).
+pub const KERNEL_BYTES: u64 = 2 * SEND_BUFFER_BYTES as u64;
+
+/// Room for a request that is as short as most are.
+const FIRST_ROOM_BYTES: usize = 512;
+
+/// Bytes of one task while it waits or a player plays: its state, and the socket's.
+pub const TASK_BYTES: usize = 2 * 1024;
+
+/// What a connection takes besides until it is answered: the request, and parts of the answer on their way.
+pub const REQUEST_BYTES: usize = 12 * 1024;
 
 /// A listening server.
 pub struct Server {
@@ -87,13 +98,16 @@ impl Server {
                     self.busy.set(self.busy.get() + 1);
                     if let Err(error) = self.serve(&stream, from, running).await {
                         log::debug!("http client {from}: {error}");
+                        if error.kind() == ErrorKind::TimedOut {
+                            forget(stream.get_ref());
+                        }
                     }
                     self.busy.set(self.busy.get() - 1);
                 }
                 // Out of file descriptors, most likely: others have to go first.
                 Err(error) => {
                     log::warn!("http: {error}");
-                    smol::Timer::after(Duration::from_secs(1)).await;
+                    Timer::after(Duration::from_secs(1)).await;
                 }
             }
         }
@@ -113,20 +127,40 @@ impl Server {
             true => HEAD_LIMIT,
             false => LAST_HEAD_LIMIT,
         };
-        let mut head = [0; MAX_HEAD_BYTES];
-        let read = within(limit, read_head(stream, &mut head)).await?;
-        let head = head.get(..read).unwrap_or(&[]);
-        match Request::parse(head) {
-            Parsed::Complete { request, .. } => {
-                answer(&Client { stream, from }, &request, running).await
-            }
-            Parsed::Bad(status) => {
-                refuse(stream, Method::Get, status, response::reason(status)).await
-            }
-            // Closed before it said all.
-            Parsed::Incomplete => Ok(()),
+        let client = Client { stream, from };
+        let media = self.attend_request(&client, limit, running).await?;
+        match media {
+            Some(media) => media.pour(stream).await,
+            None => Ok(()),
         }
     }
+
+    /// Reads the request and answers it; what is left to be done is the media that follows the answer.
+    async fn attend_request<'a>(
+        &self,
+        client: &Client<'_>,
+        limit: Duration,
+        running: &'a Running,
+    ) -> io::Result<Option<Media<'a>>> {
+        let stream = client.stream;
+        let mut head = Vec::new();
+        within(limit, read_head(stream, &mut head)).await?;
+        match Request::parse(&head) {
+            Parsed::Complete { request, .. } => answer(client, &request, running).await,
+            Parsed::Bad(status) => {
+                refuse(stream, Method::Get, status, response::reason(status)).await?;
+                Ok(None)
+            }
+            // Closed before it said all.
+            Parsed::Incomplete => Ok(None),
+        }
+    }
+}
+
+/// What still waits in the kernel for somebody who stands still goes with the connection, and not minutes later.
+fn forget(stream: &TcpStream) {
+    // Where it cannot be had, the kernel gives up by itself some time.
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// Who asks.
@@ -136,63 +170,83 @@ pub(super) struct Client<'a> {
     pub from: SocketAddr,
 }
 
-/// Reads until a head is complete, hopeless or cut short.
-async fn read_head(mut stream: &Async<TcpStream>, buf: &mut [u8]) -> io::Result<usize> {
-    let mut len = 0;
-    while let Some(room) = buf.get_mut(len..).filter(|room| !room.is_empty()) {
-        match stream.read(room).await? {
-            0 => break,
-            n => len += n,
-        }
-        let so_far = buf.get(..len).unwrap_or(&[]);
-        if !matches!(Request::parse(so_far), Parsed::Incomplete) {
+/// Reads until a head is complete, hopeless or cut short. Few are longer than the first room that is made for them.
+async fn read_head(mut stream: &Async<TcpStream>, head: &mut Vec<u8>) -> io::Result<()> {
+    while head.len() < MAX_HEAD_BYTES {
+        let read = head.len();
+        head.resize((read * 2).clamp(FIRST_ROOM_BYTES, MAX_HEAD_BYTES), 0);
+        let more = stream.read(head.get_mut(read..).unwrap_or(&mut [])).await?;
+        head.truncate(read + more);
+        if more == 0 || !matches!(Request::parse(head), Parsed::Incomplete) {
             break;
         }
     }
-    Ok(len)
+    Ok(())
 }
 
-async fn answer(client: &Client<'_>, request: &Request<'_>, running: &Running) -> io::Result<()> {
+async fn answer<'a>(
+    client: &Client<'_>,
+    request: &Request<'_>,
+    running: &'a Running,
+) -> io::Result<Option<Media<'a>>> {
     let (stream, method) = (client.stream, request.method);
+    let refuse = |status, text| async move {
+        refuse(stream, method, status, text).await?;
+        Ok(None)
+    };
     if !host_allowed::<&str>(request.host, &[]) {
-        return refuse(stream, method, 421, "this is not the host you look for").await;
+        return refuse(421, "this is not the host you look for").await;
     }
     let route = route(request);
     if let Some(document) = Document::for_route(&route, request.host) {
-        return send_document(stream, request, document, running).await;
+        sized(send_document(stream, request, document, running)).await?;
+        return Ok(None);
     }
+    let carried = |key| running.engine.find(&super::base32::decode_key(key)?);
     match route {
         Route::Healthz => {
             let (status, text) = healthz(&running.view());
-            refuse(stream, method, status, text).await
+            refuse(status, text).await
         }
-        Route::Stream { key, ago_ms } => match carried(running, key) {
-            Some(id) => audience::serve(client, request, running, id, ago_ms).await,
-            None => refuse(stream, method, 404, NOT_CARRIED).await,
+        Route::Stream { key, ago_ms } => match carried(key) {
+            Some(id) => sized(audience::serve(client, request, running, id, ago_ms)).await,
+            None => refuse(404, NOT_CARRIED).await,
         },
-        Route::HlsPlaylist { key } => match carried(running, key) {
-            Some(id) => hls::playlist(client, request, running, id).await,
-            None => refuse(stream, method, 404, NOT_CARRIED).await,
+        Route::HlsPlaylist { key } => match carried(key) {
+            Some(id) => {
+                sized(hls::playlist(client, request, running, id)).await?;
+                Ok(None)
+            }
+            None => refuse(404, NOT_CARRIED).await,
         },
-        Route::HlsInit { key } => match carried(running, key) {
-            Some(id) => hls::init(client, request, running, id).await,
-            None => refuse(stream, method, 404, NOT_CARRIED).await,
+        Route::HlsInit { key } => match carried(key) {
+            Some(id) => {
+                sized(hls::init(client, request, running, id)).await?;
+                Ok(None)
+            }
+            None => refuse(404, NOT_CARRIED).await,
         },
-        Route::HlsSegment { key, block } => match carried(running, key) {
-            Some(id) => hls::segment(client, request, running, id, block).await,
-            None => refuse(stream, method, 404, NOT_CARRIED).await,
+        Route::HlsSegment { key, block } => match carried(key) {
+            Some(id) => sized(hls::segment(client, request, running, id, block)).await,
+            None => refuse(404, NOT_CARRIED).await,
         },
-        Route::MethodNotAllowed => refuse(stream, method, 405, "only GET and HEAD").await,
-        Route::BadRequest => refuse(stream, method, 400, "the address makes no sense").await,
-        _ => refuse(stream, method, 404, "there is nothing here").await,
+        Route::MethodNotAllowed => refuse(405, "only GET and HEAD").await,
+        Route::BadRequest => refuse(400, "the address makes no sense").await,
+        _ => refuse(404, "there is nothing here").await,
     }
 }
 
-const NOT_CARRIED: &str = "this stream is not carried here";
-
-fn carried(running: &Running, key: &str) -> Option<StreamId> {
-    running.engine.find(&super::base32::decode_key(key)?)
+/// An answer in the making is on the heap, and gone before the media flows: a player may stay for days.
+fn sized<F: Future>(answer: F) -> Pin<Box<F>> {
+    debug_assert!(
+        size_of::<F>() + MAX_HEAD_BYTES <= REQUEST_BYTES,
+        "{}",
+        size_of::<F>()
+    );
+    Box::pin(answer)
 }
+
+const NOT_CARRIED: &str = "this stream is not carried here";
 
 /// A document in parts, up to the close of the connection.
 async fn send_document(
@@ -201,12 +255,11 @@ async fn send_document(
     mut document: Document,
     running: &Running,
 ) -> io::Result<()> {
-    let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
     let content_type = document.content_type();
     let framing = Framing::UntilClose;
-    let len = response::document(request.version, content_type, framing, false, &mut head)
-        .map_err(|_| ErrorKind::OutOfMemory)?;
-    write_all(stream, head.get(..len).unwrap_or(&[])).await?;
+    let head =
+        |out: &mut [u8]| response::document(request.version, content_type, framing, false, out);
+    write_all(stream, &head_of(head)?).await?;
     let mut part = [0; PART_BYTES];
     while let Some(len) = next_part(request, &mut document, running, &mut part) {
         write_all(stream, part.get(..len).unwrap_or(&[])).await?;
@@ -234,11 +287,16 @@ pub(super) async fn refuse(
     status: u16,
     text: &str,
 ) -> io::Result<()> {
-    let mut out = [0; MAX_RESPONSE_HEAD_BYTES];
-    let len = response::short(method, status, text, &mut out);
-    let len = len.map_err(|_| ErrorKind::OutOfMemory)?;
-    write_all(stream, out.get(..len).unwrap_or(&[])).await?;
+    let out = head_of(|out| response::short(method, status, text, out))?;
+    write_all(stream, &out).await?;
     farewell(stream).await
+}
+
+/// The head of an answer, as long as it is: what waits to be written should be small.
+pub(super) fn head_of<E>(write: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> io::Result<Vec<u8>> {
+    let mut room = [0; MAX_RESPONSE_HEAD_BYTES];
+    let len = write(&mut room).map_err(|_| ErrorKind::OutOfMemory)?;
+    Ok(room.get(..len).unwrap_or(&[]).to_vec())
 }
 
 /// Writes it all, as long as the client goes on taking it.
@@ -255,7 +313,7 @@ pub(super) async fn write_all(stream: &Async<TcpStream>, mut bytes: &[u8]) -> io
 }
 
 /// Closes so that our last bytes arrive: a socket closed with bytes unread resets the connection.
-async fn farewell(mut stream: &Async<TcpStream>) -> io::Result<()> {
+pub(super) async fn farewell(mut stream: &Async<TcpStream>) -> io::Result<()> {
     stream.get_ref().shutdown(Shutdown::Write)?;
     let rest = async {
         let mut sink = [0; 512];

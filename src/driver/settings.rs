@@ -120,6 +120,7 @@ pub const SETTINGS: &[Setting] = &[
     value("max-players", "a number, for example 16", NODES),
     value("memory", "a size, for example 8MiB", NODES),
     value("name", "a text, for example \"Harbour Radio\"", SOURCE),
+    value("offload", "auto or off", NODES),
     value("out", "a file, for example stream.key", &[Command::Keygen]),
     value("peers", "HOST:PORT[,HOST:PORT...]", NODES),
     value("quota", "a size a month, for example 200GB", NODES),

@@ -1,9 +1,9 @@
 //! SIGTERM and SIGINT as bytes in a pipe: the node ends well.
 
 use super::failure::Failure;
+use super::reactor::Async;
 use super::run::Ending;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use smol::Async;
 use smol::io::AsyncReadExt;
 use std::io;
 use std::os::unix::net::UnixStream;

@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::input::{self, Input, InputError, InputOptions};
 use super::intake::Intake;
 use super::keyfile;
+use super::reactor::Timer;
 use super::run::Ending;
 use super::sequence::Sequence;
 use super::view::Running;
@@ -14,7 +15,6 @@ use crate::memory;
 use crate::proto::node::Node;
 use crate::proto::source::Source;
 use core::time::Duration;
-use smol::Timer;
 use smol::future::FutureExt;
 
 /// After its input's end a source stays for those who still ask for chunks.

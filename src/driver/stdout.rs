@@ -5,12 +5,13 @@
 //! written to directly.
 
 use super::failure::Failure;
+use super::reactor::Async;
 use super::run::Ending;
 use super::view::Running;
 use crate::proto::node::PlayerId;
+use crate::proto::player::Stage;
 use core::future::poll_fn;
 use core::task::Poll;
-use smol::Async;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::os::fd::AsFd;
@@ -48,6 +49,11 @@ async fn write_all(running: &Running) -> io::Result<()> {
             smol::future::yield_now().await;
             continue;
         }
+        if is_at_end(running, id) {
+            log::warn!("the stream goes on as another medium; its head stands in the output");
+            running.engine.with(|node, _| node.restart_player(id));
+            continue;
+        }
         let gone = poll_fn(|context| {
             if running.engine.media.poll_after(rings, context).is_ready() {
                 return Poll::Ready(false);
@@ -70,6 +76,13 @@ fn has_media(running: &Running, id: PlayerId) -> bool {
     running
         .engine
         .turn(|node, now| !node.peek_player(now, id).is_empty())
+}
+
+/// Whether the stream has become another medium, which the player behind a connection would be told by closing it.
+fn is_at_end(running: &Running, id: PlayerId) -> bool {
+    let node = running.engine.look();
+    node.player(id)
+        .is_some_and(|player| player.stage == Stage::Ended)
 }
 
 fn write_some(running: &Running, id: PlayerId, mut file: &File) -> io::Result<()> {

@@ -2,33 +2,34 @@
 //! batches in and out.
 
 use super::failure::Failure;
-use crate::limits::{IP_UDP_HEADER_BYTES, MAX_DATAGRAM_BYTES};
+use super::inbox::Inbox;
+use super::reactor::Async;
+use super::segments::{Outcome, Segments};
+use crate::limits::IP_UDP_HEADER_BYTES;
 use crate::proto::node::Node;
-use crate::proto::transmit::Transmit;
+use crate::proto::transmit::{MAX_BATCH, Transmit};
 use crate::wire::addr::Addr;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
-use smol::Async;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::format;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::string::String;
 
 /// Kernel buffers in each direction: a group of a few Mbit/s to all children fits.
 const SOCKET_BUFFER_BYTES: usize = 512 * 1024;
 
-/// Most datagrams taken in before others get a turn.
+/// Most messages taken in before others get a turn.
 const MAX_RECEIVED: usize = 64;
-
-/// Longer ones than the protocol has are cut here and then do not verify.
-const RECEIVE_BYTES: usize = MAX_DATAGRAM_BYTES + 1;
 
 /// A bound socket.
 pub struct Udp {
     socket: Async<UdpSocket>,
     local: SocketAddr,
-    buffer: [u8; RECEIVE_BYTES],
+    inbox: Inbox,
+    segments: Segments,
     /// Datagrams the system would not take: no route, no such address.
     pub refused: u64,
     /// Their bytes, headers included.
@@ -47,12 +48,14 @@ pub enum Sent {
 impl Udp {
     /// Binds the first of these addresses that can be bound. A port that is taken is not passed over: whoever comes
     /// second should hear of it.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, Failure> {
+    ///
+    /// `offload`: many datagrams in one system call where the kernel can.
+    pub fn bind(addresses: &[SocketAddr], offload: bool) -> Result<Self, Failure> {
         let mut last = Failure::usage("--bind", "no address is given");
         for &address in addresses {
             match open(address) {
                 Ok(socket) => {
-                    return Self::new(socket).map_err(|error| refused(address, &error));
+                    return Self::new(socket, offload).map_err(|error| refused(address, &error));
                 }
                 Err(error) => {
                     last = refused(address, &error);
@@ -65,12 +68,13 @@ impl Udp {
         Err(last)
     }
 
-    fn new(socket: UdpSocket) -> io::Result<Self> {
+    fn new(socket: UdpSocket, offload: bool) -> io::Result<Self> {
         let local = socket.local_addr()?;
         Ok(Self {
+            inbox: Inbox::new(&socket, offload),
+            segments: Segments::new(&socket, offload),
             socket: Async::new(socket)?,
             local,
-            buffer: [0; RECEIVE_BYTES],
             refused: 0,
             refused_bytes: 0,
         })
@@ -89,64 +93,70 @@ impl Udp {
         }
     }
 
-    /// Hands every datagram that has come to `take`, a bounded number; true when there may be more.
+    /// Hands what has come to `take`, a bounded number of messages; true when there may be more.
     pub fn receive(&mut self, mut take: impl FnMut(Addr, &[u8])) -> bool {
-        for _ in 0..MAX_RECEIVED {
-            match self.socket.get_ref().recv_from(&mut self.buffer) {
-                Ok((bytes, from)) => {
-                    take(Addr::udp(from), self.buffer.get(..bytes).unwrap_or(&[]));
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                // Some earlier datagram found nobody (ICMP); it says nothing about the next one.
-                Err(_) => {}
-            }
-        }
-        true
+        (0..MAX_RECEIVED).all(|_| self.inbox.receive(self.socket.get_ref(), &mut take))
     }
 
-    /// Sends a batch from its datagram number `from` on. This is the one place that a call for many datagrams
-    /// (segmentation offload, sendmmsg) goes in: all but the last have the same length, and they go to one address.
+    /// Datagrams the kernel dropped because they were not taken in in time.
+    pub fn dropped(&self) -> u64 {
+        u64::from(self.inbox.dropped)
+    }
+
+    /// Sends a batch from its datagram number `from` on: all of it in one call, or, where the kernel cannot, one call
+    /// for each. The bytes of chunks are read where they lie in the ring.
     pub fn send(&mut self, node: &Node<'_>, batch: &Transmit, from: usize) -> Sent {
         let Some(to) = batch.to.socket() else {
             return Sent::All;
         };
         let to = self.outward(to);
         if batch.control_len > 0 {
-            return match self.send_one(to, batch.control_bytes()) {
-                true => Sent::All,
-                false => Sent::Blocked(0),
+            return match self.send_one(to, &[IoSlice::new(batch.control_bytes())]) {
+                Outcome::Blocked => Sent::Blocked(0),
+                Outcome::Sent | Outcome::Refused => Sent::All,
             };
         }
-        let mut datagram = [0; MAX_DATAGRAM_BYTES];
-        for (index, chunk) in batch.chunks.iter().enumerate().skip(from) {
-            let body = node.chunk_bytes(chunk.stream, chunk.id);
-            let (prefix, rest) = datagram.split_at_mut(chunk.prefix.len());
-            // One that left the ring while the socket was full is not sent.
-            let Some(room) = rest.get_mut(..body.len()).filter(|room| !room.is_empty()) else {
-                continue;
+        let mut together = self.segments.works();
+        let mut at = from;
+        while let Some(rest) = batch.chunks.get(at..).filter(|rest| !rest.is_empty()) {
+            let count = if together { rest.len() } else { 1 };
+            let mut pieces: heapless::Vec<IoSlice<'_>, { 2 * MAX_BATCH }> = heapless::Vec::new();
+            for chunk in rest.iter().take(count) {
+                let body = node.chunk_bytes(chunk.stream, chunk.id);
+                // One that left the ring while the socket was full is not sent.
+                if !body.is_empty() {
+                    // Room: two for each chunk of a batch.
+                    let _ = pieces.push(IoSlice::new(&chunk.prefix));
+                    let _ = pieces.push(IoSlice::new(body));
+                }
+            }
+            let socket = self.socket.get_ref();
+            let outcome = match pieces.len() {
+                0 => Outcome::Sent,
+                1 | 2 => self.send_one(to, &pieces),
+                _ => self
+                    .segments
+                    .send_many(socket, to, &pieces, batch.segment_bytes),
             };
-            prefix.copy_from_slice(&chunk.prefix);
-            room.copy_from_slice(body);
-            let len = chunk.prefix.len() + body.len();
-            if !self.send_one(to, datagram.get(..len).unwrap_or(&[])) {
-                return Sent::Blocked(index);
+            match outcome {
+                Outcome::Sent => at += count,
+                Outcome::Blocked => return Sent::Blocked(at),
+                Outcome::Refused if pieces.len() > 2 => together = false,
+                Outcome::Refused => at += count,
             }
         }
         Sent::All
     }
 
-    /// False when the socket is full. Anything else that is wrong with a datagram is the same as losing it on the way.
-    fn send_one(&mut self, to: SocketAddr, datagram: &[u8]) -> bool {
-        match self.socket.get_ref().send_to(datagram, to) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-            Err(error) => {
-                self.refused += 1;
-                self.refused_bytes += (datagram.len() + IP_UDP_HEADER_BYTES) as u64;
-                log::trace!("{to}: {error}");
-            }
-            Ok(_) => {}
+    /// Anything but a full socket is the same as losing the datagram on the way.
+    fn send_one(&mut self, to: SocketAddr, pieces: &[IoSlice<'_>]) -> Outcome {
+        let outcome = self.segments.send_one(self.socket.get_ref(), to, pieces);
+        if outcome == Outcome::Refused {
+            let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+            self.refused += 1;
+            self.refused_bytes += (bytes + IP_UDP_HEADER_BYTES) as u64;
         }
-        true
+        outcome
     }
 
     /// An IPv4 address as a socket of both families wants it.
@@ -159,14 +169,20 @@ impl Udp {
         }
     }
 
-    /// Ready when something has come.
-    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.socket.poll_readable(context).map(drop)
+    /// Ready when something has come since [`Udp::receive`] found nothing more.
+    pub fn poll_arrival(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_arrival(context).map(drop)
     }
 
     /// Ready when the socket takes more.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.socket.poll_writable(context).map(drop)
+    }
+}
+
+impl AsFd for Udp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.get_ref().as_fd()
     }
 }
 
@@ -222,27 +238,30 @@ mod tests {
 
     fn heard(udp: &mut Udp) -> Vec<(Addr, Vec<u8>)> {
         let mut heard = Vec::new();
-        let readable = core::future::poll_fn(|context| udp.poll_readable(context));
-        smol::block_on(readable);
+        let readable = core::future::poll_fn(|context| udp.poll_arrival(context));
+        super::super::reactor::block_on(readable).unwrap();
         udp.receive(|from, bytes| heard.push((from, bytes.to_vec())));
         heard
     }
 
     #[test]
     fn one_socket_speaks_both_families_and_names_ipv4_plainly() {
-        let Ok(mut both) = Udp::bind(&["[::]:0".parse().unwrap()]) else {
+        let Ok(mut both) = Udp::bind(&["[::]:0".parse().unwrap()], true) else {
             return; // A machine without IPv6.
         };
-        let mut v4 = Udp::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let mut v4 = Udp::bind(&["127.0.0.1:0".parse().unwrap()], true).unwrap();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, both.local().port()));
-        assert!(v4.send_one(to, b"there"));
+        assert_eq!(v4.send_one(to, &[IoSlice::new(b"there")]), Outcome::Sent);
         let (from, bytes) = heard(&mut both).remove(0);
         assert_eq!(
             (from, bytes.as_slice()),
             (Addr::udp(v4.local()), &b"there"[..])
         );
         let back = both.outward(from.socket().unwrap());
-        assert!(both.send_one(back, b"and back"));
+        assert_eq!(
+            both.send_one(back, &[IoSlice::new(b"and back")]),
+            Outcome::Sent
+        );
         assert_eq!(heard(&mut v4).remove(0).1, b"and back");
         assert!(Udp::reaches(both.local(), v4.local()));
         assert!(!Udp::reaches(v4.local(), both.local()));
@@ -250,9 +269,9 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_said_and_not_passed_over() {
-        let first = Udp::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let first = Udp::bind(&["127.0.0.1:0".parse().unwrap()], true).unwrap();
         let other = "127.0.0.1:0".parse().unwrap();
-        let error = Udp::bind(&[first.local(), other]).err().unwrap();
+        let error = Udp::bind(&[first.local(), other], true).err().unwrap();
         assert_eq!(error.exit_status(), 1);
         let text = error.to_string();
         assert!(
@@ -263,9 +282,13 @@ mod tests {
 
     #[test]
     fn what_has_no_route_is_counted_and_lost() {
-        let mut udp = Udp::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let mut udp = Udp::bind(&["127.0.0.1:0".parse().unwrap()], true).unwrap();
         // Port 0 cannot be sent to.
-        assert!(udp.send_one("127.0.0.1:0".parse().unwrap(), b"x"));
+        let nowhere = "127.0.0.1:0".parse().unwrap();
+        assert_eq!(
+            udp.send_one(nowhere, &[IoSlice::new(b"x")]),
+            Outcome::Refused
+        );
         assert_eq!(udp.refused, 1);
     }
 

@@ -60,6 +60,15 @@ pub(super) fn span_between(least: Span, most: Span) -> impl Fn(&str) -> Result<S
     }
 }
 
+/// Whether something is done where it can be.
+pub(super) fn auto_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "auto" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("{text:?} is neither auto nor off")),
+    }
+}
+
 /// Bits per second of a programme.
 pub(super) fn bitrate(text: &str) -> Result<u32, String> {
     match units::parse_rate(text)? {

@@ -108,12 +108,12 @@ impl StatusSource for View<'_> {
             rx_datagrams_total: stats.rx_datagrams,
             tx_datagrams_total: stats.tx_datagrams,
             malformed_datagrams_total: stats.malformed,
-            kernel_drops_total: 0,
+            kernel_drops_total: self.running.rates.borrow().dropped,
         }
     }
 
     fn memory(&self) -> MemoryStatus {
-        let (heap_live_bytes, heap_allocations_total) = heap::counted();
+        let (heap_live_bytes, _, heap_allocations_total) = heap::ACCOUNT.counted();
         MemoryStatus {
             budget_bytes: self.running.facts.budget_bytes,
             planned_bytes: self.running.facts.planned_bytes,
@@ -204,7 +204,7 @@ impl StatusSource for View<'_> {
             title: described.map_or("", |d| &d.title),
             content_type: described.map_or("", |d| &d.content_type),
             disclosure: described.map_or("", |d| &d.disclosure),
-            now_playing: &stream.now_playing,
+            now_playing: &stream.title.text,
             trouble: stream.trouble.unwrap_or(""),
             state: self.state(i, stream),
             bitrate_bps: described.map_or(0, |d| u64::from(d.bitrate_bps)),

@@ -1,7 +1,7 @@
 //! Limits on how long somebody outside is waited for.
 
+use super::reactor::Timer;
 use core::time::Duration;
-use smol::Timer;
 use smol::future::FutureExt;
 use std::io;
 

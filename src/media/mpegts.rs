@@ -1,8 +1,10 @@
 //! MPEG transport streams (ISO/IEC 13818-1): packets of 188 bytes, the first programme of the table.
 //!
-//! The preamble is the packets of the programme tables. A player begins where the video has a random access point:
-//! where its packet says so, or, for encoders that never say so, where a key frame is found at the start of the PES
-//! packet. Without video it begins at any PES packet of the first audio stream.
+//! A player begins where the video has a random access point: where its packet says so, or, for encoders that never say
+//! so, where a key frame is found at the start of the PES packet. Without video it begins at any PES packet of the first
+//! audio stream. Most encoders send the programme tables directly before: the player then begins with those, and there
+//! is no preamble. For others the packets of the tables are the preamble; that their continuity counters are old is
+//! harmless, but some players (VLC) say so.
 
 mod key_frame;
 mod psi;
@@ -31,6 +33,12 @@ const KEY_LOOK_PACKETS: usize = 64;
 
 /// Recovery points count only when there was no key frame for so long.
 const KEY_WITHIN_US: u64 = 10_000_000;
+
+/// Most packets of tables in a row that are looked beyond.
+const MAX_TABLE_RUN: usize = 32;
+
+/// With tables before a random access point at least this often, only such are sync points.
+const LED_WITHIN_US: u64 = 2_500_000;
 
 /// Packets without the programme tables after which the stream is given up.
 const TABLES_WITHIN_PACKETS: usize = 1_400; // 256 KiB
@@ -98,11 +106,32 @@ enum Lead {
     Audio { pid: u16 },
 }
 
+/// Whether the encoder sends the tables where a player can begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tables {
+    /// No such place was seen yet.
+    Unknown,
+    /// It does; last at this time, and whether the packet in front is where they lead.
+    Lead { at_us: Option<u64>, here: bool },
+    /// It does not: they are the preamble.
+    Apart,
+}
+
+/// Packets of tables in a row, in front of the window.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    packets: usize,
+    has_pat: bool,
+    has_pmt: bool,
+}
+
 /// Follows transport stream packets.
 pub(super) struct MpegTs {
     pat: Table,
     pmt: Table,
     sdt: Table,
+    tables: Tables,
+    run: Run,
     pmt_pid: Option<u16>,
     pcr_pid: u16,
     lead: Lead,
@@ -121,6 +150,12 @@ impl MpegTs {
             pat: Table::new(0x00),
             pmt: Table::new(0x02),
             sdt: Table::new(0x42),
+            tables: Tables::Unknown,
+            run: Run {
+                packets: 0,
+                has_pat: false,
+                has_pmt: false,
+            },
             pmt_pid: None,
             pcr_pid: 0x1fff,
             lead: Lead::Unknown,
@@ -137,12 +172,16 @@ impl MpegTs {
         if u8(window, 0) != Some(SYNC_BYTE)
             || u8(window, PACKET_BYTES).is_some_and(|b| b != SYNC_BYTE)
         {
+            self.run = Run::default();
             return resynchronise(window);
         }
         let Some(packet) = Packet::read(window) else {
             return Step::Need;
         };
-        let Some(start) = self.start(packet, window, ended) else {
+        if self.is_table(packet.pid) {
+            return self.table_run(packet.starts, window, ended, found);
+        }
+        let Some(start) = self.start(packet, window, ended, found) else {
             return Step::Need;
         };
         self.note(packet, found);
@@ -157,33 +196,113 @@ impl MpegTs {
         } else {
             0
         };
-        self.since_cut = if start == Start::Continue {
-            self.since_cut + packets
-        } else {
-            packets
+        self.unit(start, packets, self.clock_us)
+    }
+
+    fn unit(&mut self, start: Start, packets: usize, time_us: Option<u64>) -> Step {
+        self.since_cut = match start {
+            Start::Continue => self.since_cut + packets,
+            Start::Cut | Start::Sync => packets,
         };
-        Step::unit(start, packets * PACKET_BYTES, self.clock_us)
+        Step::unit(start, packets * PACKET_BYTES, time_us)
+    }
+
+    /// The tables in front are one unit: a player begins with them when they lead to where it can begin.
+    fn table_run(
+        &mut self,
+        starts: bool,
+        window: &[u8],
+        ended: bool,
+        found: &mut Findings,
+    ) -> Step {
+        let next = loop {
+            let rest = tail(window, self.run.packets * PACKET_BYTES);
+            match Packet::read(rest) {
+                None if rest.len() < PACKET_BYTES && !ended => return Step::Need,
+                Some(packet) if self.is_table(packet.pid) && self.run.packets < MAX_TABLE_RUN => {
+                    self.note(packet, found);
+                    self.run.has_pat |= packet.pid == PID_PAT;
+                    self.run.has_pmt |= Some(packet.pid) == self.pmt_pid;
+                    self.run.packets += 1;
+                }
+                next => break next.map(|packet| (packet, rest)),
+            }
+        };
+        let mut leads = false;
+        let mut time_us = self.clock_us;
+        if let Some((packet, rest)) = next
+            && self.run.has_pat
+            && self.run.has_pmt
+            && self.tables != Tables::Apart
+        {
+            match self.is_random_access(packet, rest, ended) {
+                None => return Step::Need,
+                Some(is_here) => leads = is_here,
+            }
+            time_us = packet
+                .pcr_us
+                .filter(|_| packet.pid == self.pcr_pid)
+                .or(time_us);
+        }
+        let packets = core::mem::take(&mut self.run).packets;
+        let start = match starts || self.since_cut >= CUT_WITHIN_PACKETS {
+            _ if leads => Start::Sync,
+            true => Start::Cut,
+            false => Start::Continue,
+        };
+        if leads {
+            let (at_us, here) = (time_us, true);
+            self.tables = Tables::Lead { at_us, here };
+        }
+        self.unit(start, packets, time_us)
     }
 
     /// What a player finds at this packet, `None` when more packets must be seen to tell.
-    fn start(&mut self, packet: Packet<'_>, window: &[u8], ended: bool) -> Option<Start> {
-        let boundary = if packet.starts || self.since_cut >= CUT_WITHIN_PACKETS {
-            Start::Cut
-        } else {
-            Start::Continue
+    fn start(
+        &mut self,
+        packet: Packet<'_>,
+        window: &[u8],
+        ended: bool,
+        found: &mut Findings,
+    ) -> Option<Start> {
+        let boundary = match packet.starts || self.since_cut >= CUT_WITHIN_PACKETS {
+            true => Start::Cut,
+            false => Start::Continue,
         };
-        let pes_starts = packet.starts && packet.payload.starts_with(&[0, 0, 1]);
-        Some(match self.lead {
-            Lead::Video { pid, codec } if pid == packet.pid && pes_starts => {
-                if self.video_start(packet, window, codec, ended)? {
-                    Start::Sync
-                } else {
-                    boundary
+        if !self.is_random_access(packet, window, ended)? {
+            return Some(boundary);
+        }
+        let now_us = packet.pcr_us.or(self.clock_us);
+        match &mut self.tables {
+            Tables::Apart => return Some(Start::Sync),
+            Tables::Lead { at_us, here } => {
+                if core::mem::take(here) {
+                    return Some(boundary);
+                }
+                let since_us = at_us
+                    .zip(now_us)
+                    .map(|(at_us, now_us)| now_us.abs_diff(at_us));
+                if since_us.is_none_or(|us| us <= LED_WITHIN_US) {
+                    return Some(boundary);
                 }
             }
-            Lead::Audio { pid } if pid == packet.pid && pes_starts => Start::Sync,
-            _ => boundary,
-        })
+            Tables::Unknown => {}
+        }
+        self.tables = Tables::Apart;
+        self.make_preamble(found);
+        Some(Start::Sync)
+    }
+
+    /// Whether a player that has the tables can begin at this packet, `None` when more packets must be seen to tell.
+    fn is_random_access(&mut self, packet: Packet<'_>, window: &[u8], ended: bool) -> Option<bool> {
+        let pes_starts = packet.starts && packet.payload.starts_with(&[0, 0, 1]);
+        match self.lead {
+            Lead::Video { pid, codec } if pid == packet.pid && pes_starts => {
+                self.video_start(packet, window, codec, ended)
+            }
+            Lead::Audio { pid } => Some(pid == packet.pid && pes_starts),
+            _ => Some(false),
+        }
     }
 
     /// Whether a player can begin at a PES packet of video, `None` when more packets must be seen to tell. The mark
@@ -233,14 +352,22 @@ impl MpegTs {
             }
             _ => false,
         };
-        if changed && self.lead != Lead::Unknown {
-            found.preamble.clear();
-            for table in [&self.sdt, &self.pat, &self.pmt] {
-                // Three tables are at most 24 packets, so they fit.
-                let _ = found.preamble.append(table.packets());
-            }
-            found.preamble.commit();
+        if changed && self.lead != Lead::Unknown && self.tables == Tables::Apart {
+            self.make_preamble(found);
         }
+    }
+
+    fn make_preamble(&self, found: &mut Findings) {
+        found.preamble.clear();
+        for table in [&self.sdt, &self.pat, &self.pmt] {
+            // Three tables are at most 24 packets, so they fit.
+            let _ = found.preamble.append(table.packets());
+        }
+        found.preamble.commit();
+    }
+
+    fn is_table(&self, pid: u16) -> bool {
+        pid == PID_PAT || pid == PID_SDT || Some(pid) == self.pmt_pid
     }
 
     /// The first programme's table is the one to follow (13818-1, 2.4.4.3). Always reports a change.
@@ -291,9 +418,7 @@ impl MpegTs {
 
     /// Whether the packet marks nothing and tells nothing.
     fn is_plain(&self, packet: Packet<'_>) -> bool {
-        let is_table =
-            packet.pid == PID_PAT || packet.pid == PID_SDT || Some(packet.pid) == self.pmt_pid;
-        !is_table && packet.pcr_us.is_none() && !packet.starts
+        !self.is_table(packet.pid) && packet.pcr_us.is_none() && !packet.starts
     }
 
     /// Plain packets after the first one that can go with it.

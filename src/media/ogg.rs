@@ -96,6 +96,17 @@ impl Codec {
         })
     }
 
+    /// Whether a packet that stands where a header must be can be one (Vorbis I, 4.2.1; Theora specification, 6.1; RFC 7845, 5.2).
+    fn may_be_header(self, packet: &[u8]) -> bool {
+        let marked = |bit| packet.first().is_none_or(|&b| b & bit != 0);
+        match self {
+            Self::Vorbis => marked(0x01),
+            Self::Theora { .. } => marked(0x80),
+            Self::Opus => packet.starts_with(b"OpusTags"),
+            _ => true,
+        }
+    }
+
     /// The time a granule position stands for.
     fn time_us(self, granule: u64, (ticks, per): (u32, u32)) -> Option<u64> {
         let count = match self {
@@ -339,6 +350,13 @@ impl Ogg {
             stream.headers = 0;
             return self.data_page(index, page, found);
         }
+        let codec = stream.codec;
+        if !page
+            .packets()
+            .all(|(packet, _)| codec.may_be_header(packet))
+        {
+            return Step::Hopeless("Ogg headers are missing");
+        }
         stream.open = page.ends_open();
         stream.headers = match stream.codec {
             Codec::Skeleton if page.has(FLAG_LAST) => 0,
@@ -352,7 +370,6 @@ impl Ogg {
             Codec::Skeleton | Codec::Flac | Codec::Other => stream.headers,
             _ => stream.headers.saturating_sub(page.packets_ended()),
         };
-        let codec = stream.codec;
         page.packets()
             .for_each(|(packet, _)| read_comment(codec, packet, found));
         let step = self.header_page(page, found);
@@ -574,6 +591,24 @@ mod tests {
         let mut found = Findings::new();
         starts(&pages, &mut found);
         assert_eq!(found.preamble.bytes(), pages[2..].concat());
+    }
+
+    #[test]
+    fn data_do_not_pass_for_headers() {
+        let head = page(
+            2,
+            0,
+            1,
+            &[30],
+            &[b"\x01vorbis".as_slice(), &[0; 23]].concat(),
+        );
+        let (comment, data) = (
+            page(0, 0, 1, &[7], b"\x03vorbis"),
+            page(0, 9, 1, &[2], b"\x02a"),
+        );
+        // The setup header is missing.
+        let starts = starts(&[head, comment, data], &mut Findings::new());
+        assert_eq!(starts, [Some(Start::Cut), Some(Start::Cut), None]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{aac, asf, flac, matroska, mp3, mp4, mpegts, ogg, raw, recognise, wav
 /// Most bytes held back: the longest Ogg page is 65,307 (RFC 3533 section 6), and what precedes a box fits beside it.
 pub const MAX_HELD_BYTES: usize = 72 * 1024;
 
-/// So many bytes in a row without a valid frame, and the media is taken as raw.
+/// So many bytes that make no sense, without a sync point between them, and the media is taken as raw.
 pub const MAX_JUNK_BYTES: u64 = 256 * 1024;
 
 /// Most bytes of a content type that are kept.
@@ -141,6 +141,7 @@ pub struct Scanner {
     timeline: Timeline,
     /// Bytes of the current unit that have not come in yet.
     flowing: u64,
+    /// Since the last sync point, restarts or not: a short broken file may come again and again.
     junk_bytes: u64,
     ended: bool,
     restarted: bool,
@@ -241,7 +242,6 @@ impl Scanner {
         self.found.bitrate_bps = None;
         self.timeline.restart();
         self.flowing = 0;
-        self.junk_bytes = 0;
         self.ended = false;
         self.restarted = true;
         self.trouble = None;
@@ -322,7 +322,9 @@ impl Scanner {
             }
             match self.parser.step(window, self.ended, &mut self.found) {
                 Step::Unit(unit) => {
-                    self.junk_bytes = 0;
+                    if unit.start == Start::Sync && self.container != Container::Raw {
+                        self.junk_bytes = 0;
+                    }
                     let len = unit.len.clamp(1, held);
                     self.flowing = unit.len.saturating_sub(len);
                     return Some(Unit { len, ..unit });

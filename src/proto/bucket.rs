@@ -325,8 +325,11 @@ impl Bucket {
     }
 
     fn refill(&mut self, now: Instant) {
+        if now <= self.at {
+            return;
+        }
         let passed = now.since(self.at);
-        self.at = self.at.max(now);
+        self.at = now;
         self.second.advance(now);
         self.stream.refill(passed);
         self.words.refill(passed);

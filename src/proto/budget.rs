@@ -1,18 +1,34 @@
 //! The sizes of all pools, derived from the configuration as sums of who holds what.
 
 use super::book::Entry;
+use super::config::MAX_STREAMS;
 use super::handshake::Attempt;
 use super::node::{Job, Node, Repair};
 use super::peer::{Link, Peer};
 use super::player::Player;
+use super::stream::Stream;
 use crate::limits::{MAX_BLOCK_BYTES, MAX_PREAMBLE_BYTES, MIN_SLOT_BYTES};
 use crate::storage::ring::Row;
 use crate::storage::slots::{NO_SLOT, Slot};
 use crate::wire::chunk::ChunkId;
+use core::fmt::{Arguments, Write as _};
 use core::mem::size_of;
 
 /// Neighbours beyond the children: a parent for each stripe of a stream and some standing by.
 const PARENTS: usize = 24;
+
+/// The same at a node that has no parents: others who only ask, for a moment.
+const CALLERS: usize = 8;
+
+fn other_peers(streams: usize, sources: usize) -> usize {
+    match sources == streams {
+        true => CALLERS,
+        false => PARENTS,
+    }
+}
+
+/// The pool that takes what is left.
+pub const RING: &str = "ring";
 
 /// How many of everything a node may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +37,8 @@ pub struct Sizes {
     pub streams: usize,
     /// Of these, signed here.
     pub sources: usize,
+    /// Neighbours that are fed.
+    pub children: usize,
     /// Neighbours.
     pub peers: usize,
     /// Handshakes in progress.
@@ -44,7 +62,7 @@ pub struct Sizes {
 }
 
 /// One pool: its name, how many, bytes each, and who they are for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pool {
     /// Name.
     pub name: &'static str,
@@ -52,8 +70,8 @@ pub struct Pool {
     pub count: usize,
     /// Bytes each.
     pub each_bytes: usize,
-    /// The sum, in words.
-    pub why: &'static str,
+    /// The sum: who holds them.
+    pub why: heapless::String<80>,
 }
 
 impl Pool {
@@ -66,10 +84,11 @@ impl Pool {
 impl Sizes {
     /// The sizes for so many streams, children and players, with rings of no size yet.
     pub fn new(streams: usize, sources: usize, max_children: usize, max_players: usize) -> Self {
-        let peers = max_children + if sources == streams { 8 } else { PARENTS };
+        let peers = max_children + other_peers(streams, sources);
         Self {
             streams,
             sources,
+            children: max_children,
             peers,
             attempts: (peers / 4).clamp(8, 32),
             book: peers * 2 + 32,
@@ -99,94 +118,109 @@ impl Sizes {
     }
 
     /// Every pool.
-    pub fn pools(&self) -> [Pool; 14] {
-        let pool = |name, count, each_bytes, why| Pool {
+    pub fn pools(&self) -> [Pool; 15] {
+        let (streams, peers) = (self.streams, self.peers);
+        let (children, players) = (self.children, self.players);
+        let others = peers - children;
+        let why = |text: Arguments<'_>| {
+            let mut why = heapless::String::new();
+            // Cut short where it is too long: it is for people.
+            let _ = why.write_fmt(text);
+            why
+        };
+        let pool = |name, count, each_bytes, text| Pool {
             name,
             count,
             each_bytes,
-            why,
+            why: why(text),
         };
-        let streams = self.streams;
+        let of_slots = format_args!("one for each slot of {streams} rings");
         [
             pool(
-                "engine",
+                "node",
                 1,
                 size_of::<Node<'static>>(),
-                "the node and its streams' state",
+                format_args!("the engine itself"),
+            ),
+            pool(
+                "streams",
+                if streams > 2 { MAX_STREAMS } else { streams },
+                size_of::<Stream<'static>>(),
+                format_args!("places for {streams} streams"),
             ),
             pool(
                 "peers",
-                self.peers,
+                peers,
                 size_of::<Option<Peer>>(),
-                "children + parents and standbys",
+                format_args!("{children} children + {others} parents, standbys and callers"),
             ),
             pool(
                 "links",
-                self.peers * streams,
+                peers * streams,
                 size_of::<Link>(),
-                "one for each stream of each peer",
+                format_args!("{peers} peers x {streams} streams"),
             ),
             pool(
                 "handshakes",
                 self.attempts,
                 size_of::<Option<Attempt>>(),
-                "a quarter of the peers, 8 to 32",
+                format_args!("a quarter of {peers} peers, 8 to 32"),
             ),
             pool(
                 "address book",
                 self.book,
                 size_of::<Entry>(),
-                "twice the peers and 32",
+                format_args!("2 for each of {peers} peers + 32"),
             ),
             pool(
                 "players",
-                self.players,
+                players,
                 size_of::<Option<Player>>(),
-                "max-players",
+                format_args!("{players} players"),
             ),
             pool(
                 "jobs",
                 self.jobs,
                 size_of::<Job>(),
-                "4 for each peer and 128",
+                format_args!("4 for each of {peers} peers + 128"),
             ),
             pool(
                 "repairs",
                 self.repairs,
                 size_of::<Repair>(),
-                "requests served at once",
+                format_args!("chunks asked for and not sent yet"),
             ),
-            pool("preambles", streams, MAX_PREAMBLE_BYTES, "one a stream"),
+            pool(
+                "preambles",
+                streams,
+                MAX_PREAMBLE_BYTES,
+                format_args!("one for each of {streams} streams"),
+            ),
             pool(
                 "staging",
                 self.sources,
                 MAX_BLOCK_BYTES,
-                "the block under construction, at a source",
+                format_args!("the block under construction, at a source"),
             ),
             pool(
-                "ring",
+                RING,
                 streams,
                 self.ring_bytes,
-                "what is left, shared by the streams",
+                format_args!("what the budget leaves, in {streams} equal parts"),
             ),
             pool(
                 "slots",
                 streams * self.slots,
                 size_of::<u16>() + size_of::<Slot>(),
-                "one for each of a ring's slots",
+                of_slots,
             ),
             pool(
                 "rows",
                 streams * self.rows,
                 size_of::<Row>(),
-                "one for four slots",
+                format_args!("one for four slots"),
             ),
-            pool(
-                "log",
-                streams * self.log,
-                size_of::<ChunkId>(),
-                "one for each of a ring's slots",
-            ),
+            pool("log", streams * self.log, size_of::<ChunkId>(), of_slots),
         ]
     }
 
@@ -205,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_ring_gets_what_is_left_and_no_more() {
-        for budget in [1 << 20, 2 << 20, 8 << 20, 64 << 20] {
+        for budget in [2 << 20, 8 << 20, 64 << 20] {
             let sizes = Sizes::new(1, 0, 32, 16).fill(budget, 100_000);
             let total = sizes.total_bytes() + 100_000;
             assert!(

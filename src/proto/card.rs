@@ -11,11 +11,58 @@ use crate::wire::descriptor::{DOMAIN, Descriptor};
 
 /// A seal of a few blocks as a control datagram, IP and UDP headers counted.
 const SEAL_DATAGRAM_BYTES: u64 = 220;
+/// What a player does with another preamble in the middle of what it reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Renewal {
+    /// It comes as part of the media: Ogg.
+    InMedia,
+    /// It takes it: MPEG-TS.
+    Taken,
+    /// It does not take it, and has to connect anew: all others.
+    Refused,
+}
+
+/// What a player has to know to read a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Medium {
+    /// How the next one can be told to a player.
+    pub renewal: Renewal,
+    /// Content type and preamble, roughly.
+    mark: u64,
+}
+
+impl Medium {
+    fn of(descriptor: &Descriptor) -> Self {
+        let content_type = descriptor.content_type.as_str();
+        let essence = content_type.split(';').next().unwrap_or("").trim();
+        let renewal = match essence {
+            "audio/ogg" | "video/ogg" | "application/ogg" => Renewal::InMedia,
+            "video/mp2t" | "video/MP2T" => Renewal::Taken,
+            _ => Renewal::Refused,
+        };
+        let mut hash = blake3::Hasher::new();
+        hash.update(&descriptor.preamble_hash);
+        hash.update(essence.as_bytes());
+        let [a, b, c, d, e, f, g, h, ..] = *hash.finalize().as_bytes();
+        let mark = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        Self { renewal, mark }
+    }
+
+    /// How a player that knows this one comes to know another.
+    pub fn renewal(self, next: Self) -> Renewal {
+        match self.renewal == next.renewal {
+            true => next.renewal,
+            false => Renewal::Refused,
+        }
+    }
+}
 
 /// A verified descriptor.
 pub struct Card {
     /// What it says.
     pub descriptor: Descriptor,
+    /// What follows from it for players.
+    pub medium: Medium,
     /// The erasure code of its shape.
     pub code: Code,
     bytes: [u8; MAX_DESCRIPTOR_BYTES],
@@ -54,6 +101,7 @@ impl Card {
             .ok_or(Malformed::Long)?
             .copy_from_slice(signed);
         Ok(Self {
+            medium: Medium::of(&descriptor),
             descriptor,
             code,
             bytes,

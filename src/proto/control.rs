@@ -276,7 +276,10 @@ impl Node<'_> {
         // Nobody's clock is believed beyond what can matter.
         let age = Span::from_us(half) + Span::from_ms(u64::from(age_ms).min(120_000));
         let mut forgers = Forgers::new();
-        let sealed = self.streams[at].accept_seal(now, age, bytes, &mut forgers);
+        let sealed = match self.is_idle(at) {
+            true => self.streams[at].accept_title(bytes, now - age),
+            false => self.streams[at].accept_seal(now, age, bytes, &mut forgers),
+        };
         for forger in forgers {
             self.blame(now, forger);
         }
@@ -459,6 +462,7 @@ impl Node<'_> {
                     link.due.add(Due::OFFER);
                 }
             }
+            Wanted::Title { mark } => self.on_want_title(id, at, mark),
             Wanted::Preamble { version, offset } => self.queue(Job::Preamble {
                 peer: id,
                 stream,

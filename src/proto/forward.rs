@@ -265,20 +265,24 @@ impl Node<'_> {
 
     /// The next batch of chunks (or a seal) for a child, in turn.
     pub(super) fn poll_stream(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        let capacity = self.peers.capacity().max(1);
-        let turns = capacity * self.streams.len();
-        for _ in 0..turns {
-            // Looked at first, so that nobody loses his turn because the one before him took what there was.
-            if !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
-                return false;
-            }
-            let (id, at) = (
-                self.turn % capacity,
-                self.turn / capacity % self.streams.len().max(1),
-            );
-            let more = self.feed(now, id, at, out);
-            self.turn = (self.turn + 1) % turns.max(1);
-            if more {
+        let (capacity, streams) = (self.peers.capacity(), self.streams.len());
+        // Looked at first, so that nobody loses his turn because the one before him took what there was.
+        if !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
+            return false;
+        }
+        let mut left = capacity * streams;
+        while left > 0 {
+            let (id, at) = self.turn;
+            // Places behind the last neighbour are passed over together.
+            let vacant = id >= self.peers.end();
+            let places = if vacant { (capacity - id).min(left) } else { 1 };
+            left -= places;
+            self.turn = if id + places < capacity {
+                (id + places, at)
+            } else {
+                (0, if at + 1 < streams { at + 1 } else { 0 })
+            };
+            if self.feed(now, id, at, out) {
                 return true;
             }
         }
@@ -289,7 +293,7 @@ impl Node<'_> {
     fn feed(&mut self, now: Instant, id: PeerId, at: StreamId, out: &mut Transmit) -> bool {
         let link = self.peers.link(id, at);
         let (mask, wants_seals) = (link.granted_down, link.wants_seals);
-        if mask == 0 {
+        if mask == 0 || link.cursor == self.streams[at].log.end() {
             return false;
         }
         let tail = self.streams[at].log.tail();
@@ -334,17 +338,14 @@ impl Node<'_> {
         chunk: ChunkId,
         out: &mut Transmit,
     ) -> bool {
-        if !self.streams[at].prepare(chunk) {
+        let Some(bytes) = self.streams[at].prepare(chunk) else {
             self.streams[at].stats.skipped += 1;
             return true;
-        }
-        let len = self.streams[at].ring.chunk(chunk).map_or(0, <[u8]>::len) + CHUNK_PREFIX_BYTES;
-        let last = out
-            .chunks
-            .last()
-            .map(|o| self.chunk_bytes(o.stream, o.id).len() + CHUNK_PREFIX_BYTES);
+        };
+        let len = bytes + CHUNK_PREFIX_BYTES;
         // Only the last of a batch may be shorter.
-        let fits = last.is_none_or(|last| last == out.segment_bytes && len <= out.segment_bytes);
+        let fits = out.chunks.is_empty()
+            || out.last_bytes == out.segment_bytes && len <= out.segment_bytes;
         // A child's turn is as long as the bucket is deep: the others want their part of it.
         let turn_over = out.chunks.len() * len >= self.bucket.turn_bytes();
         if out.chunks.is_full() || !fits || turn_over || !self.may_send(now, len, Urgency::Stream) {
@@ -362,6 +363,7 @@ impl Node<'_> {
             (out.to, out.segment_bytes) = (peer.addr, len);
         }
         let to = peer.addr;
+        out.last_bytes = len;
         // Not full: looked above.
         let _ = out.chunks.push(outgoing);
         self.streams[at].stats.forwarded += 1;

@@ -544,7 +544,7 @@ impl Node<'_> {
         };
         self.jobs.retain(|job| job.peer() != id);
         self.repairs.retain(|repair| repair.peer != id);
-        for stream in &mut self.streams {
+        for stream in self.streams.iter_mut() {
             stream.asked.retain(|asked| asked.peer != id);
             for parent in &mut stream.parents {
                 if parent.peer == Some(id) {

@@ -19,6 +19,7 @@ pub mod segments;
 pub mod source;
 pub mod stats;
 pub mod stream;
+pub mod title;
 pub mod transmit;
 
 mod control;

@@ -46,6 +46,8 @@ pub enum Job {
         stream: u8,
         block: u64,
     },
+    /// The seal that says what is playing.
+    Title { peer: PeerId, stream: u8 },
     /// A piece of the preamble.
     Preamble {
         peer: PeerId,
@@ -80,6 +82,7 @@ impl Job {
     pub(super) fn peer(&self) -> PeerId {
         match *self {
             Self::Seal { peer, .. }
+            | Self::Title { peer, .. }
             | Self::Preamble { peer, .. }
             | Self::Want { peer, .. }
             | Self::WantSeals { peer, .. } => peer,
@@ -108,6 +111,8 @@ impl Repair {
 
 /// All memory a node borrows. Its sizes are the node's limits.
 pub struct Pools<'s> {
+    /// Streams.
+    pub streams: &'s mut heapless::vec::VecView<Stream<'s>>,
     /// Neighbours.
     pub peers: &'s mut [Option<Peer>],
     /// One for each stream of each neighbour.
@@ -172,7 +177,7 @@ pub struct Node<'s> {
     pub(super) peers: Peers<'s>,
     pub(super) attempts: &'s mut [Option<Attempt>],
     pub(super) book: Book<'s>,
-    pub(super) streams: heapless::Vec<Stream<'s>, MAX_STREAMS>,
+    pub(super) streams: &'s mut heapless::vec::VecView<Stream<'s>>,
     pub(super) players: &'s mut [Option<Player>],
     pub(super) jobs: Queue<'s, Job>,
     pub(super) repairs: Queue<'s, Repair>,
@@ -192,7 +197,9 @@ pub struct Node<'s> {
     /// When the node was made.
     pub(super) began: Instant,
     /// Whose turn it is to be sent to.
-    pub(super) turn: usize,
+    pub(super) turn: (PeerId, StreamId),
+    /// Neighbours below this place are owed no words: nothing was handed in since they were looked at.
+    pub(super) silent_below: PeerId,
     pub(super) stats: NodeStats,
     pub(super) leaving: bool,
 }
@@ -212,7 +219,7 @@ impl<'s> Node<'s> {
             peers: Peers::new(pools.peers, pools.links, streams),
             attempts: pools.attempts,
             book: Book::new(pools.book),
-            streams: heapless::Vec::new(),
+            streams: pools.streams,
             players: pools.players,
             jobs: Queue::new(pools.jobs),
             repairs: Queue::new(pools.repairs),
@@ -228,7 +235,8 @@ impl<'s> Node<'s> {
             balance_at: now,
             probe_at: now,
             began: now,
-            turn: 0,
+            turn: (0, 0),
+            silent_below: 0,
             stats: NodeStats::default(),
             leaving: false,
             config,
@@ -302,6 +310,13 @@ impl<'s> Node<'s> {
             .push_source(now, start, bytes, end_is_cut)
     }
 
+    /// Media time of what is pushed next; see [`Stream::set_media_time`].
+    pub fn set_media_time(&mut self, now: Instant, stream: StreamId, time_us: u64) {
+        if let Some(stream) = self.streams.get_mut(stream) {
+            stream.set_media_time(now, time_us);
+        }
+    }
+
     /// What comes next does not join on to what came before, at the source: the output is cut there. To be followed by media
     /// that begins at a sync point.
     pub fn begin_run(&mut self, now: Instant, stream: StreamId) {
@@ -327,6 +342,7 @@ impl<'s> Node<'s> {
 
     /// Takes a datagram in.
     pub fn handle_datagram(&mut self, now: Instant, from: Addr, bytes: &[u8]) {
+        self.silent_below = 0;
         let handled = match Datagram::parse(bytes) {
             Ok(Datagram::Chunk {
                 session,
@@ -402,6 +418,7 @@ impl<'s> Node<'s> {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.silent_below = 0;
         for stream in self.streams.iter_mut().filter(|s| s.source.is_some()) {
             stream.tick_source(now);
         }
@@ -447,6 +464,7 @@ impl<'s> Node<'s> {
 
     /// Says Bye to everybody: drain [`Node::poll_transmit`] once more, then stop.
     pub fn shutdown(&mut self, now: Instant) {
+        self.silent_below = 0;
         self.leaving = true;
         for id in 0..self.peers.capacity() {
             if let Some(peer) = self.peers.get_mut(id) {
@@ -505,10 +523,9 @@ impl<'s> Node<'s> {
         if let Some(player) = self.players.get_mut(id).and_then(Option::as_mut) {
             (player.block, player.offset) = segment.from;
             player.end = Some(segment.to);
-            player.stage = match preamble.is_empty() {
-                true => Stage::Playing,
-                false => Stage::Preamble(0),
-            };
+            if let Some(card) = &it.card {
+                player.begin(card, preamble.len());
+            }
         }
         Ok((id, bytes))
     }
@@ -521,6 +538,17 @@ impl<'s> Node<'s> {
         let (player, stream) = self.player_and_stream(id)?;
         let row = stream.ring.row(player.block)?;
         Some(now.since(row.born_at))
+    }
+
+    /// A player that is at an end goes on all the same, with the new preamble, as if it had connected anew.
+    pub fn restart_player(&mut self, id: PlayerId) {
+        let Some(player) = self.players.get_mut(id).and_then(Option::as_mut) else {
+            return;
+        };
+        let stream = self.streams.get(player.stream);
+        if let Some((stream, card)) = stream.and_then(|it| Some((it, it.card.as_ref()?))) {
+            player.begin(card, stream.preamble.get().map_or(0, <[u8]>::len));
+        }
     }
 
     /// A player goes.
@@ -601,8 +629,8 @@ impl<'s> Node<'s> {
                 at = (at.0 + 1, 0);
                 continue;
             }
-            if at.1 < row.play_from {
-                // Something was skipped: the next call begins behind it.
+            if at.1 < row.play_from || player.is_outdated(card, at.0) {
+                // Something was skipped, or is to be said first: the next call begins there.
                 break;
             }
             let slice = playout::slice_at(at.0, at.1, &stream.ring, &stream.playout, card);
@@ -705,15 +733,19 @@ impl<'s> Node<'s> {
                 return false;
             };
             (player.block, player.offset) = (block, offset);
-            player.stage = if preamble.is_empty() {
-                Stage::Playing
-            } else {
-                Stage::Preamble(0)
-            };
+            player.begin(card, preamble.len());
         }
-        match player.stage {
-            Stage::Preamble(_) => true,
-            _ => playout::settle(player, &stream.ring, &stream.playout, card.k()),
+        loop {
+            if player.is_outdated(card, player.block) {
+                player.renew(card, preamble.len());
+            }
+            if matches!(player.stage, Stage::Preamble(_)) {
+                return true;
+            }
+            let reads = playout::settle(player, &stream.ring, &stream.playout, card.k());
+            if !reads || !player.is_outdated(card, player.block) {
+                return reads;
+            }
         }
     }
 
@@ -734,7 +766,7 @@ impl<'s> Node<'s> {
 
     /// The streams.
     pub fn streams(&self) -> &[Stream<'s>] {
-        &self.streams
+        self.streams
     }
 
     /// The neighbours.
@@ -776,6 +808,7 @@ impl<'s> Node<'s> {
     }
 
     pub(super) fn spread_descriptor(&mut self, stream: StreamId) {
+        self.silent_below = 0;
         let version = self.streams[stream].version();
         for (_, _, link) in self
             .peers

@@ -137,8 +137,10 @@ impl<'n> Node<'n> {
 
     /// A control datagram for somebody who is owed one.
     fn poll_words(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        let news = self.may_talk(now);
-        for id in 0..self.peers.capacity() {
+        let mut news = None;
+        // As long as nothing is handed in, whoever was owed nothing is owed nothing.
+        for id in self.silent_below..self.peers.end() {
+            self.silent_below = id;
             let Some(peer) = self.peers.get(id) else {
                 continue;
             };
@@ -153,12 +155,19 @@ impl<'n> Node<'n> {
                 || peer.unknown.is_some()
                 || peer.pong.is_some()
                 || peer.bye.is_some()
-                || (0..self.streams.len()).any(|at| self.peers.link(id, at).due.presses(news));
+                || self.owes(id, false)
+                || self.owes(id, true) && *news.get_or_insert_with(|| self.may_talk(now));
             if owed && self.write_words(now, id, out) {
                 return true;
             }
         }
+        self.silent_below = usize::MAX;
         false
+    }
+
+    /// Whether something is owed in any stream that has to be said now; with `news`, whether anything is owed.
+    fn owes(&self, id: PeerId, news: bool) -> bool {
+        (0..self.streams.len()).any(|at| self.peers.link(id, at).due.presses(news))
     }
 
     fn write_words(&mut self, now: Instant, id: PeerId, out: &mut Transmit) -> bool {
@@ -210,6 +219,7 @@ impl<'n> Node<'n> {
             } else {
                 Down::Unneeded
             };
+            self.silent_below = 0;
             self.drop_peer(now, id, why);
         }
         sent
@@ -292,11 +302,12 @@ impl<'n> Node<'n> {
                 left.add(what);
             }
         }
+        let (tag, mark) = (self.streams[at].tag, self.streams[at].title.mark());
         for (what, wanted) in [
             (Due::WANT_PEERS, Wanted::Peers),
             (Due::WANT_NEWS, Wanted::News),
+            (Due::WANT_TITLE, Wanted::Title { mark }),
         ] {
-            let tag = self.streams[at].tag;
             if due.take(what) && !letter.add(&Message::Want { tag, wanted }) {
                 left.add(what);
             }
@@ -585,6 +596,14 @@ impl<'n> Node<'n> {
                 stream,
                 block,
             } => return self.write_seal(now, peer, usize::from(stream), block, out),
+            Job::Title { stream, .. } => {
+                let Some(it) = self.streams.get(usize::from(stream)) else {
+                    return false;
+                };
+                let (bytes, born_at) = it.title.seal();
+                let age_ms = u32::try_from(now.since(born_at).as_ms()).unwrap_or(u32::MAX);
+                letter.add(&Message::Seal { age_ms, bytes });
+            }
             Job::Preamble {
                 stream,
                 version,

@@ -141,6 +141,8 @@ impl Due {
 
     /// Ask what it has and offers.
     pub const WANT_NEWS: Self = Self(4_096);
+    /// Ask what is playing.
+    pub const WANT_TITLE: Self = Self(8_192);
 
     /// Owes this too.
     pub fn add(&mut self, more: Self) {
@@ -312,7 +314,14 @@ pub struct Peers<'s> {
     peers: &'s mut [Option<Peer>],
     links: &'s mut [Link],
     streams: usize,
+    /// No peer is at this place or behind it.
+    end: usize,
+    /// Where the peer with a session id was found last, by the last bits of that id.
+    found: [u16; FOUND],
 }
+
+/// Session ids that are remembered; a power of two.
+const FOUND: usize = 64;
 
 impl<'s> Peers<'s> {
     /// A table over borrowed memory: `links` has room for every stream of every peer.
@@ -321,7 +330,18 @@ impl<'s> Peers<'s> {
             peers,
             links,
             streams,
+            end: 0,
+            found: [0; FOUND],
         }
+    }
+
+    /// No peer is at this place or behind it.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
+    fn taken(&self) -> &[Option<Peer>] {
+        self.peers.get(..self.end).unwrap_or(&[])
     }
 
     /// How many places there are.
@@ -332,7 +352,7 @@ impl<'s> Peers<'s> {
 
     /// How many are taken.
     pub fn len(&self) -> usize {
-        self.peers.iter().flatten().count()
+        self.taken().iter().flatten().count()
     }
 
     /// Whether nobody is there.
@@ -359,6 +379,7 @@ impl<'s> Peers<'s> {
     pub fn insert(&mut self, id: PeerId, peer: Peer) {
         if id < self.capacity() {
             self.peers[id] = Some(peer);
+            self.end = self.end.max(id + 1);
             self.links[id * self.streams..][..self.streams].fill(Link::VACANT);
         }
     }
@@ -369,33 +390,42 @@ impl<'s> Peers<'s> {
         if peer.is_some() {
             self.links[id * self.streams..][..self.streams].fill(Link::VACANT);
         }
+        while self.end > 0 && self.peers[self.end - 1].is_none() {
+            self.end -= 1;
+        }
         peer
     }
 
     /// The peer that uses a session id of ours.
-    pub fn by_session(&self, ours: u64) -> Option<PeerId> {
-        self.peers
-            .iter()
-            .position(|p| p.as_ref().is_some_and(|p| p.ours == ours))
+    pub fn by_session(&mut self, ours: u64) -> Option<PeerId> {
+        let is = |p: &Option<Peer>| p.as_ref().is_some_and(|p| p.ours == ours);
+        let slot = ours as usize % FOUND;
+        let last = usize::from(self.found[slot]);
+        if self.peers.get(last).is_some_and(is) {
+            return Some(last);
+        }
+        let id = self.taken().iter().position(is)?;
+        self.found[slot] = u16::try_from(id).unwrap_or(0);
+        Some(id)
     }
 
     /// The peer at an address.
     pub fn by_addr(&self, addr: Addr) -> Option<PeerId> {
-        self.peers
+        self.taken()
             .iter()
             .position(|p| p.as_ref().is_some_and(|p| p.addr == addr))
     }
 
     /// The peer with a node key.
     pub fn by_node(&self, node: &[u8; 32]) -> Option<PeerId> {
-        self.peers
+        self.taken()
             .iter()
             .position(|p| p.as_ref().is_some_and(|p| p.node == *node))
     }
 
     /// Everybody, with places.
     pub fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
-        self.peers
+        self.taken()
             .iter()
             .enumerate()
             .filter_map(|(id, peer)| Some((id, peer.as_ref()?)))
@@ -404,8 +434,8 @@ impl<'s> Peers<'s> {
     /// What a peer is to a stream. Places outside the table give a vacant link.
     pub fn link(&self, id: PeerId, stream: usize) -> &Link {
         const NOBODY: &Link = &Link::VACANT;
-        let here = stream < self.streams && self.get(id).is_some();
-        if here {
+        // The links of a place without a peer are vacant.
+        if stream < self.streams && id < self.end {
             &self.links[id * self.streams + stream]
         } else {
             NOBODY
@@ -443,6 +473,7 @@ impl<'s> Peers<'s> {
         let links = self.links.chunks_mut(streams);
         self.peers
             .iter_mut()
+            .take(self.end)
             .zip(links)
             .enumerate()
             .filter_map(move |(id, (peer, links))| {

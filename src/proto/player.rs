@@ -1,5 +1,6 @@
 //! Players: cursors on a stream's ring.
 
+use super::card::{Card, Medium, Renewal};
 use crate::time::{Instant, Span};
 
 /// Where a player is.
@@ -11,6 +12,8 @@ pub enum Stage {
     Preamble(u32),
     /// In the ring.
     Playing,
+    /// At an end: what follows it could not make sense of. It has to connect anew.
+    Ended,
 }
 
 /// One player.
@@ -24,6 +27,8 @@ pub struct Player {
     pub block: u64,
     /// See `block`.
     pub offset: u16,
+    /// What it knows of the stream, once it has begun.
+    pub medium: Option<Medium>,
     /// It reads no further than this; `None`: for ever.
     pub end: Option<(u64, u16)>,
     /// How far in the past it wants to begin.
@@ -50,6 +55,36 @@ impl Player {
         }
     }
 
+    /// It begins to read, first the preamble if there is one.
+    pub fn begin(&mut self, card: &Card, preamble_bytes: usize) {
+        self.medium = Some(card.medium);
+        self.stage = match preamble_bytes {
+            0 => Stage::Playing,
+            _ => Stage::Preamble(0),
+        };
+    }
+
+    /// Whether what it reads next cannot be read with what it knows.
+    pub fn is_outdated(&self, card: &Card, block: u64) -> bool {
+        let from = card.descriptor.preamble_from_block;
+        // The preamble that it was being given is gone.
+        let is_cut_off = matches!(self.stage, Stage::Preamble(1..));
+        self.medium.is_some_and(|known| known != card.medium) && (block >= from || is_cut_off)
+    }
+
+    /// Where output goes on once it has come to media that need another preamble.
+    pub fn renew(&mut self, card: &Card, preamble_bytes: usize) {
+        let Some(known) = self.medium.replace(card.medium) else {
+            return;
+        };
+        self.stage = match known.renewal(card.medium) {
+            _ if matches!(self.stage, Stage::Preamble(1..)) => Stage::Ended,
+            Renewal::Refused => Stage::Ended,
+            Renewal::Taken if preamble_bytes > 0 => Stage::Preamble(0),
+            Renewal::InMedia | Renewal::Taken => self.stage,
+        };
+    }
+
     /// A player that has just come.
     pub fn new(stream: usize, ago: Span, now: Instant) -> Self {
         Self {
@@ -57,6 +92,7 @@ impl Player {
             stage: Stage::Waiting,
             block: 0,
             offset: 0,
+            medium: None,
             end: None,
             ago,
             since: now,

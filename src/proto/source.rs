@@ -13,7 +13,7 @@ use crate::time::{Instant, Span};
 use crate::wire::chunk::{ChunkId, header, payload_offset};
 use crate::wire::descriptor::Descriptor;
 use crate::wire::seal::{
-    self, BlockMark, MAX_GROUP_BLOCKS, NOWHERE, Seal, Unsealed, group_blocks_that_fit,
+    self, BlockMark, MAX_GROUP_BLOCKS, NOWHERE, Seal, SegmentStart, Unsealed, group_blocks_that_fit,
 };
 use heapless::{String, Vec};
 
@@ -22,6 +22,13 @@ const PACE: Span = Span::from_ms(20);
 
 /// The now-playing text is repeated this often for nodes that join.
 const METADATA_REPEAT: Span = Span::from_s(5);
+
+/// A segment begins at the first sync point that is so far behind the beginning of the last one.
+const SEGMENT: Span = Span::from_s(2);
+
+/// Segments are counted from a run's first block divided by this on: those of later runs have higher numbers, as there are
+/// never so many blocks in so short a time, and the numbers fit 31 bits, which is what some players have for them.
+const BLOCKS_PER_SEGMENT: u64 = 2_048;
 
 /// What the first byte of a piece of media is to a player.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,6 +123,7 @@ pub struct Source<'s> {
     marks: Vec<BlockMark, MAX_GROUP_BLOCKS>,
     opened_at: Option<Instant>,
     release: Release,
+    segments: Segments,
     metadata: String<MAX_METADATA_BYTES>,
     metadata_due: Instant,
     /// Wall clock minus the node's clock.
@@ -124,6 +132,18 @@ pub struct Source<'s> {
     first_block: u64,
     /// Media bytes taken in.
     pub taken_bytes: u64,
+}
+
+/// Where segments begin.
+struct Segments {
+    /// Media time last told, µs, and when.
+    told: Option<(u64, Instant)>,
+    /// Media time from which on the next one may begin; `None`: at once.
+    due_us: Option<u64>,
+    next_number: u32,
+    discontinuities: u32,
+    /// The one that begins in the group under way.
+    begun: Option<SegmentStart>,
 }
 
 /// Sealed chunks on their way into the log.
@@ -161,6 +181,13 @@ impl<'s> Source<'s> {
             marks: Vec::new(),
             opened_at: None,
             release: Release::default(),
+            segments: Segments {
+                told: None,
+                due_us: None,
+                next_number: (first_block / BLOCKS_PER_SEGMENT) as u32,
+                discontinuities: version,
+                begun: None,
+            },
             metadata: String::new(),
             metadata_due: Instant::ZERO,
             clock_offset_ms,
@@ -239,6 +266,9 @@ impl Stream<'_> {
         }
         // What is under way was made under the old card and is sealed with it.
         source.version += 1;
+        if !same_preamble {
+            source.segments.break_off();
+        }
         self.close_group(now);
         self.adopt_card(card);
         Ok(())
@@ -251,6 +281,7 @@ impl Stream<'_> {
             return;
         };
         source.first_block = source.next_block;
+        source.segments.break_off();
         let descriptor = Descriptor {
             version: source.version,
             first_block: source.first_block,
@@ -281,6 +312,14 @@ impl Stream<'_> {
         source.metadata_due = now;
     }
 
+    /// Says the media time of the first byte that is pushed next, µs. It does not run back within a run. Where it is not said,
+    /// the clock counts on from the last one.
+    pub fn set_media_time(&mut self, now: Instant, time_us: u64) {
+        if let Some(source) = self.source.as_mut() {
+            source.segments.told = Some((time_us, now));
+        }
+    }
+
     /// Takes media in. `start` says what the first byte is; `end_is_cut` that the output may end behind the last one.
     ///
     /// # Errors
@@ -297,11 +336,11 @@ impl Stream<'_> {
         source.taken_bytes += bytes.len() as u64;
         if source.filled == capacity {
             // The frame ends exactly with the block: what was taken so far may stand alone.
-            source.mark(if start == Start::Continue {
-                start
-            } else {
-                Start::Cut
-            });
+            let end = match start {
+                Start::Continue => Start::Continue,
+                Start::Cut | Start::Sync => Start::Cut,
+            };
+            source.mark(now, end);
             self.next_block(now);
         }
         let mut start = Some(start);
@@ -312,7 +351,7 @@ impl Stream<'_> {
                 continue;
             }
             if let Some(start) = start.take() {
-                source.mark(start);
+                source.mark(now, start);
             }
             source.opened_at.get_or_insert(now);
             let n = bytes.len().min(capacity - source.filled);
@@ -437,7 +476,8 @@ impl Stream<'_> {
         if source.marks.is_empty() {
             return;
         }
-        let metadata = (now >= source.metadata_due && !source.metadata.is_empty()).then(|| {
+        // That there is none is said as well: an earlier run may have had one.
+        let metadata = (now >= source.metadata_due).then(|| {
             source.metadata_due = now + METADATA_REPEAT;
             source.metadata.as_str()
         });
@@ -447,6 +487,7 @@ impl Stream<'_> {
             first_block: source.group_first,
             clock_ms: source.clock_offset_ms + now.as_ms(),
             metadata,
+            segment: source.segments.begun.take(),
             marks: &source.marks,
         };
         let mut bytes = [0; MAX_SEAL_BYTES];
@@ -529,13 +570,40 @@ impl Stream<'_> {
 
 impl Source<'_> {
     /// Records what the next byte is.
-    fn mark(&mut self, start: Start) {
+    fn mark(&mut self, now: Instant, start: Start) {
         let here = self.filled as u16;
         if start == Start::Sync && self.sync == NOWHERE {
             self.sync = here;
+            self.segments.sync(now, self.marks.len() as u8);
         }
         if start != Start::Continue {
             self.cut = here;
+        }
+    }
+}
+
+impl Segments {
+    /// There is a sync point in this block of the group: a segment begins there, if it is time.
+    fn sync(&mut self, now: Instant, index: u8) {
+        let (told_us, told_at) = *self.told.get_or_insert((0, now));
+        let time_us = told_us.saturating_add(now.since(told_at).as_us());
+        if self.begun.is_some() || self.due_us.is_some_and(|due_us| time_us < due_us) {
+            return;
+        }
+        self.begun = Some(SegmentStart {
+            index,
+            number: self.next_number,
+            discontinuities: self.discontinuities,
+            time_us,
+        });
+        self.next_number = self.next_number.wrapping_add(1);
+        self.due_us = Some(time_us + SEGMENT.as_us());
+    }
+
+    /// What comes next does not join on.
+    fn break_off(&mut self) {
+        if self.due_us.take().is_some() {
+            self.discontinuities = self.discontinuities.wrapping_add(1);
         }
     }
 }

@@ -7,20 +7,20 @@ use super::playout::{Playout, is_whole};
 use super::preamble::Preamble;
 use super::source::Source;
 use super::stats::StreamStats;
+use super::title::Title;
 use crate::coding::gf256;
 use crate::crypto::merkle;
 use crate::crypto::sign::Verifier;
 use crate::error::Malformed;
-use crate::limits::{
-    CHUNK_HEADER_BYTES, MAX_CHUNK_PAYLOAD_BYTES, MAX_K, MAX_METADATA_BYTES, MAX_N,
-};
+use crate::limits::{CHUNK_HEADER_BYTES, MAX_CHUNK_PAYLOAD_BYTES, MAX_K, MAX_N};
+use crate::storage::lent::Lent;
 use crate::storage::log::Log;
 use crate::storage::ring::{Ring, Row};
 use crate::storage::slots::Slot;
 use crate::time::{Instant, Span};
 use crate::wire::chunk::{Chunk, ChunkId, Tag, header, tag_of};
-use crate::wire::seal::{self, HAS_METADATA, NOWHERE, Seal};
-use heapless::{String, Vec};
+use crate::wire::seal::{self, NOWHERE, Seal};
+use heapless::Vec;
 
 /// Index of a log entry that stands for the seal of the group `block` begins.
 pub const SEAL_ENTRY: u8 = u8::MAX;
@@ -138,7 +138,7 @@ pub struct StreamPools<'s> {
     /// The ring.
     pub ring: Ring<'s>,
     /// Log of what is to be forwarded.
-    pub log: &'s mut [ChunkId],
+    pub log: &'s mut dyn Lent<ChunkId>,
     /// Preamble.
     pub preamble: &'s mut [u8],
 }
@@ -194,9 +194,8 @@ pub struct Stream<'s> {
     /// How many may be asked for at once: grows with each that comes, shrinks when one does not (as a congestion window does,
     /// RFC 5681), so that repair never takes the upload that the stream itself needs.
     pub ask_window: u8,
-    /// Now playing, and the block from which on.
-    pub now_playing: String<MAX_METADATA_BYTES>,
-    metadata_block: u64,
+    /// Now playing.
+    pub title: Title,
     /// What makes it, at the source.
     pub source: Option<Source<'s>>,
     /// Counters.
@@ -240,8 +239,7 @@ impl<'s> Stream<'s> {
             resumed_at: Instant::ZERO,
             asked: Vec::new(),
             ask_window: 32,
-            now_playing: String::new(),
-            metadata_block: 0,
+            title: Title::default(),
             source: None,
             stats: StreamStats::default(),
             plays: role != Role::Relay,
@@ -310,8 +308,7 @@ impl<'s> Stream<'s> {
         if old || bytes.len() > self.ring.slot_bytes() {
             return Ok(Sealed::Known);
         }
-        self.verifier
-            .verify(seal::DOMAIN, &[&self.key, seal.signed], &seal.signature)?;
+        self.verify(&seal)?;
         let most = card.k() * usize::from(card.descriptor.chunk_bytes);
         if seal
             .blocks()
@@ -323,6 +320,12 @@ impl<'s> Stream<'s> {
         self.open_group(&seal, bytes, now, now - age);
         self.admit_parked(now, forgers);
         Ok(Sealed::New)
+    }
+
+    /// Whether the source signed this.
+    pub(super) fn verify(&self, seal: &Seal<'_>) -> Result<(), Malformed> {
+        let parts: [&[u8]; 2] = [&self.key, seal.signed];
+        self.verifier.verify(seal::DOMAIN, &parts, &seal.signature)
     }
 
     /// Opens the rows of a verified group and remembers its seal.
@@ -346,14 +349,7 @@ impl<'s> Stream<'s> {
             block: seal.first_block,
             index: SEAL_ENTRY,
         });
-        if seal.flags & HAS_METADATA != 0 && seal.first_block >= self.metadata_block {
-            self.metadata_block = seal.first_block;
-            if self.now_playing != seal.metadata {
-                self.now_playing.clear();
-                // Fits: a seal's metadata length is one byte.
-                let _ = self.now_playing.push_str(seal.metadata);
-            }
-        }
+        self.title.note(seal, bytes, born_at);
     }
 
     /// A chunk from outside.
@@ -479,6 +475,21 @@ impl<'s> Stream<'s> {
                 self.note_new(now, id);
             }
         }
+    }
+
+    /// Nothing has come for so long that what is here is of no use to anybody: its memory goes back.
+    pub fn let_go(&mut self) {
+        self.drop_parked();
+        self.asked.clear();
+        self.ring.give_back();
+        self.log.give_back();
+        self.await_start();
+    }
+
+    /// When the newest chunk or seal came; nothing when the ring is empty.
+    pub fn newest_at(&self) -> Option<Instant> {
+        let newest = self.ring.row(self.ring.end().checked_sub(1)?)?;
+        Some(self.flowed_at.max(newest.sealed_at))
     }
 
     fn drop_parked(&mut self) {
@@ -710,17 +721,17 @@ impl<'s> Stream<'s> {
             && (row.have & 1 << id.index != 0 || row.have.count_ones() as usize >= card.k())
     }
 
-    /// Makes a chunk fit to be sent: rebuilt if need be, its path filled in.
-    pub fn prepare(&mut self, id: ChunkId) -> bool {
-        let Some(row) = self.ring.row(id.block) else {
-            return false;
-        };
+    /// Makes a chunk fit to be sent: rebuilt if need be, its path filled in. Its length, or nothing when it cannot be had.
+    pub fn prepare(&mut self, id: ChunkId) -> Option<usize> {
+        let row = self.ring.row(id.block)?;
         let (have, pathless) = (row.have, row.pathless);
-        if have & 1 << id.index == 0 && !self.rebuild(id.block, 1 << id.index) {
-            return false;
+        if have & !pathless & 1 << id.index == 0 {
+            let here = have & 1 << id.index != 0 || self.rebuild(id.block, 1 << id.index);
+            if !here || !self.fill_paths(id.block) {
+                return None;
+            }
         }
-        let ready = have & !pathless & 1 << id.index != 0;
-        ready || (self.fill_paths(id.block) && self.ring.chunk(id).is_some())
+        self.ring.chunk(id).map(<[u8]>::len)
     }
 }
 

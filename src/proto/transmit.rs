@@ -31,6 +31,8 @@ pub struct Transmit {
     pub chunks: heapless::Vec<Outgoing, MAX_BATCH>,
     /// Length of each datagram but the last.
     pub segment_bytes: usize,
+    /// Length of the last one.
+    pub(super) last_bytes: usize,
 }
 
 impl Default for Transmit {
@@ -48,6 +50,7 @@ impl Transmit {
             control_len: 0,
             chunks: heapless::Vec::new(),
             segment_bytes: 0,
+            last_bytes: 0,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::config::{MAX_STREAMS, Role};
 use super::node::{Down, Node, StreamId};
 use super::peer::{Due, Link, PeerId};
+use super::player::{Player, Stage};
 use super::stream::bits;
 use crate::time::{Instant, Span};
 use crate::wire::message::Reason;
@@ -45,6 +46,9 @@ const MAX_UNANSWERED: u8 = 3;
 /// A relay goes on taking the whole stream this long after its last player left.
 const LINGER: Span = Span::from_s(10);
 
+/// After this long without anything, and the time that missing blocks are waited for, a stream is over and its ring goes back.
+const OVER: Span = Span::from_s(60);
+
 /// Without a new group for this long a node looks for others, however many it knows.
 const STALE: Span = Span::from_s(3);
 
@@ -72,7 +76,9 @@ impl Node<'_> {
             self.repair(now, at);
             self.tend_news(now, at);
             self.tend_card(now, at);
+            self.tend_title(now, at);
             self.tend_neighbours(now, at);
+            self.tend_ring(now, at);
             let stream = &self.streams[at];
             busy |= stream.plays
                 || stream.parents.iter().any(|p| p.peer.is_some())
@@ -149,6 +155,24 @@ impl Node<'_> {
             if quiet {
                 self.ping(now, id);
             }
+        }
+    }
+
+    /// Gives back the ring of a stream that is over, once no player has anything left to read in it.
+    fn tend_ring(&mut self, now: Instant, at: StreamId) {
+        let stream = &self.streams[at];
+        let patience = OVER + self.config.window;
+        let over = stream.source.is_none()
+            && stream
+                .newest_at()
+                .is_some_and(|newest| now.since(newest) > patience);
+        let limit = stream.playout.limit;
+        let has_read = |player: &Player| {
+            player.stage != Stage::Playing || (player.block, player.offset) >= limit
+        };
+        let mut players = self.players.iter().flatten();
+        if over && players.all(|player| player.stream != at || has_read(player)) {
+            self.streams[at].let_go();
         }
     }
 

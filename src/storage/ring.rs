@@ -3,16 +3,18 @@
 //! Blocks are kept in a window of rows, chunks (and seals) in equal slots of one pool. When either runs short, the oldest
 //! block goes. One writer; readers ask by block and index and never hold anything across a write.
 
+use super::lent::Lent;
 use super::slots::{NO_SLOT, Slot, Slots};
 use crate::limits::MAX_N;
 use crate::time::{Instant, Span};
 use crate::wire::chunk::ChunkId;
 use crate::wire::seal::BlockMark;
+use bytemuck::Zeroable;
 
-/// One block of the window.
-#[derive(Clone, Copy)]
+/// One block of the window. A row of zeros holds none.
+#[derive(Clone, Copy, Zeroable)]
 pub struct Row {
-    /// Its number; `u64::MAX` while the row is vacant.
+    /// Its number.
     pub block: u64,
     /// What the seal says about it.
     pub mark: BlockMark,
@@ -32,41 +34,20 @@ pub struct Row {
     pub pathless: u32,
     seal: Slot,
     slots: [Slot; MAX_N],
-}
-
-impl Row {
-    /// A row that holds no block; what storage is filled with at start.
-    pub const VACANT: Self = Self {
-        block: u64::MAX,
-        mark: BlockMark {
-            root: [0; 16],
-            length_bytes: 0,
-            sync: 0,
-            cut: 0,
-        },
-        sealed_at: Instant::ZERO,
-        born_at: Instant::ZERO,
-        begun_at: Instant::ZERO,
-        play_bytes: 0,
-        play_from: 0,
-        have: 0,
-        pathless: 0,
-        seal: NO_SLOT,
-        slots: [NO_SLOT; MAX_N],
-    };
+    is_open: bool,
 }
 
 /// The ring.
 pub struct Ring<'s> {
     slots: Slots<'s>,
-    rows: &'s mut [Row],
+    rows: &'s mut dyn Lent<Row>,
     tail: u64,
     end: u64,
 }
 
 impl<'s> Ring<'s> {
     /// A ring over borrowed memory; useless until [`Ring::reset`].
-    pub fn new(slots: Slots<'s>, rows: &'s mut [Row]) -> Self {
+    pub fn new(slots: Slots<'s>, rows: &'s mut dyn Lent<Row>) -> Self {
         Self {
             slots,
             rows,
@@ -77,9 +58,25 @@ impl<'s> Ring<'s> {
 
     /// Forgets everything; slots will hold `slot_bytes`, the window begins at `first`.
     pub fn reset(&mut self, slot_bytes: usize, first: u64) {
+        self.close_all();
         self.slots.reset(slot_bytes);
-        self.rows.fill(Row::VACANT);
         (self.tail, self.end) = (first, first);
+    }
+
+    /// Forgets all blocks; what comes later begins where they ended. The memory is not needed until then.
+    pub fn give_back(&mut self) {
+        self.rows.give_back();
+        self.slots.give_back();
+        self.tail = self.end;
+    }
+
+    /// Closes the rows of the window, and touches no others.
+    fn close_all(&mut self) {
+        for block in self.tail..self.end {
+            if let Some(at) = self.at(block) {
+                self.rows.all_mut()[at] = Row::zeroed();
+            }
+        }
     }
 
     /// Lowest block number that may still be here.
@@ -97,6 +94,13 @@ impl<'s> Ring<'s> {
         (self.slots.count(), self.slots.free())
     }
 
+    /// Whether the oldest blocks go soon to make room.
+    pub fn is_nearly_full(&self) -> bool {
+        let (count, free) = self.slots();
+        let rows = self.rows.all().len();
+        free < count / 8 || self.end - self.tail >= (rows - rows / 8) as u64
+    }
+
     /// Size of a slot.
     pub fn slot_bytes(&self) -> usize {
         self.slots.slot_bytes()
@@ -104,19 +108,19 @@ impl<'s> Ring<'s> {
 
     /// The row of a block, once its seal is known.
     pub fn row(&self, block: u64) -> Option<&Row> {
-        self.rows
-            .get(self.at(block)?)
-            .filter(|row| row.block == block)
+        let row = self.rows.all().get(self.at(block)?);
+        row.filter(|row| row.is_open && row.block == block)
     }
 
     fn row_mut(&mut self, block: u64) -> Option<&mut Row> {
         let at = self.at(block)?;
-        self.rows.get_mut(at).filter(|row| row.block == block)
+        let row = self.rows.all_mut().get_mut(at);
+        row.filter(|row| row.is_open && row.block == block)
     }
 
     fn at(&self, block: u64) -> Option<usize> {
-        (!self.rows.is_empty() && block != u64::MAX)
-            .then(|| (block % self.rows.len() as u64) as usize)
+        let rows = self.rows.all().len() as u64;
+        (rows > 0 && block != u64::MAX).then(|| (block % rows) as usize)
     }
 
     /// Makes room for a block and records its mark. False if it is too old to matter or already here.
@@ -127,7 +131,7 @@ impl<'s> Ring<'s> {
         let Some(at) = self.at(block) else {
             return false;
         };
-        while block - self.tail >= self.rows.len() as u64 {
+        while block - self.tail >= self.rows.all().len() as u64 {
             if self.tail >= self.end {
                 // Nothing left to evict: the window jumps (a new run of the source).
                 (self.tail, self.end) = (block, block);
@@ -135,13 +139,16 @@ impl<'s> Ring<'s> {
             }
             self.evict_tail();
         }
-        self.rows[at] = Row {
+        self.rows.all_mut()[at] = Row {
             block,
             mark,
             sealed_at: now,
             born_at,
             play_bytes: mark.length_bytes,
-            ..Row::VACANT
+            seal: NO_SLOT,
+            slots: [NO_SLOT; MAX_N],
+            is_open: true,
+            ..Row::zeroed()
         };
         self.end = self.end.max(block + 1);
         true
@@ -306,10 +313,10 @@ impl<'s> Ring<'s> {
     fn evict_tail(&mut self) {
         let block = self.tail;
         self.tail += 1;
-        let Some(at) = self.at(block).filter(|&at| self.rows[at].block == block) else {
+        let Some(row) = self.row_mut(block) else {
             return;
         };
-        let row = core::mem::replace(&mut self.rows[at], Row::VACANT);
+        let row = core::mem::replace(row, Row::zeroed());
         for slot in row.slots {
             if slot != NO_SLOT {
                 self.slots.give(slot);
@@ -339,7 +346,8 @@ mod tests {
     fn with_ring(slots: usize, rows: usize, test: impl FnOnce(&mut Ring<'_>)) {
         let (mut bytes, mut lengths, mut free) =
             (vec![0; slots * 16], vec![0; slots], vec![0; slots]);
-        let mut rows = vec![Row::VACANT; rows];
+        let mut rows = vec![Row::zeroed(); rows];
+        let (mut bytes, mut rows) = (&mut bytes[..], &mut rows[..]);
         let mut ring = Ring::new(Slots::new(&mut bytes, &mut lengths, &mut free), &mut rows);
         ring.reset(16, 100);
         test(&mut ring);
@@ -392,6 +400,34 @@ mod tests {
             assert!(ring.open(u64::MAX - 1, MARK, Instant::ZERO, Instant::ZERO));
             assert_eq!((ring.tail(), ring.end()), (u64::MAX - 1, u64::MAX));
             assert_eq!(ring.slots(), (8, 8));
+        });
+    }
+
+    #[test]
+    fn what_was_given_back_is_gone_and_the_ring_goes_on() {
+        with_ring(8, 4, |ring| {
+            for block in 100..103 {
+                ring.open(block, MARK, Instant::ZERO, Instant::ZERO);
+                ring.insert(id(block, 0), 4).unwrap();
+            }
+            ring.give_back();
+            assert_eq!((ring.tail(), ring.end(), ring.slots()), (103, 103, (8, 8)));
+            assert!((100..103).all(|block| ring.row(block).is_none()));
+            assert!(!ring.open(102, MARK, Instant::ZERO, Instant::ZERO));
+            assert!(ring.open(103, MARK, Instant::ZERO, Instant::ZERO));
+            assert!(ring.insert(id(103, 0), 4).is_some());
+        });
+    }
+
+    #[test]
+    fn block_zero_is_not_there_before_it_came() {
+        with_ring(8, 4, |ring| {
+            ring.reset(16, 0);
+            assert!(ring.row(0).is_none());
+            assert!(ring.open(0, MARK, Instant::ZERO, Instant::ZERO));
+            assert!(ring.row(0).is_some());
+            ring.reset(16, 0);
+            assert!(ring.row(0).is_none());
         });
     }
 

@@ -1,5 +1,7 @@
 //! A pool of equal slots over borrowed bytes. A slot that was never used is never touched, so its page is not resident.
 
+use super::lent::Lent;
+
 /// Number of a slot.
 pub type Slot = u16;
 
@@ -8,7 +10,7 @@ pub const NO_SLOT: Slot = Slot::MAX;
 
 /// The pool.
 pub struct Slots<'s> {
-    bytes: &'s mut [u8],
+    bytes: &'s mut dyn Lent<u8>,
     lengths: &'s mut [u16],
     /// Slots given back; a stack.
     free: &'s mut [Slot],
@@ -21,7 +23,7 @@ pub struct Slots<'s> {
 
 impl<'s> Slots<'s> {
     /// `lengths` and `free` bound the number of slots, whatever their size turns out to be.
-    pub fn new(bytes: &'s mut [u8], lengths: &'s mut [u16], free: &'s mut [Slot]) -> Self {
+    pub fn new(bytes: &'s mut dyn Lent<u8>, lengths: &'s mut [u16], free: &'s mut [Slot]) -> Self {
         Self {
             bytes,
             lengths,
@@ -41,7 +43,14 @@ impl<'s> Slots<'s> {
             .len()
             .min(self.free.len())
             .min(usize::from(NO_SLOT));
-        self.count = (self.bytes.len() / self.slot_bytes).min(most);
+        self.count = (self.bytes.all().len() / self.slot_bytes).min(most);
+        self.free_count = 0;
+        self.touched = 0;
+    }
+
+    /// Forgets everything; the memory is not needed until slots are taken again.
+    pub fn give_back(&mut self) {
+        self.bytes.give_back();
         self.free_count = 0;
         self.touched = 0;
     }
@@ -88,25 +97,26 @@ impl<'s> Slots<'s> {
     /// The bytes in a slot; nothing for [`NO_SLOT`].
     pub fn get(&self, slot: Slot) -> &[u8] {
         self.range(slot)
-            .and_then(|range| self.bytes.get(range))
+            .and_then(|range| self.bytes.all().get(range))
             .unwrap_or(&[])
     }
 
     /// The bytes in a slot, to write.
     pub fn get_mut(&mut self, slot: Slot) -> &mut [u8] {
         self.range(slot)
-            .and_then(|range| self.bytes.get_mut(range))
+            .and_then(|range| self.bytes.all_mut().get_mut(range))
             .unwrap_or(&mut [])
     }
 
     /// One slot to write and another to read.
     pub fn pair(&mut self, write: Slot, read: Slot) -> Option<(&mut [u8], &[u8])> {
         let (w, r) = (self.range(write)?, self.range(read)?);
+        let bytes = self.bytes.all_mut();
         if w.start < r.start {
-            let (low, high) = self.bytes.split_at_mut_checked(r.start)?;
+            let (low, high) = bytes.split_at_mut_checked(r.start)?;
             Some((low.get_mut(w)?, high.get(..r.end - r.start)?))
         } else if w.start > r.start {
-            let (low, high) = self.bytes.split_at_mut_checked(w.start)?;
+            let (low, high) = bytes.split_at_mut_checked(w.start)?;
             Some((high.get_mut(..w.end - w.start)?, low.get(r)?))
         } else {
             None
@@ -127,6 +137,7 @@ mod tests {
     #[test]
     fn slots_are_taken_given_back_and_never_shared() {
         let (mut bytes, mut lengths, mut free) = ([0; 100], [0; 16], [0; 16]);
+        let mut bytes = &mut bytes[..];
         let mut slots = Slots::new(&mut bytes, &mut lengths, &mut free);
         slots.reset(10);
         let taken: std::vec::Vec<_> = (0..10).map(|i| slots.take(i).unwrap()).collect();

@@ -22,7 +22,7 @@ pub fn tag_of(key: &[u8; 32]) -> Tag {
 }
 
 /// Which chunk of which block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, bytemuck::Zeroable)]
 pub struct ChunkId {
     /// Block number, counted by the source.
     pub block: u64,

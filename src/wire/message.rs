@@ -74,6 +74,9 @@ pub enum Wanted {
     Peers,
     /// What the neighbour has and offers, now: it is looked to for a parent.
     News,
+    /// The newest seal with the now-playing text, if that is another one than the asker has: the first four bytes of its BLAKE3,
+    /// big-endian and at least 1; 0 when the asker has none.
+    Title { mark: u32 },
 }
 
 /// One control message.

@@ -29,4 +29,5 @@ make $h264 -movflags +empty_moov+frag_keyframe+default_base_moof "$media/film.mp
 make $h264 "$media/film.ts"
 cp "$media/film.mp4" "$media/fragments.mp4"
 cp "$media/tone.mp3" "$media/hls.mp3"
+make -map 1 -c:a aac "$media/hls.aac"
 node "$here/tour.mjs" "$weir" "$media"

@@ -31,7 +31,7 @@ impl Scratch {
 
     /// A new stream key in a file.
     pub fn key(&self, name: &str) -> String {
-        let file = self.path(name);
+        let file = self.path(&format!("{name}.key"));
         let made = weir().args(["keygen", "--out", &file]).output().unwrap();
         assert!(made.status.success(), "{made:?}");
         file
@@ -60,7 +60,8 @@ pub struct Node {
     pub udp: SocketAddr,
     pub http: SocketAddr,
     pub log: Arc<Mutex<String>>,
-    out: Receiver<Vec<u8>>,
+    /// A node may be watched from several threads.
+    out: Mutex<Receiver<Vec<u8>>>,
     pub heard: Vec<u8>,
 }
 
@@ -72,8 +73,14 @@ impl Node {
 
     /// As [`Node::start`], on this UDP port.
     pub fn start_at(udp: SocketAddr, arguments: &[&str]) -> Self {
-        let mut child = weir()
-            .args(arguments)
+        let mut command = weir();
+        command.args(arguments);
+        Self::start_command(command, udp)
+    }
+
+    /// As [`Node::start_at`], with the command and its arguments as the caller has put them together.
+    pub fn start_command(mut command: Command, udp: SocketAddr) -> Self {
+        let mut child = command
             .args(["--bind", &udp.to_string(), "--http", "127.0.0.1:0"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -85,14 +92,14 @@ impl Node {
         let out = read_out(&mut child);
         let Ok((udp, http)) = addresses.recv_timeout(DEADLINE) else {
             let _ = child.kill();
-            panic!("{arguments:?} does not start:\n{}", log.lock().unwrap());
+            panic!("{command:?} does not start:\n{}", log.lock().unwrap());
         };
         Self {
             child,
             udp,
             http,
             log,
-            out,
+            out: Mutex::new(out),
             heard: Vec::new(),
         }
     }
@@ -102,7 +109,7 @@ impl Node {
         let deadline = Instant::now() + DEADLINE;
         while !enough(&self.heard) {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.out.recv_timeout(left) {
+            match self.out.get_mut().unwrap().recv_timeout(left) {
                 Ok(bytes) => self.heard.extend(bytes),
                 Err(error) => panic!(
                     "{error} after {} bytes:\n{}",
@@ -166,6 +173,9 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- log of {}:\n{}", self.udp, self.log.lock().unwrap());
+        }
     }
 }
 

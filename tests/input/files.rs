@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use weir::driver::input::{InputOptions, InputState, MediaTime, Sink, StreamInfo};
+use weir::driver::reactor::block_on;
 use weir::media::Scanner;
 
 #[test]
@@ -108,7 +109,7 @@ fn a_repeated_file_begins_anew_each_time() {
         ..InputOptions::default()
     };
     let (recorder, begin) = (Recorder::default(), Instant::now());
-    smol::block_on(smol::future::or(
+    block_on(smol::future::or(
         async {
             let ended = weir::driver::input::run(&input, &options, &recorder).await;
             panic!("{ended:?}")
@@ -116,7 +117,8 @@ fn a_repeated_file_begins_anew_each_time() {
         until(&recorder, "the fourth time", || {
             recorder.beginnings().len() == 4
         }),
-    ));
+    ))
+    .unwrap();
     assert!(
         begin.elapsed() >= Duration::from_millis(290),
         "three times 100 ms took {:?}",
@@ -368,9 +370,10 @@ fn containers_pace_themselves() {
     let playing = tones.map(|(name, bytes)| {
         executor.spawn(play_tone(name, folder.write(name, &bytes), bytes.len()))
     });
-    smol::block_on(executor.run(async {
+    block_on(executor.run(async {
         for one in playing {
             one.await;
         }
-    }));
+    }))
+    .unwrap();
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use weir::driver::input::{
     Input, InputError, InputOptions, InputState, MediaTime, Sink, StreamInfo, run,
 };
+use weir::driver::reactor::block_on;
 
 /// Everything an input said, in order. Media between two other events is one entry.
 #[derive(Default)]
@@ -155,13 +156,14 @@ pub fn play_with<T>(
 ) -> T {
     let input: Input = input.parse().unwrap_or_else(|e| panic!("{e}"));
     let recorder = Recorder::default();
-    let outcome = smol::block_on(async {
+    let outcome = block_on(async {
         let running = async {
             let ended = run(&input, options, &recorder).await;
             panic!("the input ended: {ended:?}")
         };
         script(&recorder).or(running).await
-    });
+    })
+    .unwrap();
     check(&recorder);
     outcome
 }
@@ -173,13 +175,14 @@ pub fn play_out(
     recorder: &Recorder,
 ) -> Result<(), InputError> {
     let input: Input = input.parse().unwrap_or_else(|e| panic!("{e}"));
-    let ended = smol::block_on(async {
+    let ended = block_on(async {
         let late = async {
             Timer::after(Duration::from_secs(20)).await;
             panic!("the input does not end")
         };
         run(&input, options, recorder).or(late).await
-    });
+    })
+    .unwrap();
     check(recorder);
     ended
 }

@@ -17,7 +17,7 @@ from protocol.descriptor import Descriptor
 from protocol.merkle import Hasher
 from protocol.messages import MESSAGE, Message, PeerHint, Reason, Standing
 from protocol.postcard import varint
-from protocol.seal import Seal
+from protocol.seal import Seal, SegmentStart
 from protocol.session import Keys
 
 Vector = dict[str, bytes | str]
@@ -30,6 +30,7 @@ RESPONDER_SESSION = 0x1112131415161718
 COOKIE = bytes(range(0xC0, 0xD0))
 PREAMBLE = b"preamble"
 ADDRESSES = (("192.0.2.1", 8479), ("2001:db8::1", 8479))
+SEGMENT = SegmentStart(0, 830_078_125, 1_700_000_000, 2_000_000)
 FENCE = re.compile(r"^```vector (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -119,7 +120,7 @@ def stream() -> dict[str, Vector]:
     media = bytes.fromhex("7765697200017f")
     hasher = Hasher(STREAM_KEY)
     made = block.make(hasher, card(), 1000, media, sync=0, cut=4)
-    seal = Seal(TAG, card().version, 1000, 1_700_000_000_000, (made.mark,), metadata="A – B")
+    seal = Seal(TAG, card().version, 1000, 1_700_000_000_000, (made.mark,), "A – B", SEGMENT)
     prefix = datagram.Chunk(INITIATOR_SESSION, 0x123456, b"").write()
     chunks: Vector = {}
     for index, (leaf, chunk) in enumerate(zip(made.leaves, made.chunks)):
@@ -166,6 +167,7 @@ def every_message() -> Vector:
         "want chunks": messages.Want(TAG, messages.WantChunks(1000, 0b110)),
         "want peers": messages.Want(TAG, messages.WantPeers()),
         "want news": messages.Want(TAG, messages.WantNews()),
+        "want title": messages.Want(TAG, messages.WantTitle(1)),
         "peer exchange": messages.PeerExchange(TAG, tuple(PeerHint(a, 0b100) for a in ADDRESSES)),
         "audience": messages.Audience(TAG, 1234),
         "ping": messages.Ping(2**32 - 1, 2**24 - 1),

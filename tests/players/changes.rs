@@ -1,62 +1,10 @@
 //! What a player hears that stays while things change behind it: it decodes without a complaint, for the output is cut at
 //! sync points only.
 
-use crate::rig::{Node, Program, Workshop, free_port, have, until};
-use std::fs::{self, File};
-use std::process::{Command, Stdio};
-
-/// A player that keeps what it gets.
-struct Keeper {
-    file: String,
-    program: Option<Program>,
-}
-
-impl Keeper {
-    fn join(workshop: &Workshop, name: &str, url: &str) -> Self {
-        let file = workshop.path(name);
-        let how = format!("-s -N -o {file} {url}");
-        let program = Some(Program::start("curl", &how, Stdio::null()));
-        Self { file, program }
-    }
-
-    fn bytes(&self) -> u64 {
-        fs::metadata(&self.file).map_or(0, |file| file.len())
-    }
-
-    /// Waits until it has got so many bytes more.
-    fn wait_for(&self, more: u64) {
-        let before = self.bytes();
-        until("the player that stayed gets more", || {
-            (self.bytes() >= before + more).then_some(())
-        });
-    }
-
-    /// The player leaves; what it got must decode. Returns how many packets there were.
-    fn decode(mut self) -> usize {
-        self.program = None;
-        let file = &self.file;
-        let played = Command::new("ffmpeg")
-            .args("-v level+warning -i pipe:0 -map 0 -f framecrc -".split(' '))
-            .stdin(File::open(file).unwrap())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&played.stderr);
-        // The player left in the middle of something; that alone is no fault of ours.
-        let errors: Vec<&str> = said
-            .lines()
-            .filter(|line| line.contains("[error]"))
-            .collect();
-        assert!(
-            played.status.success() && errors.is_empty(),
-            "{file}: {said}"
-        );
-        let packets = String::from_utf8_lossy(&played.stdout);
-        packets
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .count()
-    }
-}
+use crate::keeper::Keeper;
+use crate::rig::{Node, Program, Scratch, free_port, have, until};
+use std::fs;
+use std::net::SocketAddr;
 
 const KINDS: [(&str, &str, &str, &str); 4] = [
     (
@@ -86,7 +34,7 @@ fn an_encoder_that_reconnects_is_not_heard() {
     if !have(&["ffmpeg", "curl"]) {
         return;
     }
-    let workshop = &Workshop::open("reconnect");
+    let workshop = &Scratch::new("reconnect");
     std::thread::scope(|scope| {
         for kind in KINDS {
             scope.spawn(move || reconnect(workshop, kind));
@@ -94,16 +42,16 @@ fn an_encoder_that_reconnects_is_not_heard() {
     });
 }
 
-fn reconnect(workshop: &Workshop, (name, content_type, encode, send): (&str, &str, &str, &str)) {
+fn reconnect(workshop: &Scratch, (name, content_type, encode, send): (&str, &str, &str, &str)) {
     let file = workshop.encode(name, 30, encode);
     let input = format!("icecast://source:pass@127.0.0.1:{}/live", free_port());
-    let source = Node::source(&workshop.key(name), &input, Stdio::null(), &[]);
+    let source = Node::source(&workshop.key(name), &input, &[]);
     let key = source.key();
     let push = |from: u32| {
         let to = format!(
             "-v error -nostdin -re -ss {from} -i {file} -map 0 -c copy {send} -content_type {content_type} {input}"
         );
-        Program::start("ffmpeg", &to, Stdio::null())
+        Program::start("ffmpeg", &to)
     };
     let encoder = push(0);
     source.wait_live(&key);
@@ -130,13 +78,72 @@ fn reconnect(workshop: &Workshop, (name, content_type, encode, send): (&str, &st
     );
 }
 
+/// The encoder comes back with something that a player which stays could not read: its connection ends, after a whole frame,
+/// so that it connects anew.
+#[test]
+fn another_codec_ends_the_connection() {
+    if !have(&["ffmpeg", "curl"]) {
+        return;
+    }
+    let workshop = &Scratch::new("another");
+    let vp8 = "-c:v libvpx -deadline realtime -cpu-used 8 -g 25";
+    let film = format!("-map 0 -map 1 {vp8} -c:a libvorbis");
+    let small = format!("-map 0 {vp8} -s 80x60");
+    let pairs = [
+        [
+            ("film.webm", "video/webm", film.as_str(), "-f webm -live 1"),
+            ("small.webm", "video/webm", &small, "-f webm -live 1"),
+        ],
+        [
+            ("tone.mp3", "audio/mpeg", "-map 1 -c:a libmp3lame", "-f mp3"),
+            ("tone.aac", "audio/aac", "-map 1 -c:a aac", "-f adts"),
+        ],
+    ];
+    std::thread::scope(|scope| {
+        for pair in pairs {
+            scope.spawn(move || another_codec(workshop, pair));
+        }
+    });
+}
+
+fn another_codec(workshop: &Scratch, [one, two]: [(&str, &str, &str, &str); 2]) {
+    let input = format!("icecast://source:pass@127.0.0.1:{}/live", free_port());
+    let source = Node::source(&workshop.key(one.0), &input, &[]);
+    let key = source.key();
+    let push = |(name, content_type, encode, send): (&str, &str, &str, &str)| {
+        let file = workshop.encode(name, 30, encode);
+        let to = format!(
+            "-v error -nostdin -re -i {file} -map 0 -c copy {send} -content_type {content_type} {input}"
+        );
+        Program::start("ffmpeg", &to)
+    };
+    let encoder = push(one);
+    source.wait_live(&key);
+    let relay = Node::relay(&[source.uri(&key)]);
+    let stays = format!("stays-{}", one.0);
+    let mut stays = Keeper::join(workshop, &stays, &relay.url(&key));
+    stays.wait_for(30_000);
+    drop(encoder);
+    until("the source has noticed", || {
+        source.log().contains("encoder went away").then_some(())
+    });
+    let _encoder = push(two);
+    let ended = until("the connection ends", || stays.ended());
+    assert!(ended.success(), "curl: {ended}");
+    assert_eq!(relay.stream(&key)["content_type"], two.1);
+    let comes = format!("comes-{}", two.0);
+    let comes = Keeper::join(workshop, &comes, &relay.url(&key));
+    comes.wait_for(20_000);
+    assert!(stays.decode() > 50 && comes.decode() > 20, "{}", one.0);
+}
+
 /// The source dies and is started again with the same key: a relay and its players stay.
 #[test]
 fn a_source_that_is_started_again_is_followed() {
     if !have(&["ffmpeg", "curl"]) {
         return;
     }
-    let workshop = &Workshop::open("restart");
+    let workshop = &Scratch::new("restart");
     std::thread::scope(|scope| {
         for kind in KINDS {
             scope.spawn(move || restart(workshop, kind));
@@ -144,14 +151,11 @@ fn a_source_that_is_started_again_is_followed() {
     });
 }
 
-fn restart(workshop: &Workshop, (name, _, encode, _): (&str, &str, &str, &str)) {
+fn restart(workshop: &Scratch, (name, _, encode, _): (&str, &str, &str, &str)) {
     let file = workshop.encode(name, 12, encode);
     let key_file = workshop.key(name);
-    let at = format!("127.0.0.1:{}", free_port());
-    let start = || {
-        let more = ["--repeat", "--bind", &at];
-        Node::source(&key_file, &file, Stdio::null(), &more)
-    };
+    let at = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let start = || Node::source_at(at, &key_file, &file, &["--repeat"]);
     let mut source = start();
     let key = source.key();
     source.wait_live(&key);
@@ -182,7 +186,7 @@ fn a_chain_is_played_through() {
     if !have(&["ffmpeg", "curl"]) {
         return;
     }
-    let workshop = Workshop::open("chain");
+    let workshop = Scratch::new("chain");
     let parts = [
         workshop.encode("one.ogg", 6, "-map 1 -c:a libvorbis"),
         workshop.encode("two.ogg", 6, "-map 1 -c:a libvorbis -ar 22050 -ac 1"),
@@ -190,7 +194,7 @@ fn a_chain_is_played_through() {
     let chain = workshop.path("chain.ogg");
     let bytes = parts.map(|part| fs::read(part).unwrap()).concat();
     fs::write(&chain, bytes).unwrap();
-    let source = Node::source(&workshop.key("chain"), &chain, Stdio::null(), &["--repeat"]);
+    let source = Node::source(&workshop.key("chain"), &chain, &["--repeat"]);
     let key = source.key();
     source.wait_live(&key);
     let relay = Node::relay(&[source.uri(&key)]);

@@ -1,7 +1,6 @@
 //! Every container, joined at random times, directly and behind two relays.
 
-use crate::rig::{Node, Program, Workshop, free_port, get, have, header, output, until};
-use std::process::Stdio;
+use crate::rig::{Node, Program, Scratch, free_port, get, have, header, output, until};
 use std::time::Duration;
 
 /// Length of the media: longer than the test.
@@ -155,7 +154,7 @@ struct Broadcast {
 }
 
 impl Broadcast {
-    fn start(workshop: &Workshop, medium: &'static Medium, file: &str) -> Self {
+    fn start(workshop: &Scratch, medium: &'static Medium, file: &str) -> Self {
         let key_file = workshop.key(medium.name);
         let send = format!(
             "-v error -nostdin -re -i {file} -map 0 -c copy {}",
@@ -163,12 +162,15 @@ impl Broadcast {
         );
         let (source, feed) = if medium.is_pushed {
             let input = format!("icecast://source:pass@127.0.0.1:{}/live", free_port());
-            let source = Node::source(&key_file, &input, Stdio::null(), &[]);
+            let source = Node::source(&key_file, &input, &[]);
             let to = format!("{send} -content_type {} {input}", medium.content_type);
-            (source, Program::start("ffmpeg", &to, Stdio::null()))
+            (source, Program::start("ffmpeg", &to))
         } else {
-            let mut feed = Program::start("ffmpeg", &format!("{send} pipe:1"), Stdio::piped());
-            (Node::source(&key_file, "-", feed.stdout(), &[]), feed)
+            let (feed, mut media) = Program::start_piped("ffmpeg", &format!("{send} pipe:1"));
+            let mut source = Node::source(&key_file, "-", &[]);
+            // Ends with either of them.
+            source.feed(move |mut stdin| drop(std::io::copy(&mut media, &mut stdin)));
+            (source, feed)
         };
         Self {
             medium,
@@ -205,7 +207,7 @@ fn every_container_is_joined_anywhere_at_any_time() {
     if !have(&["ffmpeg", "timeout"]) {
         return;
     }
-    let workshop = Workshop::open("containers");
+    let workshop = Scratch::new("containers");
     let only = std::env::var("WEIR_MEDIUM").unwrap_or_default();
     let media = MEDIA.iter().filter(|medium| medium.name.contains(&only));
     let media: Vec<_> = media.collect();

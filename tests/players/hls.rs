@@ -1,20 +1,20 @@
 //! HLS: playlists that agree with each other, segments that are the stream and nothing else, and ffmpeg as the client.
 
-use crate::rig::{Node, Workshop, ask, get, have, header, output, until};
+use crate::rig::{Node, Scratch, ask, get, have, header, output, until};
 use std::collections::HashMap;
 use std::fs;
-use std::process::Stdio;
 use std::time::Duration;
 
 /// Seconds of the programme; a client plays the first of them.
-const LENGTH_S: u32 = 40;
+const LENGTH_S: u32 = 70;
 
 const KINDS: [(&str, &str, &str, &str); 4] = [
     (
         "film.ts",
         "ts",
         "video/mp2t",
-        "-map 0 -map 1 -c:v libx264 -preset ultrafast -g 25 -c:a aac -f mpegts",
+        // Key frames 2.4 s apart: there are times without a segment.
+        "-map 0 -map 1 -c:v libx264 -preset ultrafast -g 60 -keyint_min 60 -c:a aac -f mpegts",
     ),
     (
         "film.mp4",
@@ -32,7 +32,8 @@ const KINDS: [(&str, &str, &str, &str); 4] = [
         "tone.aac",
         "aac",
         "audio/aac",
-        "-map 1 -c:a aac -b:a 96k -f adts",
+        // Noise that decoders make up is another one each time.
+        "-map 1 -c:a aac -aac_pns 0 -b:a 96k -f adts",
     ),
 ];
 
@@ -80,12 +81,23 @@ impl Playlist {
     }
 }
 
+impl Playlist {
+    /// Every segment has the same number wherever and whenever it is listed.
+    fn agrees_with(&self, numbers: &mut HashMap<String, u64>) {
+        assert!(!self.segments.is_empty());
+        for (number, (address, _)) in (self.sequence..).zip(&self.segments) {
+            let known = *numbers.entry(address.clone()).or_insert(number);
+            assert_eq!(known, number, "{address} has another number now");
+        }
+    }
+}
+
 #[test]
 fn hls_is_the_stream_in_pieces() {
     if !have(&["ffmpeg", "timeout"]) {
         return;
     }
-    let workshop = &Workshop::open("hls");
+    let workshop = &Scratch::new("hls");
     std::thread::scope(|scope| {
         for kind in KINDS {
             scope.spawn(move || try_kind(workshop, kind));
@@ -93,45 +105,30 @@ fn hls_is_the_stream_in_pieces() {
     });
 }
 
-fn try_kind(
-    workshop: &Workshop,
-    (name, extension, content_type, encode): (&str, &str, &str, &str),
-) {
+fn try_kind(workshop: &Scratch, (name, extension, content_type, encode): (&str, &str, &str, &str)) {
     let file = workshop.encode(name, LENGTH_S, encode);
-    let source = Node::source(&workshop.key(name), &file, Stdio::null(), &[]);
+    let source = Node::source(&workshop.key(name), &file, &[]);
     let key = source.key();
     source.wait_live(&key);
     let relay = Node::relay(&[source.uri(&key)]);
     // Nobody plays at the relay: the client alone makes it take the whole stream.
     let url = format!("{}/index.m3u8", relay.url(&key));
+    let wav = workshop.path(&format!("{name}.wav"));
+    let how = format!("-v level+warning -t 12 -i {url} -map 0 -f framecrc - -map 0:a {wav}");
     let client = std::thread::spawn(move || {
-        let how = [
-            "-v",
-            "level+warning",
-            "-t",
-            "12",
-            "-i",
-            &url,
-            "-map",
-            "0",
-            "-f",
-            "framecrc",
-            "-",
-        ];
+        let how: Vec<&str> = how.split(' ').collect();
         output("ffmpeg", &how)
     });
     let original = fs::read(&file).unwrap();
     let mut numbers: HashMap<String, u64> = HashMap::new();
-    let mut pieces: HashMap<String, Vec<u8>> = HashMap::new();
+    let mut pieces: HashMap<String, Piece> = HashMap::new();
     for turn in 0..6 {
         let playlist = Playlist::fetch(if turn % 3 == 2 { &source } else { &relay }, &key);
-        assert!(!playlist.segments.is_empty());
-        for (number, (address, length_s)) in (playlist.sequence..).zip(&playlist.segments) {
+        playlist.agrees_with(&mut numbers);
+        for (address, length_s) in &playlist.segments {
             assert!(address.ends_with(extension), "{address}");
-            assert!((0.9..4.6).contains(length_s), "{name}: {length_s} s");
+            assert!((1.9..3.1).contains(length_s), "{name}: {length_s} s");
             assert!(length_s.round() <= playlist.target_s);
-            let known = *numbers.entry(address.clone()).or_insert(number);
-            assert_eq!(known, number, "{name}: {address} has another number now");
             if !pieces.contains_key(address) {
                 let (head, body) = get(
                     relay.http,
@@ -143,14 +140,14 @@ fn try_kind(
                     assert_eq!(header(&head, "content-type"), Some(content_type));
                     let length = header(&head, "content-length").unwrap();
                     assert_eq!(length, body.len().to_string(), "{name} {address}");
-                    pieces.insert(address.clone(), body);
+                    pieces.insert(address.clone(), Piece::new(extension, *length_s, body));
                 }
             }
         }
         // No condition: a client asks again after a while, and so do we.
         std::thread::sleep(Duration::from_millis(1_900));
     }
-    in_order_they_are_the_stream(name, extension, &original, &numbers, &pieces);
+    in_order_they_are_the_stream(name, &original, &numbers, &pieces);
     let played = client.join().unwrap();
     let said = String::from_utf8_lossy(&played.stderr);
     assert!(
@@ -161,6 +158,9 @@ fn try_kind(
     let frames = frames.lines().filter(|line| line.starts_with("0,")).count();
     // Twelve seconds: 300 pictures, 459 frames of MP3, 516 of AAC.
     assert!(frames > 250, "{name}: {frames} frames; {said}");
+    if content_type.starts_with("audio/") {
+        assert_same_samples(&file, &fs::read(&wav).unwrap());
+    }
 
     let path = format!("/streams/{key}/seg/12345.{extension}");
     let (head, _) = get(relay.http, &path, "", usize::MAX);
@@ -177,29 +177,99 @@ fn try_kind(
         "{head}"
     );
     until("the relay has let the stream go", || {
-        relay.status()["players"]
-            .as_array()?
-            .is_empty()
+        let status = relay.status();
+        status["players"].as_array()?.is_empty().then_some(())
+    });
+    until("the relay takes nothing any more", || {
+        let stream = relay.stream(&key);
+        let mut stripes = stream["stripes"].as_array()?.iter();
+        stripes
+            .all(|stripe| stripe["parent"].is_null())
             .then_some(())
     });
+    // It comes back to the same segments under the same numbers.
+    Playlist::fetch(&relay, &key).agrees_with(&mut numbers);
+    Playlist::fetch(&source, &key).agrees_with(&mut numbers);
+}
+
+/// A segment, without what stands before its media.
+struct Piece {
+    media: Vec<u8>,
+    length_s: f64,
+    /// The time stamp before it.
+    stamp: Option<u64>,
+}
+
+impl Piece {
+    fn new(extension: &str, length_s: f64, mut body: Vec<u8>) -> Self {
+        let mut stamp = None;
+        if matches!(extension, "mp3" | "aac") {
+            assert_eq!(&body[..10], b"ID3\x04\0\0\0\0\0\x3f");
+            stamp = Some(u64::from_be_bytes(body[65..73].try_into().unwrap()));
+            body.drain(..73);
+            let exact_s = samples(extension, &body) as f64 / 44_100.0;
+            assert!(
+                (length_s - exact_s).abs() < 3e-6,
+                "{length_s} s, but {exact_s} s of media"
+            );
+        }
+        Self {
+            media: body,
+            length_s,
+            stamp,
+        }
+    }
+}
+
+/// Samples in so many whole frames.
+fn samples(extension: &str, mut frames: &[u8]) -> usize {
+    let mut samples = 0;
+    while let [0xff, _, b2, b3, b4, b5, ..] = *frames {
+        let (len, more) = match extension {
+            // 128 kbit/s at 44.1 kHz: 417 bytes, and one of padding now and then.
+            "mp3" => (417 + usize::from(b2 >> 1 & 1), 1_152),
+            _ => {
+                let len = usize::from(b3 & 3) << 11 | usize::from(b4) << 3 | usize::from(b5 >> 5);
+                (len, 1_024)
+            }
+        };
+        frames = &frames[len..];
+        samples += more;
+    }
+    assert!(frames.is_empty());
+    samples
+}
+
+/// What a client decoded is what one finds in the source: no sample less, none more.
+fn assert_same_samples(file: &str, wav: &[u8]) {
+    let how = format!("-v error -i {file} -f s16le -");
+    let how: Vec<&str> = how.split(' ').collect();
+    let source = output("ffmpeg", &how).stdout;
+    // Two channels of 16 bits. The first frames lean on some that the client never got.
+    let (skipped, samples) = (4 * 4_608, 4);
+    let begin = wav.windows(4).position(|four| four == b"data").unwrap() + 8;
+    let decoded = &wav[begin + skipped..];
+    assert!(decoded.len() > 10 * 44_100 * samples, "{}", decoded.len());
+    let anchor = &decoded[..1_024];
+    let mut places = source.windows(anchor.len()).step_by(samples);
+    let at = samples
+        * places
+            .position(|part| part == anchor)
+            .expect("another sound");
+    let same = source[at..].iter().zip(decoded).take_while(|(a, b)| a == b);
+    assert_eq!(same.count(), decoded.len(), "{file}");
 }
 
 /// Segments with numbers one after another are bytes one after another.
 fn in_order_they_are_the_stream(
     name: &str,
-    extension: &str,
     original: &[u8],
     numbers: &HashMap<String, u64>,
-    pieces: &HashMap<String, Vec<u8>>,
+    pieces: &HashMap<String, Piece>,
 ) {
-    let mut ordered: Vec<(u64, &[u8])> = Vec::new();
-    for (address, piece) in pieces {
-        // ffmpeg's tables first, a packet each, in every segment: services, programmes, the programme's streams.
-        let skip = if extension == "ts" { 3 * 188 } else { 0 };
-        assert_eq!(extension == "ts", piece[0] == 0x47, "{address}");
-        ordered.push((numbers[address], &piece[skip..]));
-    }
-    ordered.sort_unstable();
+    let pieces = pieces.iter();
+    let mut ordered: Vec<(u64, &Piece)> = pieces.map(|(at, it)| (numbers[at], it)).collect();
+    ordered.sort_unstable_by_key(|&(number, _)| number);
     assert!(
         ordered.len() >= 4,
         "{name}: only {} segments",
@@ -209,8 +279,16 @@ fn in_order_they_are_the_stream(
     let whole: Vec<u8> = (first..)
         .zip(&ordered)
         .take_while(|(number, (found, _))| number == found)
-        .flat_map(|(_, (_, piece))| piece.iter().copied())
+        .flat_map(|(_, (_, piece))| piece.media.iter().copied())
         .collect();
+    for two in ordered.windows(2).filter(|two| two[0].0 + 1 == two[1].0) {
+        let (before, after) = (two[0].1, two[1].1);
+        if let (Some(from), Some(to)) = (before.stamp, after.stamp) {
+            let length_s = (to - from) as f64 / 90_000.0;
+            let off_s = length_s - before.length_s;
+            assert!(off_s.abs() < 2.0 / 90_000.0, "{name}: off by {off_s} s");
+        }
+    }
     let is_part = original.windows(whole.len()).any(|part| part == whole);
     assert!(is_part, "{name}: {} bytes are not the stream", whole.len());
     assert!(
@@ -225,9 +303,9 @@ fn what_hls_cannot_carry_is_refused_with_a_reason() {
     if !have(&["ffmpeg"]) {
         return;
     }
-    let workshop = Workshop::open("not-hls");
+    let workshop = Scratch::new("not-hls");
     let file = workshop.encode("tone.ogg", 10, "-map 1 -c:a libvorbis");
-    let source = Node::source(&workshop.key("ogg"), &file, Stdio::null(), &[]);
+    let source = Node::source(&workshop.key("ogg"), &file, &[]);
     let key = source.key();
     source.wait_live(&key);
     for path in ["index.m3u8", "seg/1.ts", "seg/init.mp4"] {

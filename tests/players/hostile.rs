@@ -1,11 +1,10 @@
 //! Broken media: the stream goes on, byte for byte, and says what it is.
 
-use crate::rig::{Node, Workshop, get, have, until};
+use crate::rig::{Node, Scratch, get, have, until};
 use std::fs;
-use std::process::Stdio;
 use weir::rng::Rng;
 
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 10] = [
     ("tone.mp3", "-map 1 -c:a libmp3lame -b:a 128k"),
     ("tone.aac", "-map 1 -c:a aac -f adts"),
     ("tone.ogg", "-map 1 -c:a libvorbis"),
@@ -18,16 +17,26 @@ const KINDS: [(&str, &str); 7] = [
         "film.mp4",
         "-map 0 -map 1 -c:v libx264 -preset ultrafast -g 25 -c:a aac -movflags +empty_moov+frag_keyframe",
     ),
+    ("tone.wav", "-map 1 -c:a pcm_s16le -ar 22050 -ac 1"),
+    (
+        "film.ogv",
+        "-map 0 -map 1 -c:v libtheora -b:v 200k -g 25 -c:a libvorbis",
+    ),
+    (
+        "film.asf",
+        "-map 0 -map 1 -c:v wmv2 -g 25 -b:v 200k -c:a wmav2",
+    ),
     (
         "film.webm",
         "-map 0 -map 1 -c:v libvpx -cpu-used 8 -deadline realtime -g 25 -c:a libvorbis",
     ),
 ];
 
-/// Five bits are turned, and a tenth is missing from the middle.
+/// Five bits are turned, and a tenth is missing: from the middle, or at the end.
 fn spoil(bytes: &[u8], seed: u64) -> Vec<u8> {
     let mut rng = Rng::new(seed);
-    let (a, b) = (bytes.len() * 4 / 10, bytes.len() * 5 / 10);
+    let tenth = if seed.is_multiple_of(2) { 9 } else { 4 };
+    let (a, b) = (bytes.len() * tenth / 10, bytes.len() * (tenth + 1) / 10);
     let mut spoilt = [&bytes[..a], &bytes[b..]].concat();
     for _ in 0..5 {
         let at = rng.below(spoilt.len() as u64) as usize;
@@ -41,7 +50,7 @@ fn broken_media_do_not_stop_the_stream() {
     if !have(&["ffmpeg"]) {
         return;
     }
-    let workshop = &Workshop::open("hostile");
+    let workshop = &Scratch::new("hostile");
     std::thread::scope(|scope| {
         for (seed, (name, encode)) in (1..).zip(KINDS) {
             scope.spawn(move || {
@@ -50,7 +59,7 @@ fn broken_media_do_not_stop_the_stream() {
                 fs::write(&file, &spoilt).unwrap();
                 let key_file = workshop.key(name);
                 let more = ["--repeat", "--bitrate", "400kbit"];
-                let source = Node::source(&key_file, &file, Stdio::null(), &more);
+                let source = Node::source(&key_file, &file, &more);
                 let key = source.key();
                 source.wait_live(&key);
                 let relay = Node::relay(&[source.uri(&key)]);
@@ -70,14 +79,14 @@ fn media_that_turn_to_noise_are_raw() {
     if !have(&["ffmpeg"]) {
         return;
     }
-    let workshop = Workshop::open("noise");
+    let workshop = Scratch::new("noise");
     let file = workshop.encode("noise.mp3", 4, "-map 1 -c:a libmp3lame -b:a 128k");
     let mut bytes = fs::read(&file).unwrap();
     // No frame of MPEG audio begins anywhere in it: frames begin with eleven bits set.
     bytes.extend((0..4_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 25) as u8));
     fs::write(&file, &bytes).unwrap();
     let more = ["--bitrate", "3Mbit"];
-    let source = Node::source(&workshop.key("noise"), &file, Stdio::null(), &more);
+    let source = Node::source(&workshop.key("noise"), &file, &more);
     let key = source.key();
     until("it is called raw", || {
         let trouble = source.stream(&key)["trouble"].as_str()?.to_string();

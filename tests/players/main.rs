@@ -4,10 +4,16 @@
 //! The media are made by ffmpeg. Where it is not installed the tests say so and pass, except in continuous integration
 //! (`CI=true`), where it must be there.
 
+#[path = "../common/mod.rs"]
+#[allow(dead_code)]
+mod common;
+
 mod changes;
 mod containers;
 mod hls;
 mod hostile;
+mod icecast;
+mod keeper;
 mod past;
 mod programs;
 mod rig;

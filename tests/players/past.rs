@@ -1,19 +1,18 @@
 //! Requests that want something else than now: a while ago, the head alone, a range.
 
-use crate::rig::{Node, Workshop, ask, get, have, header, until};
+use crate::rig::{Node, Scratch, ask, get, have, header, until};
 use std::fs;
-use std::process::Stdio;
 
 #[test]
 fn a_player_may_begin_in_the_past() {
     if !have(&["ffmpeg"]) {
         return;
     }
-    let workshop = Workshop::open("past");
+    let workshop = Scratch::new("past");
     // Nothing in noise is there twice: where a player began can be told.
     let file = workshop.encode("past.mp3", 40, "-map 1 -c:a libmp3lame -b:a 128k");
     let original = fs::read(&file).unwrap();
-    let source = Node::source(&workshop.key("past"), &file, Stdio::null(), &[]);
+    let source = Node::source(&workshop.key("past"), &file, &[]);
     let key = source.key();
     let path = format!("/streams/{key}");
     // 16 kB a second: after ten seconds there are eight to go back to.
@@ -47,10 +46,10 @@ fn a_head_takes_no_place_and_a_range_is_not_taken_literally() {
     if !have(&["ffmpeg"]) {
         return;
     }
-    let workshop = Workshop::open("head");
+    let workshop = Scratch::new("head");
     let file = workshop.encode("head.mp3", 20, "-map 1 -c:a libmp3lame -b:a 128k");
     let more = ["--max-players", "1"];
-    let source = Node::source(&workshop.key("head"), &file, Stdio::null(), &more);
+    let source = Node::source(&workshop.key("head"), &file, &more);
     let key = source.key();
     source.wait_live(&key);
     let path = format!("/streams/{key}");

@@ -1,7 +1,6 @@
 //! What is playing, from every side it can be said, to every side that can show it.
 
-use crate::rig::{Node, Program, Workshop, free_port, get, have, header, output, until};
-use std::process::Stdio;
+use crate::rig::{Node, Program, Scratch, free_port, get, have, header, output, until};
 
 /// Takes the titles out of a stream with ICY metadata, by the description of the format and not by our code.
 fn titles(head: &str, body: &[u8]) -> Vec<String> {
@@ -34,17 +33,17 @@ fn titles_go_all_the_way() {
     if !have(&["ffmpeg", "curl", "timeout"]) {
         return;
     }
-    let workshop = Workshop::open("titles");
-    let file = workshop.encode("titles.mp3", 40, "-map 1 -c:a libmp3lame -b:a 128k");
+    let workshop = Scratch::new("titles");
+    let file = workshop.encode("titles.mp3", 100, "-map 1 -c:a libmp3lame -b:a 128k");
     let port = free_port();
     let input = format!("icecast://source:pass@127.0.0.1:{port}/live");
-    let first = Node::source(&workshop.key("first"), &input, Stdio::null(), &[]);
+    let first = Node::source(&workshop.key("first"), &input, &[]);
     let key = first.key();
     let say = format!(
         "-v error -nostdin -re -i {file} -c copy -f mp3 -ice_name Harbour -ice_genre Jazz -ice_url http://radio.example \
          -content_type audio/mpeg {input}"
     );
-    let _push = Program::start("ffmpeg", &say, Stdio::null());
+    let _push = Program::start("ffmpeg", &say);
     first.wait_live(&key);
     update(port, "Reger+-+Eine+%26+Zwei");
     wait_for_title(&first, &key, "Reger - Eine & Zwei");
@@ -61,18 +60,17 @@ fn titles_go_all_the_way() {
     assert_eq!(header(&head, "icy-metaint"), None, "nobody asked for it");
 
     // Another broadcaster pulls it, titles included; a relay shows them too.
-    let second = Node::source(
-        &workshop.key("second"),
-        &first.url(&key),
-        Stdio::null(),
-        &[],
-    );
+    let second = Node::source(&workshop.key("second"), &first.url(&key), &[]);
     let again = second.key();
     wait_for_title(&second, &again, "Reger - Eine & Zwei");
-    let relay = Node::relay(&[second.uri(&again)]);
-    // A relay takes nothing while nobody listens.
-    let _listens = keep_listening(&relay.url(&again));
+    let near = Node::relay(&[second.uri(&again)]);
+    let relay = Node::relay(&[near.uri(&again)]);
+    // Nobody listens at either, and they take nothing of the stream; but they know what is playing.
     wait_for_title(&relay, &again, "Reger - Eine & Zwei");
+    assert_eq!(relay.stream(&again)["playout_block"], 0);
+    update(port, "Tosti");
+    wait_for_title(&relay, &again, "Tosti");
+    let _listens = keep_listening(&relay.url(&again));
     assert_eq!(relay.stream(&again)["title"], "Harbour");
 
     // A player that stays is told of the next one.
@@ -98,15 +96,12 @@ fn titles_go_all_the_way() {
     let got = player.join().unwrap();
     let split = got.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&got[..split]);
-    assert_eq!(
-        titles(&head, &got[split + 4..]),
-        ["Reger - Eine & Zwei", "Café"]
-    );
+    assert_eq!(titles(&head, &got[split + 4..]), ["Tosti", "Café"]);
     mpv_shows(&relay.url(&again), "Café");
 }
 
 fn keep_listening(url: &str) -> Program {
-    Program::start("curl", &format!("-s -o /dev/null {url}"), Stdio::null())
+    Program::start("curl", &format!("-s -o /dev/null {url}"))
 }
 
 fn update(port: u16, song: &str) {
@@ -133,7 +128,7 @@ fn comments_of_a_chain_are_titles() {
     if !have(&["ffmpeg", "curl"]) {
         return;
     }
-    let workshop = Workshop::open("comments");
+    let workshop = Scratch::new("comments");
     let tone = |name, title| {
         let tags = format!("-map 1 -c:a libvorbis -metadata artist=Weir -metadata title={title}");
         workshop.encode(name, 6, &tags)
@@ -142,7 +137,7 @@ fn comments_of_a_chain_are_titles() {
         [tone("one.ogg", "Tide"), tone("two.ogg", "Ebb")].map(|f| std::fs::read(f).unwrap());
     let chain = workshop.path("chain.ogg");
     std::fs::write(&chain, pieces.concat()).unwrap();
-    let source = Node::source(&workshop.key("chain"), &chain, Stdio::null(), &["--repeat"]);
+    let source = Node::source(&workshop.key("chain"), &chain, &["--repeat"]);
     let key = source.key();
     let relay = Node::relay(&[source.uri(&key)]);
     let _listens = keep_listening(&relay.url(&key));

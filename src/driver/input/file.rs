@@ -1,11 +1,11 @@
 //! A file, played at its own rate.
 
+use super::super::reactor::Timer;
 use super::feed::Feed;
 use super::pace::Pacer;
 use super::stdin::{live, waitable};
 use super::{InputError, InputOptions, MAX_READ_BYTES, Sink};
 use core::time::Duration;
-use smol::Timer;
 use smol::future::yield_now;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek};
@@ -107,6 +107,6 @@ fn id3_bytes(file: &mut File) -> u64 {
 async fn wait(pause: Duration) {
     match pause.is_zero() {
         true => yield_now().await,
-        false => drop(Timer::after(pause).await),
+        false => Timer::after(pause).await,
     }
 }

@@ -1,5 +1,6 @@
 //! An existing Icecast or HTTP stream, fetched; and fetched again whenever it breaks, for ever.
 
+use super::super::reactor::{Async, Timer};
 use super::feed::Feed;
 use super::net::{pour, resolve, within};
 use super::url::{PullUrl, REDIRECT_TO_TLS};
@@ -12,7 +13,6 @@ use core::convert::Infallible;
 use core::time::Duration;
 use smol::future::yield_now;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::{Async, Timer};
 use std::format;
 use std::io;
 use std::net::TcpStream;

@@ -1,6 +1,7 @@
 //! The place an encoder pushes to, as it would to Icecast: `PUT` (Icecast 2.4) and the older `SOURCE` method, and the
 //! `/admin/metadata` call beside it. One encoder at a time; when it goes, the next may come and the stream begins anew.
 
+use super::super::reactor::{Async, Timer};
 use super::feed::Feed;
 use super::net::{pour, resolve, within};
 use super::url::percent_decoded;
@@ -10,9 +11,9 @@ use crate::http::request::{Framing, MAX_HEAD_BYTES, Method, Parsed, Request, Ver
 use crate::http::response::{CONTINUE, reason, short};
 use core::cell::Cell;
 use core::time::Duration;
+use smol::LocalExecutor;
 use smol::future::{pending, yield_now};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::{Async, LocalExecutor, Timer};
 use std::format;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,11 +1,11 @@
 //! What the inputs over TCP share.
 
+use super::super::reactor::Timer;
 use super::url::HostPort;
 use crate::error::Malformed;
 use crate::http::body::Body;
 use core::net::SocketAddr;
 use core::time::Duration;
-use smol::Timer;
 use smol::future::FutureExt;
 use std::io;
 use std::string::ToString;

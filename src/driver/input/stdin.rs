@@ -1,8 +1,8 @@
 //! Standard input, and whatever else the system lets us wait for: pipes, named pipes, sockets, terminals, devices.
 
+use super::super::reactor::Async;
 use super::feed::Feed;
 use super::{InputError, InputOptions, MAX_READ_BYTES, Sink, file};
-use smol::Async;
 use smol::future::yield_now;
 use std::fs::File;
 use std::io::{self, Read};

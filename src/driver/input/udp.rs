@@ -1,12 +1,12 @@
 //! Datagrams, to one host or to a multicast group: MPEG-TS as it is or inside RTP, or anything else.
 
+use super::super::reactor::{Async, Timer};
 use super::feed::Feed;
 use super::url::UdpAddress;
 use super::{InputError, MAX_READ_BYTES, Sink, rtp};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use smol::future::{FutureExt, yield_now};
-use smol::{Async, Timer};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::io;
 use std::net::UdpSocket;

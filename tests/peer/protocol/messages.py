@@ -80,8 +80,13 @@ class WantNews:
     pass
 
 
-Wanted = Union[WantDescriptor, WantPreamble, WantSeals, WantChunks, WantPeers, WantNews]
-WANTED = choice(WantDescriptor, WantPreamble, WantSeals, WantChunks, WantPeers, WantNews)
+@dataclass(frozen=True)
+class WantTitle:
+    mark: Annotated[int, U32]
+
+
+Wanted = Union[WantDescriptor, WantPreamble, WantSeals, WantChunks, WantPeers, WantNews, WantTitle]
+WANTED = choice(WantDescriptor, WantPreamble, WantSeals, WantChunks, WantPeers, WantNews, WantTitle)
 
 
 @dataclass(frozen=True)

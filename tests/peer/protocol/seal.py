@@ -8,9 +8,10 @@ from . import signing
 from .postcard import Malformed, Reader
 
 MAX_SEAL_BYTES = 1152
-MAX_GROUP_BLOCKS = 36
+MAX_GROUP_BLOCKS = 35
 NOWHERE = 0xFFFF
 HAS_METADATA = 1
+BEGINS_SEGMENT = 2
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,24 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class SegmentStart:
+    """Where a segment begins, its number and its media time."""
+
+    index: int
+    number: int
+    discontinuities: int
+    time_us: int
+
+    def write(self) -> bytes:
+        return b"".join([
+            bytes([self.index]),
+            self.number.to_bytes(4, "big"),
+            self.discontinuities.to_bytes(4, "big"),
+            self.time_us.to_bytes(8, "big"),
+        ])
+
+
+@dataclass(frozen=True)
 class Seal:
     tag: int
     version: int
@@ -34,6 +53,7 @@ class Seal:
     clock_ms: int
     marks: tuple[Mark, ...]
     metadata: str | None = None
+    segment: SegmentStart | None = None
 
     @property
     def end_block(self) -> int:
@@ -46,10 +66,14 @@ class Seal:
             self.version.to_bytes(4, "big"),
             self.first_block.to_bytes(8, "big"),
             self.clock_ms.to_bytes(8, "big"),
-            bytes([self.metadata is not None, len(self.marks), len(metadata)]),
+            bytes([self._flags(), len(self.marks), len(metadata)]),
             *(mark.write() for mark in self.marks),
+            self.segment.write() if self.segment else b"",
             metadata,
         ])
+
+    def _flags(self) -> int:
+        return HAS_METADATA * (self.metadata is not None) + BEGINS_SEGMENT * (self.segment is not None)
 
     def sign(self, seed: bytes) -> bytes:
         signed = self.signed_part()
@@ -64,6 +88,7 @@ def parse(data: bytes) -> Seal:
     tag, version, first_block, clock_ms = r.uint(4), r.uint(4), r.uint(8), r.uint(8)
     flags, count, metadata_bytes = r.uint(1), r.uint(1), r.uint(1)
     marks = tuple(Mark(r.take(16), r.uint(2), r.uint(2), r.uint(2)) for _ in range(count))
+    segment = SegmentStart(r.uint(1), r.uint(4), r.uint(4), r.uint(8)) if flags & BEGINS_SEGMENT else None
     try:
         metadata = r.take(metadata_bytes).decode()
     except UnicodeDecodeError as error:
@@ -72,7 +97,9 @@ def parse(data: bytes) -> Seal:
     r.end()
     if not 1 <= count <= MAX_GROUP_BLOCKS or first_block + count >= 2**64:
         raise Malformed("an impossible group")
-    return Seal(tag, version, first_block, clock_ms, marks, metadata if flags & HAS_METADATA else None)
+    if segment and segment.index >= count:
+        raise Malformed("a segment that begins outside its group")
+    return Seal(tag, version, first_block, clock_ms, marks, metadata if flags & HAS_METADATA else None, segment)
 
 
 def verify(data: bytes, stream_key: bytes) -> Seal:

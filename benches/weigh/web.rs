@@ -1,0 +1,164 @@
+//! Fan-out over HTTP: a relay with players, Debian's icecast2, and a loop over epoll that writes the same at the same times.
+
+use crate::common::{Node, Scratch, feed_random};
+use crate::fanout::Grid;
+use crate::players::first_byte;
+use crate::table::{Helper, per_gb, title};
+use crate::usage::{Window, resident_bytes};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PLAYERS: usize = 200;
+const BPS: u64 = 4_000_000;
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Players are given a block when it is whole: 16 chunks of 1,122 media bytes at this rate.
+const WRITE_BYTES: u64 = 16 * 1_122;
+
+/// A server and its players, measured.
+struct Figure {
+    name: &'static str,
+    per_gb: f64,
+    cpu_percent: f64,
+    mb_per_s: f64,
+    resident_bytes: u64,
+}
+
+/// The three beside each other.
+pub fn compare() {
+    let grid = Grid::start(BPS, 1, &["--max-players", "230"]);
+    let relay = &grid.relays[0];
+    let path = format!("/streams/{}", grid.key);
+    let ours = measure("weir relay", relay.child.id(), relay.http, &path);
+    let (p50, most, burst) = joins(relay, &path);
+    drop(grid);
+    let bare = bare();
+    let icecast = icecast();
+    title(
+        "HTTP, 4 Mbit/s to 200 players",
+        "who sends             MB/s   CPU %  CPU-s/GB  resident MB   to bare  to icecast2",
+    );
+    for figure in [Some(&bare), icecast.as_ref(), Some(&ours)]
+        .into_iter()
+        .flatten()
+    {
+        print!(
+            "{:<18} {:>7.1} {:>7.2} {:>9.3} {:>12.1} {:>9.2}",
+            figure.name,
+            figure.mb_per_s,
+            figure.cpu_percent,
+            figure.per_gb,
+            figure.resident_bytes as f64 / 1e6,
+            figure.per_gb / bare.per_gb,
+        );
+        println!(
+            "{:>12.2}",
+            figure.per_gb / icecast.as_ref().map_or(f64::NAN, |icecast| icecast.per_gb)
+        );
+    }
+    println!(
+        "first byte of a running stream: {:.1} ms (p50), {:.1} ms (most); {} KB in the 50 ms behind it",
+        p50.as_secs_f64() * 1e3,
+        most.as_secs_f64() * 1e3,
+        burst / 1_000
+    );
+}
+
+fn measure(name: &'static str, pid: u32, to: SocketAddr, path: &str) -> Figure {
+    let players = Helper::start(&["players", &PLAYERS.to_string(), &to.to_string(), path]);
+    if players
+        .wait_for(40, |line| line.starts_with(&PLAYERS.to_string()))
+        .is_none()
+    {
+        println!(
+            "({name}: not all players are served: {:?})",
+            players.numbers()
+        );
+    }
+    thread::sleep(Duration::from_secs(3));
+    let bytes = || players.numbers().get(1).copied().unwrap_or(0);
+    let (window, before) = (Window::open(&[pid]), bytes());
+    thread::sleep(WINDOW);
+    let ((cpu, wall), bytes) = (window.close(), bytes() - before);
+    Figure {
+        name,
+        per_gb: per_gb(cpu, bytes),
+        cpu_percent: cpu.as_secs_f64() / wall.as_secs_f64() * 100.0,
+        mb_per_s: bytes as f64 / wall.as_secs_f64() / 1e6,
+        resident_bytes: resident_bytes(pid),
+    }
+}
+
+/// Players that come one after another: the time to the first byte, and what comes with it.
+fn joins(relay: &Node, path: &str) -> (Duration, Duration, usize) {
+    let mut joins: Vec<(Duration, usize)> = (0..20).map(|_| first_byte(relay.http, path)).collect();
+    joins.sort_unstable();
+    (joins[10].0, joins[19].0, joins[10].1)
+}
+
+fn bare() -> Figure {
+    let pace_ms = WRITE_BYTES as f64 * 8e3 / BPS as f64;
+    let server = Helper::start(&[
+        "bare-http",
+        &PLAYERS.to_string(),
+        &WRITE_BYTES.to_string(),
+        &format!("{pace_ms:.3}"),
+    ]);
+    let to = server.wait_for(10, |_| true).expect("an address");
+    measure(
+        "bare epoll",
+        server.pid(),
+        to.parse().expect("an address"),
+        "/",
+    )
+}
+
+/// Nothing where it is not installed.
+fn icecast() -> Option<Figure> {
+    let scratch = Scratch::new("weigh-icecast");
+    let (directory, file) = (scratch.path(""), scratch.path("icecast.xml"));
+    std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).ok()?;
+    let port = TcpListener::bind("127.0.0.1:0")
+        .ok()?
+        .local_addr()
+        .ok()?
+        .port();
+    let config = format!(
+        "<icecast><limits><clients>300</clients><sources>2</sources><queue-size>4194304</queue-size>\
+         <burst-size>1000000</burst-size></limits>\
+         <authentication><source-password>hackme</source-password><admin-password>hackme</admin-password></authentication>\
+         <hostname>localhost</hostname><listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>\
+         <paths><logdir>{directory}</logdir><webroot>/usr/share/icecast2/web</webroot>\
+         <adminroot>/usr/share/icecast2/admin</adminroot></paths>\
+         <logging><accesslog>access.log</accesslog><errorlog>error.log</errorlog><loglevel>1</loglevel></logging>\
+         <security><changeowner><user>nobody</user><group>nogroup</group></changeowner></security></icecast>"
+    );
+    std::fs::write(&file, config).ok()?;
+    let mut command = Command::new("icecast2");
+    command.args(["-c", &file]).stderr(Stdio::null());
+    if Command::new("icecast2").arg("-v").output().is_err() {
+        println!("(icecast2 is not installed)");
+        return None;
+    }
+    let server = Helper::command(&mut command);
+    let to = SocketAddr::from(([127, 0, 0, 1], port));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut push = loop {
+        match TcpStream::connect(to) {
+            Ok(push) => break push,
+            Err(error) => assert!(Instant::now() < deadline, "icecast2: {error}"),
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    let head = "PUT /live HTTP/1.1\r\nAuthorization: Basic c291cmNlOmhhY2ttZQ==\r\nContent-Type: video/mp2t\r\n\r\n";
+    push.write_all(head.as_bytes()).ok()?;
+    let _ = push.read(&mut [0; 512]);
+    thread::spawn(move || feed_random(BPS, 60, Arc::new(Mutex::new(Vec::new())), push));
+    thread::sleep(Duration::from_secs(3));
+    Some(measure("icecast2", server.pid(), to, "/live"))
+}

@@ -1,0 +1,115 @@
+//! What has come in on a UDP socket. Where the kernel can, it hands over the datagrams of one sender that came close
+//! behind each other as one message (UDP_GRO), and says how many it had to drop (SO_RXQ_OVFL).
+
+use crate::limits::MAX_DATAGRAM_BYTES;
+use crate::wire::addr::Addr;
+use core::net::SocketAddr;
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
+use std::io::IoSliceMut;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::vec;
+use std::vec::Vec;
+
+/// One message with receive offload: as much as the kernel joins.
+pub const OFFLOAD_BYTES: usize = 64 * 1024;
+
+/// One message without. Longer datagrams than the protocol has are cut here and then do not verify.
+const DATAGRAM_BYTES: usize = MAX_DATAGRAM_BYTES + 1;
+
+/// Where messages are received.
+pub struct Inbox {
+    room: Vec<u8>,
+    control: Vec<u8>,
+    /// Datagrams the kernel dropped because they were not taken in in time, as it said last.
+    pub dropped: u32,
+}
+
+/// One message: from whom, its length, and that of the datagrams in it, all but the last.
+struct Message {
+    from: Option<SocketAddr>,
+    bytes: usize,
+    segment_bytes: usize,
+    dropped: Option<u32>,
+}
+
+impl Inbox {
+    /// Asks the kernel for both services; it may have neither.
+    pub fn new(socket: &UdpSocket, offload: bool) -> Self {
+        let offload = offload && setsockopt(socket, sockopt::UdpGroSegment, &true).is_ok();
+        let _ = setsockopt(socket, sockopt::RxqOvfl, &1);
+        Self {
+            room: vec![
+                0;
+                if offload {
+                    OFFLOAD_BYTES
+                } else {
+                    DATAGRAM_BYTES
+                }
+            ],
+            control: cmsg_space!(i32, u32),
+            dropped: 0,
+        }
+    }
+
+    /// Hands each datagram of the next message to `take`. False when there is none.
+    pub fn receive(&mut self, socket: &UdpSocket, mut take: impl FnMut(Addr, &[u8])) -> bool {
+        let message = match self.next(socket) {
+            Ok(message) => message,
+            Err(Errno::EAGAIN) => return false,
+            // Some earlier datagram found nobody (ICMP); it says nothing about the next one.
+            Err(_) => return true,
+        };
+        self.dropped = message.dropped.unwrap_or(self.dropped);
+        let bytes = self.room.get(..message.bytes).unwrap_or(&[]);
+        if let Some(from) = message.from {
+            for datagram in bytes.chunks(message.segment_bytes.max(1)) {
+                take(Addr::udp(from), datagram);
+            }
+        }
+        true
+    }
+
+    fn next(&mut self, socket: &UdpSocket) -> Result<Message, Errno> {
+        let mut room = [IoSliceMut::new(&mut self.room)];
+        // Its capacity is what was asked for above.
+        self.control.resize(self.control.capacity(), 0);
+        let received = recvmsg::<SockaddrStorage>(
+            socket.as_raw_fd(),
+            &mut room,
+            Some(&mut self.control),
+            MsgFlags::MSG_DONTWAIT,
+        )?;
+        let mut message = Message {
+            from: received.address.as_ref().and_then(socket_addr),
+            bytes: received.bytes,
+            segment_bytes: received.bytes,
+            dropped: None,
+        };
+        for control in received.cmsgs().into_iter().flatten() {
+            match control {
+                ControlMessageOwned::UdpGroSegments(bytes) => {
+                    message.segment_bytes = usize::try_from(bytes).unwrap_or(message.bytes);
+                }
+                ControlMessageOwned::RxqOvfl(dropped) => message.dropped = Some(dropped),
+                _ => {}
+            }
+        }
+        Ok(message)
+    }
+}
+
+fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address
+        .as_sockaddr_in()
+        .map(|&v4| SocketAddr::V4(v4.into()));
+    v4.or_else(|| {
+        address
+            .as_sockaddr_in6()
+            .map(|&v6| SocketAddr::V6(v6.into()))
+    })
+}
