@@ -189,8 +189,8 @@ fn compare(name: &str, bps: u64, relays: usize, count: usize) {
     let grid = Grid::start(bps, relays, &["--max-children", "600"]);
     let children_helper = children(count, &grid);
     let like = measure(&grid, &children_helper, Duration::from_secs(3));
-    let loops =
-        ["sendto", "sendmmsg", "gso"].map(|method| bare(method, &like, count * relays, 20.0));
+    let loops = ["sendto", "sendmmsg", "gso", "gso gathered"]
+        .map(|method| bare(method, &like, count * relays, 20.0));
     thread::sleep(Duration::from_secs(1));
     let windows = loops
         .each_ref()
@@ -217,11 +217,10 @@ fn compare(name: &str, bps: u64, relays: usize, count: usize) {
     for (bare, figure) in loops.iter().zip(&figures) {
         figure.print(&format!("bare {}", bare.name), None);
     }
-    let best = if figures[1].per_gb() < figures[2].per_gb() {
-        &figures[1]
-    } else {
-        &figures[2]
-    };
+    let best = figures
+        .iter()
+        .min_by(|a, b| a.per_gb().total_cmp(&b.per_gb()))
+        .expect("four");
     ours.print("weir relay", Some((best, &figures[0])));
     drop(loops);
     println!("{}", probe(&grid));

@@ -29,36 +29,42 @@ struct Figure {
     resident_bytes: u64,
 }
 
-/// The three beside each other.
+/// The relay and the bare loop at the same time, so that they share whatever else the machine does; then the others.
 pub fn compare() {
     let grid = Grid::start(BPS, 1, &["--max-players", "230"]);
     let relay = &grid.relays[0];
     let path = format!("/streams/{}", grid.key);
-    let ours = measure("weir relay", relay.child.id(), relay.http, &path);
+    let (server, to) = bare(1);
+    let mut both = measure(&[
+        ("bare epoll", server.pid(), to, "/"),
+        ("weir relay", relay.child.id(), relay.http, &path),
+    ]);
+    drop(server);
     let (p50, most, burst) = joins(relay, &path);
     drop(grid);
-    let bare = bare();
+    let (server, to) = bare(4);
+    let seldom = measure(&[("bare epoll, a fourth as often", server.pid(), to, "/")]);
+    drop(server);
     let icecast = icecast();
     title(
         "HTTP, 4 Mbit/s to 200 players",
-        "who sends             MB/s   CPU %  CPU-s/GB  resident MB   to bare  to icecast2",
+        "who sends                          MB/s   CPU %  CPU-s/GB  resident MB   to bare  to icecast2",
     );
-    for figure in [Some(&bare), icecast.as_ref(), Some(&ours)]
+    let ours = both.pop().expect("two");
+    let bare = both.pop().expect("two");
+    for figure in [Some(&bare), seldom.first(), icecast.as_ref(), Some(&ours)]
         .into_iter()
         .flatten()
     {
-        print!(
-            "{:<18} {:>7.1} {:>7.2} {:>9.3} {:>12.1} {:>9.2}",
+        println!(
+            "{:<31} {:>7.1} {:>7.2} {:>9.3} {:>12.1} {:>9.2} {:>11.2}",
             figure.name,
             figure.mb_per_s,
             figure.cpu_percent,
             figure.per_gb,
             figure.resident_bytes as f64 / 1e6,
             figure.per_gb / bare.per_gb,
-        );
-        println!(
-            "{:>12.2}",
-            figure.per_gb / icecast.as_ref().map_or(f64::NAN, |icecast| icecast.per_gb)
+            figure.per_gb / icecast.as_ref().map_or(f64::NAN, |icecast| icecast.per_gb),
         );
     }
     println!(
@@ -69,29 +75,46 @@ pub fn compare() {
     );
 }
 
-fn measure(name: &'static str, pid: u32, to: SocketAddr, path: &str) -> Figure {
-    let players = Helper::start(&["players", &PLAYERS.to_string(), &to.to_string(), path]);
-    if players
-        .wait_for(40, |line| line.starts_with(&PLAYERS.to_string()))
-        .is_none()
-    {
-        println!(
-            "({name}: not all players are served: {:?})",
-            players.numbers()
-        );
-    }
+/// Servers by name, process, address and path: each with its players, all at the same time.
+fn measure(servers: &[(&'static str, u32, SocketAddr, &str)]) -> Vec<Figure> {
+    let count = PLAYERS.to_string();
+    let players: Vec<Helper> = servers
+        .iter()
+        .map(|(name, _, to, path)| {
+            let players = Helper::start(&["players", &count, &to.to_string(), path]);
+            if players
+                .wait_for(40, |line| line.starts_with(&count))
+                .is_none()
+            {
+                println!(
+                    "({name}: not all players are served: {:?})",
+                    players.numbers()
+                );
+            }
+            players
+        })
+        .collect();
     thread::sleep(Duration::from_secs(3));
-    let bytes = || players.numbers().get(1).copied().unwrap_or(0);
-    let (window, before) = (Window::open(&[pid]), bytes());
+    let read = |players: &Helper| players.numbers().get(1).copied().unwrap_or(0);
+    let before: Vec<(Window, u64)> = servers
+        .iter()
+        .zip(&players)
+        .map(|(server, players)| (Window::open(&[server.1]), read(players)))
+        .collect();
     thread::sleep(WINDOW);
-    let ((cpu, wall), bytes) = (window.close(), bytes() - before);
-    Figure {
-        name,
-        per_gb: per_gb(cpu, bytes),
-        cpu_percent: cpu.as_secs_f64() / wall.as_secs_f64() * 100.0,
-        mb_per_s: bytes as f64 / wall.as_secs_f64() / 1e6,
-        resident_bytes: resident_bytes(pid),
+    let mut figures = Vec::new();
+    for (at, (window, before)) in before.iter().enumerate() {
+        let (name, pid, ..) = servers[at];
+        let ((cpu, wall), bytes) = (window.close(), read(&players[at]) - before);
+        figures.push(Figure {
+            name,
+            per_gb: per_gb(cpu, bytes),
+            cpu_percent: cpu.as_secs_f64() / wall.as_secs_f64() * 100.0,
+            mb_per_s: bytes as f64 / wall.as_secs_f64() / 1e6,
+            resident_bytes: resident_bytes(pid),
+        });
     }
+    figures
 }
 
 /// Players that come one after another: the time to the first byte, and what comes with it.
@@ -101,21 +124,18 @@ fn joins(relay: &Node, path: &str) -> (Duration, Duration, usize) {
     (joins[10].0, joins[19].0, joins[10].1)
 }
 
-fn bare() -> Figure {
-    let pace_ms = WRITE_BYTES as f64 * 8e3 / BPS as f64;
+/// A loop that writes so many blocks at a time, and where.
+fn bare(blocks: u64) -> (Helper, SocketAddr) {
+    let bytes = WRITE_BYTES * blocks;
+    let pace_ms = format!("{:.3}", bytes as f64 * 8e3 / BPS as f64);
     let server = Helper::start(&[
         "bare-http",
         &PLAYERS.to_string(),
-        &WRITE_BYTES.to_string(),
-        &format!("{pace_ms:.3}"),
+        &bytes.to_string(),
+        &pace_ms,
     ]);
     let to = server.wait_for(10, |_| true).expect("an address");
-    measure(
-        "bare epoll",
-        server.pid(),
-        to.parse().expect("an address"),
-        "/",
-    )
+    (server, to.parse().expect("an address"))
 }
 
 /// Nothing where it is not installed.
@@ -160,5 +180,5 @@ fn icecast() -> Option<Figure> {
     let _ = push.read(&mut [0; 512]);
     thread::spawn(move || feed_random(BPS, 60, Arc::new(Mutex::new(Vec::new())), push));
     thread::sleep(Duration::from_secs(3));
-    Some(measure("icecast2", server.pid(), to, "/live"))
+    measure(&[("icecast2", server.pid(), to, "/live")]).pop()
 }

@@ -1,5 +1,6 @@
 //! From the command line to what is to be done: words and flags are checked here, their values in `config`.
 
+use super::board;
 use super::config::{self, Config, DemoConfig, Role};
 use super::config_file;
 use super::failure::Failure;
@@ -204,7 +205,7 @@ fn node(role: Role, given: Settings) -> Result<Invocation, Failure> {
         Some(file) => given.over(config_file::load(&file)?),
         None => given,
     };
-    config::resolve(role, &given).map(Invocation::Run)
+    config::resolve(role, &board::fill_in(given)?).map(Invocation::Run)
 }
 
 fn check(given: Settings) -> Result<Invocation, Failure> {
@@ -222,7 +223,7 @@ fn check(given: Settings) -> Result<Invocation, Failure> {
             )
         })?,
     };
-    let config = config::resolve(role, &in_file)?;
+    let config = config::resolve(role, &board::fill_in(in_file)?)?;
     Ok(Invocation::Check(file, config))
 }
 

@@ -562,7 +562,8 @@ mod tests {
     #[test]
     fn errors_name_file_line_and_key() {
         let bad = |key: &str, why: &str| {
-            refused(Role::Relay, &relay(key), &format!("f.toml:2: {why}"));
+            let line = relay(key).lines().count();
+            refused(Role::Relay, &relay(key), &format!("f.toml:{line}: {why}"));
         };
         bad(
             "uplaod-limit = \"1Mbit\"",
@@ -579,7 +580,7 @@ mod tests {
         );
         bad(
             "[limits]\nquota = 1",
-            "limits: no such key; docs/CONFIG.md lists them",
+            "limits.quota: no such key; docs/CONFIG.md lists them",
         );
         bad(
             "bind = \"banana\"",

@@ -2,73 +2,63 @@
 
 use super::failure::Failure;
 use super::settings::{self, FILE_ONLY_KEYS, Origin, SETTINGS, Settings};
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use super::toml::{self, Entry, Value};
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-/// A value in a file. Numbers and switches may stand without quotes; everything becomes text and is read as a flag is.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Value {
-    Text(String),
-    Switch(bool),
-    Number(i64),
-    List(Vec<String>),
-    Other(serde::de::IgnoredAny),
-}
-
 /// The settings in a TOML file; an error names file, line and key where they are known.
 pub fn load(file: &str) -> Result<Settings, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(file, format!("cannot be read: {error}")))?;
-    from_toml(file, &text)
+    from_toml(file, &read(file)?)
 }
 
 /// The settings in the text of a TOML file named `file`.
 pub fn from_toml(file: &str, text: &str) -> Result<Settings, Failure> {
-    let values: BTreeMap<String, Value> =
-        basic_toml::from_str(text).map_err(|error| not_toml(file, &error))?;
+    settings_of(file, entries(file, text)?)
+}
+
+/// The profile in a board file: its section `[relay]`, with the keys of a configuration file.
+pub fn load_profile(file: &str) -> Result<Settings, Failure> {
+    let mut profile = entries(file, &read(file)?)?;
+    profile.retain(|entry| entry.table == "relay");
+    if profile.is_empty() {
+        let what = "has no section [relay]; it is no board file";
+        return Err(Failure::usage(file, what));
+    }
+    for entry in &mut profile {
+        entry.table.clear();
+    }
+    settings_of(file, profile)
+}
+
+fn read(file: &str) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(file, format!("cannot be read: {error}")))
+}
+
+fn entries(file: &str, text: &str) -> Result<Vec<Entry>, Failure> {
+    toml::parse(text).map_err(|wrong| Failure::usage(format!("{file}:{}", wrong.line), wrong.what))
+}
+
+fn settings_of(file: &str, entries: Vec<Entry>) -> Result<Settings, Failure> {
     let mut settings = Settings::default();
-    for (key, value) in values {
+    for entry in entries {
+        // Files are flat: what stands in a section is a key that is not known.
+        let key = match entry.table.as_str() {
+            "" => entry.key,
+            table => format!("{table}.{}", entry.key),
+        };
         let origin = Origin::Key {
             file: file.to_string(),
-            line: line_of(text, &key),
+            line: Some(entry.line),
             key: key.clone(),
         };
         check_key(&key, &origin)?;
-        if let Some(texts) = texts_of(&key, value, &origin)? {
+        if let Some(texts) = texts_of(&key, entry.value, &origin)? {
             settings.put(&key, texts, origin)?;
         }
     }
     Ok(settings)
-}
-
-fn not_toml(file: &str, error: &basic_toml::Error) -> Failure {
-    // The position is in front of the text already; ours is shaped like the other errors.
-    let what = error.to_string();
-    let what = what.split(" at line ").next().unwrap_or_default();
-    match error.line_col() {
-        Some((line, _)) => Failure::usage(format!("{file}:{}", line + 1), what),
-        None => Failure::usage(file, what),
-    }
-}
-
-/// The line, counted from 1, that gives `key` its value.
-fn line_of(text: &str, key: &str) -> Option<usize> {
-    let gives = |line: &str| {
-        let line = line.trim_start().trim_start_matches(['"', '\'']);
-        let rest = line.strip_prefix(key);
-        rest.is_some_and(|rest| {
-            rest.trim_start_matches(['"', '\'', ' ', '\t'])
-                .starts_with('=')
-        })
-    };
-    let section = format!("[{key}");
-    text.lines()
-        .position(|line| gives(line) || line.trim_start().starts_with(&section))
-        .map(|index| index + 1)
 }
 
 /// Every key a file may have.
@@ -98,7 +88,7 @@ fn texts_of(key: &str, value: Value, origin: &Origin) -> Result<Option<Vec<Strin
         Value::Text(text) => [text].into(),
         Value::Number(number) => [number.to_string()].into(),
         Value::List(texts) => texts,
-        Value::Switch(_) | Value::Other(_) => {
+        Value::Switch(_) | Value::Other => {
             let example = settings::find(key).and_then(|setting| setting.value);
             let what = format!(
                 "write {}; texts stand in quotes",

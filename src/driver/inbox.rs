@@ -113,3 +113,64 @@ fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
             .map(|&v6| SocketAddr::V6(v6.into()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::segments::{Outcome, Segments};
+    use std::io::IoSlice;
+    use std::time::{Duration, Instant};
+
+    fn pair() -> (UdpSocket, UdpSocket, SocketAddr) {
+        let [from, to] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let address = to.local_addr().unwrap();
+        (from, to, address)
+    }
+
+    /// What comes until there are so many datagrams.
+    fn take(inbox: &mut Inbox, socket: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
+        let mut taken = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while taken.len() < count {
+            inbox.receive(socket, |_, bytes| taken.push(bytes.to_vec()));
+            assert!(Instant::now() < deadline, "{} of {count}", taken.len());
+        }
+        taken
+    }
+
+    #[test]
+    fn what_was_sent_together_comes_apart_with_and_without_offload() {
+        for offload in [true, false] {
+            let (from, to, address) = pair();
+            let mut inbox = Inbox::new(&to, offload);
+            let mut segments = Segments::new(&from, true);
+            let pieces = [&b"first"[..], b"other", b"end"].map(IoSlice::new);
+            if segments.send_many(&from, address, &pieces, 5) != Outcome::Sent {
+                for piece in &pieces {
+                    from.send_to(piece, address).unwrap();
+                }
+            }
+            let expected: [&[u8]; 3] = [b"first", b"other", b"end"];
+            assert_eq!(take(&mut inbox, &to, 3), expected);
+            assert!(!inbox.receive(&to, |_, _| panic!("nothing more was sent")));
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_drops_is_counted() {
+        let (from, to, address) = pair();
+        let mut inbox = Inbox::new(&to, true);
+        let small = socket2::SockRef::from(&to).set_recv_buffer_size(4_096);
+        small.unwrap();
+        for _ in 0..1_000 {
+            from.send_to(&[1; 1_000], address).unwrap();
+        }
+        let mut taken = 0;
+        while inbox.receive(&to, |_, _| taken += 1) {}
+        assert!(taken < 1_000, "all had room");
+        // The count comes with the next one.
+        from.send_to(b"next", address).unwrap();
+        take(&mut inbox, &to, 1);
+        assert_eq!(inbox.dropped as usize, 1_000 - taken);
+    }
+}

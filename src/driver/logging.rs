@@ -45,13 +45,13 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-fn now_ms() -> u128 {
+fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis())
+    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 /// The time of day in UTC, to the millisecond: a log is read close to when it was written.
-fn time_of_day(unix_ms: u128) -> String {
+fn time_of_day(unix_ms: u64) -> String {
     let (s, ms) = (unix_ms / 1_000, unix_ms % 1_000);
     let (hour, minute, second) = (s / 3_600 % 24, s / 60 % 60, s % 60);
     format!("{hour:02}:{minute:02}:{second:02}.{ms:03}Z")

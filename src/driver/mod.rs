@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod base32;
+pub mod board;
 pub mod commands;
 pub mod config;
 pub mod config_file;
@@ -53,5 +54,6 @@ mod source;
 #[path = "no_source.rs"]
 mod source;
 mod stdout;
+mod toml;
 mod view;
 mod within;

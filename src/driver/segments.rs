@@ -61,6 +61,8 @@ impl Segments {
                 let never = [Errno::IO, Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOPROTOOPT];
                 if never.contains(&error) {
                     log::info!("datagrams leave one by one from now on: {error}");
+                    // While it works: what the socket was told stays otherwise.
+                    self.set(socket, 0);
                     self.works = false;
                 }
                 Outcome::Refused
@@ -108,4 +110,65 @@ impl Segments {
 fn send(socket: &UdpSocket, to: SocketAddr, pieces: &[IoSlice<'_>]) -> Result<(), Errno> {
     let mut control = SendAncillaryBuffer::default();
     sendmsg_addr(socket, &to, pieces, &mut control, SendFlags::DONTWAIT).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use std::vec::Vec;
+
+    fn pair() -> (UdpSocket, UdpSocket, SocketAddr) {
+        let [from, to] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        to.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let address = to.local_addr().unwrap();
+        (from, to, address)
+    }
+
+    fn heard(socket: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
+        let mut room = [0; 2_000];
+        let mut one = || {
+            let len = socket.recv(&mut room).unwrap();
+            room[..len].to_vec()
+        };
+        (0..count).map(|_| one()).collect()
+    }
+
+    #[test]
+    fn one_message_leaves_as_equal_datagrams_and_a_shorter_last() {
+        let (from, to, address) = pair();
+        let mut segments = Segments::new(&from, true);
+        if !segments.works() {
+            return; // A kernel before 4.18.
+        }
+        let pieces = [&b"head"[..], b"first", b"head", b"other", b"head", b"end"].map(IoSlice::new);
+        let sent = segments.send_many(&from, address, &pieces, 9);
+        assert_eq!(sent, Outcome::Sent);
+        let expected: [&[u8]; 3] = [b"headfirst", b"headother", b"headend"];
+        assert_eq!(heard(&to, 3), expected);
+    }
+
+    #[test]
+    fn what_cannot_go_together_is_refused_and_single_datagrams_go_whole() {
+        let (from, to, address) = pair();
+        let mut segments = Segments::new(&from, true);
+        let many = [7; 200];
+        if segments.works() {
+            // More datagrams than any kernel takes at once (EINVAL).
+            let sent = segments.send_many(&from, address, &[IoSlice::new(&many)], 1);
+            assert_eq!((sent, segments.works()), (Outcome::Refused, true));
+        }
+        let sent = segments.send_one(&from, address, &[IoSlice::new(b"a"), IoSlice::new(&many)]);
+        assert_eq!(sent, Outcome::Sent);
+        assert_eq!(heard(&to, 1)[0].len(), 201);
+    }
+
+    #[test]
+    fn switched_off_nothing_goes_together() {
+        let (from, _to, address) = pair();
+        let mut segments = Segments::new(&from, false);
+        assert!(!segments.works());
+        let sent = segments.send_many(&from, address, &[IoSlice::new(b"ab")], 1);
+        assert_eq!(sent, Outcome::Refused);
+    }
 }

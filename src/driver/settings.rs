@@ -99,6 +99,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     value("bind", "ADDR:PORT, for example 0.0.0.0:8479", NODES),
     value("bitrate", "a rate, for example 2Mbit", SOURCE),
+    value("board", "a file or a name, for example ath79", RECEIVERS),
     value("burst", "a time, for example 2s", NODES),
     value("config", "a file, for example relay.toml", CONFIGURABLE),
     value(
