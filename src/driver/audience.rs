@@ -166,8 +166,8 @@ pub(super) struct Place<'a> {
     running: &'a Running,
     stream: StreamId,
     id: PlayerId,
-    /// Where the player is, when that is beyond this network: then it is served over the owner's line.
-    beyond: Option<Addr>,
+    /// The player is beyond this network: it is served over the owner's line.
+    beyond: bool,
 }
 
 impl<'a> Place<'a> {
@@ -199,16 +199,24 @@ impl<'a> Place<'a> {
             running,
             stream,
             id,
-            beyond: Some(Addr::udp(client.from)).filter(|addr| !addr.is_local()),
+            beyond: !Addr::udp(client.from).is_local(),
         }
     }
 
     /// Waits until the owner's line has room for this player.
     async fn turn(&self) {
         let full = |node: &mut Node<'_>, now| node.room(now) < BEYOND_BYTES;
-        while self.beyond.is_some() && self.running.engine.turn(full) {
-            Timer::after(BEYOND_PAUSE).await;
+        while self.beyond && self.running.engine.turn(full) {
+            // Apart, so that a connection that never waits here holds no room for it.
+            Box::pin(Timer::after(BEYOND_PAUSE)).await;
         }
+    }
+
+    /// Where the player is.
+    fn address(&self) -> Option<Addr> {
+        let seats = self.running.seats.borrow();
+        let seat = seats.get(self.id)?.as_ref()?;
+        Some(Addr::udp(seat.address))
     }
 
     fn is_at_end(&self) -> bool {
@@ -323,8 +331,8 @@ impl Place<'_> {
         let room = titles.as_ref().map_or(usize::MAX, |t| t.icy.media_room());
         let written = self.running.engine.turn(|node, now| {
             let most = match self.beyond {
-                Some(_) => room.min(node.room(now)),
-                None => room,
+                true => room.min(node.room(now)),
+                false => room,
             };
             let mut pieces: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
             node.peek_player_vectored(now, self.id, &mut pieces);
@@ -339,7 +347,7 @@ impl Place<'_> {
             }
             let written = socket.write_vectored(&slices)?;
             node.advance_player(self.id, written);
-            if let Some(to) = self.beyond {
+            if let Some(to) = self.address().filter(|_| self.beyond) {
                 node.served(to, written + written * TCP_PER_MILLE / 1_000);
             }
             match written {

@@ -19,6 +19,10 @@ const NAME: &str = "quota";
 /// The first lease lasts so long at the owner's upload limit.
 const LASTS_S: u64 = 300;
 
+/// And no less than this, nor less than this many bytes where there is no limit.
+const LEAST_S: u64 = 20;
+const LEAST_BYTES: u64 = 5_000_000;
+
 /// One that was used up sooner than this was too small: the next is twice as large.
 pub const TOO_SOON: Duration = Duration::from_secs(900);
 
@@ -30,8 +34,11 @@ pub fn file_in(state: &Path) -> PathBuf {
 /// The first lease under these limits, and the largest: a part of the quota, since a crash costs as much.
 pub fn sizes(quota_bytes: u64, limit_bps: Option<u64>) -> (u64, u64) {
     let most = (quota_bytes / 4).max(1);
-    let at_limit = limit_bps.map_or(u64::MAX, |bps| bps / 8 * LASTS_S);
-    ((quota_bytes / 64).min(at_limit).clamp(1, most), most)
+    let at_limit = |seconds| limit_bps.map_or(u64::MAX, |bps| bps / 8 * seconds);
+    let small = (quota_bytes / 64).min(at_limit(LASTS_S));
+    // Of a quota that is small for the line, as much as is needed until the next write is done.
+    let least = (quota_bytes / 8).min(at_limit(LEAST_S).min(LEAST_BYTES));
+    (small.max(least).clamp(1, most), most)
 }
 
 /// What a file says.
@@ -206,8 +213,8 @@ mod tests {
             sizes(200_000_000_000, Some(2_000_000)),
             (75_000_000, 50_000_000_000)
         );
-        assert_eq!(sizes(100_000_000, Some(2_000_000)), (1_562_500, 25_000_000));
-        assert_eq!(sizes(1_600, None), (25, 400));
+        assert_eq!(sizes(100_000_000, Some(2_000_000)), (5_000_000, 25_000_000));
+        assert_eq!(sizes(1_600, None), (200, 400));
         assert_eq!(sizes(1, None), (1, 1));
     }
 }

@@ -28,6 +28,9 @@ const TICK: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(600);
 const REMEMBER: Duration = Duration::from_secs(3_600);
 
+/// A new lease is written when the last one would be used up within this, at the present rate.
+const WRITE_S: u64 = 10;
+
 /// An even share is that of a month of 31 days.
 const MONTH_S: u64 = 31 * 86_400;
 
@@ -70,6 +73,8 @@ pub struct Quota {
     unix_s: u64,
     /// Why the file could not be believed.
     damaged: String,
+    /// Bytes a second of late.
+    rate: u64,
 }
 
 /// What the status shows of it.
@@ -119,6 +124,7 @@ impl Quota {
             sharing: Sharing::Open,
             unix_s,
             damaged: String::new(),
+            rate: 0,
         };
         if let Some(state) = config.state.as_deref().filter(|_| quota_bytes > 0) {
             quota.restore(lease::file_in(state), unix_s);
@@ -181,7 +187,12 @@ impl Quota {
     /// Takes in what was sent since the last time, and says what has to be written now.
     fn tick(&mut self, sent_in_all: u64, unix_s: u64, passed: Duration) -> Option<Write> {
         self.look(unix_s, passed);
-        self.months.add(sent_in_all.saturating_sub(self.counted));
+        let sent = sent_in_all.saturating_sub(self.counted);
+        self.months.add(sent);
+        let ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        if ms > 0 {
+            self.rate = (sent.saturating_mul(1_000) / ms).max(self.rate / 2);
+        }
         self.counted = sent_in_all.max(self.counted);
         self.since_write += passed;
         let left = self.quota_bytes.saturating_sub(self.months.used);
@@ -207,14 +218,16 @@ impl Quota {
             return None;
         };
         let ahead = leased.saturating_sub(self.months.used);
-        let low = ahead < self.lease / 4 && *leased < self.quota_bytes;
+        let soon = self.rate.saturating_mul(WRITE_S);
+        let low = ahead < (self.lease / 4).max(soon) && *leased < self.quota_bytes;
         let aged = self.months.next.is_some() && self.since_write >= REMEMBER;
         let due = failed.is_none() || self.since_write >= AGAIN;
         if !due || !(low || aged || failed.is_some()) {
             return None;
         }
         if low && self.since_write < TOO_SOON && *leased > 0 && failed.is_none() {
-            self.lease = (self.lease * 2).min(self.most_lease);
+            let enough = soon.saturating_mul(4);
+            self.lease = (self.lease * 2).max(enough).min(self.most_lease);
         }
         let left = self.quota_bytes.saturating_sub(self.months.used);
         Some(Write {
