@@ -190,8 +190,8 @@ impl Quota {
         let sent = sent_in_all.saturating_sub(self.counted);
         self.months.add(sent);
         let ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-        if ms > 0 {
-            self.rate = (sent.saturating_mul(1_000) / ms).max(self.rate / 2);
+        if let Some(rate) = sent.saturating_mul(1_000).checked_div(ms) {
+            self.rate = rate.max(self.rate / 2);
         }
         self.counted = sent_in_all.max(self.counted);
         self.since_write += passed;
