@@ -31,8 +31,8 @@ fn run() -> Result<(), Failure> {
         Invocation::Print(text) => output::print(&text),
         Invocation::Demo(config) => commands::demo(&config),
         Invocation::Keygen(file) => keyfile::generate(&file).and_then(|key| output::print(&key)),
-        Invocation::Run(config) => commands::run(&config),
-        Invocation::Status(target) => status::fetch(&target).and_then(|text| output::print(&text)),
+        Invocation::Run(config, source) => commands::run(&config, &source),
+        Invocation::Status(target, how) => status::show(&target, how),
         Invocation::Check(file, config) => commands::check(&file, &config),
     }
 }

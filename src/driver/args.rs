@@ -3,6 +3,7 @@
 use super::board;
 use super::config::{self, Config, DemoConfig, Role};
 use super::config_file;
+use super::config_source::ConfigSource;
 use super::failure::Failure;
 use super::help;
 use super::settings::{self, Command, Origin, SETTINGS, Setting, Settings};
@@ -23,10 +24,10 @@ pub enum Invocation {
     Demo(DemoConfig),
     /// `weir keygen`: make a key in this file.
     Keygen(PathBuf),
-    /// `weir source`, `weir relay`, `weir listen`.
-    Run(Config),
-    /// `weir status`: ask the node here.
-    Status(status::Target),
+    /// `weir source`, `weir relay`, `weir listen`; and where that can be read again.
+    Run(Config, ConfigSource),
+    /// `weir status`: ask the node here, and show its answer so.
+    Status(status::Target, status::Show),
     /// `weir check`: this configuration, read from the file of this name.
     Check(String, Config),
 }
@@ -99,7 +100,10 @@ fn flags_of(command: Command, arguments: impl Iterator<Item = OsString>) -> Resu
             Arg::Long(name) => {
                 let setting = known_flag(command, name)?;
                 let text = flag_value(setting, &mut parser)?;
-                given.put(setting.name, [text].into(), Origin::Flag(setting.name))?;
+                match setting.name {
+                    "bind" => given.push_flag(setting.name, text),
+                    name => given.put(name, [text].into(), Origin::Flag(name))?,
+                }
             }
             Arg::Short(letter) => return Err(unknown_flag(command, &format!("-{letter}"))),
             Arg::Value(text) => take_argument(command, utf8(text, "an argument")?, &mut given)?,
@@ -192,6 +196,11 @@ fn complete(command: Command, given: Settings) -> Result<Invocation, Failure> {
             .ok_or_else(|| missing("--out", "name the file to make, for example stream.key")),
         Command::Status => Ok(Invocation::Status(
             given.one("at", str::parse)?.unwrap_or_default(),
+            match (given.origin("json"), given.origin("watch")) {
+                (Some(_), _) => status::Show::Json,
+                (None, Some(_)) => status::Show::Again,
+                (None, None) => status::Show::Once,
+            },
         )),
         Command::Source => node(Role::Source, given),
         Command::Relay => node(Role::Relay, given),
@@ -201,11 +210,8 @@ fn complete(command: Command, given: Settings) -> Result<Invocation, Failure> {
 }
 
 fn node(role: Role, given: Settings) -> Result<Invocation, Failure> {
-    let given = match given.one("config", |text| Ok(String::from(text)))? {
-        Some(file) => given.over(config_file::load(&file)?),
-        None => given,
-    };
-    config::resolve(role, &board::fill_in(given)?).map(Invocation::Run)
+    let source = ConfigSource::new(role, given)?;
+    Ok(Invocation::Run(source.read()?, source))
 }
 
 fn check(given: Settings) -> Result<Invocation, Failure> {

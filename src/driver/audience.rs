@@ -294,7 +294,7 @@ async fn pour(
     mut titles: Option<Box<Titles>>,
 ) -> io::Result<()> {
     let running = place.running;
-    while !running.engine.is_leaving() {
+    while !running.engine.is_leaving() && !running.is_stopped(place.stream) {
         place.turn().await;
         let rings = running.engine.media.rings();
         match place.write_some(socket.get_ref(), titles.as_deref_mut()) {

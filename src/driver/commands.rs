@@ -1,6 +1,7 @@
 //! What each command does once its configuration stands.
 
 use super::config::{Config, DemoConfig};
+use super::config_source::ConfigSource;
 use super::failure::Failure;
 use super::units::Size;
 use super::{heap, launch, output, run as running, server};
@@ -8,7 +9,7 @@ use std::format;
 use std::string::ToString;
 
 /// `weir source`, `weir relay` or `weir listen`, until it is stopped.
-pub fn run(config: &Config) -> Result<(), Failure> {
+pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     let plan = launch::check(config)?;
     log::info!(
         "memory plan, in bytes ({} allowed):",
@@ -19,7 +20,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     }
     heap::ACCOUNT.set_cap(launch::heap_bytes(&plan));
     log::info!("{}", config.sharing());
-    running::run(config)
+    running::run(config, source)
 }
 
 /// `weir check`: what a node would run by, and the memory it would plan.

@@ -8,6 +8,7 @@ use super::values::{
     address, auto_or_off, bitrate, block_k, content_type, count, dialable, line, path,
     span_between, upload_limit,
 };
+use super::web::Web;
 use crate::limits::MAX_N;
 pub use crate::proto::config::MAX_STREAMS;
 use crate::time::Span;
@@ -33,6 +34,8 @@ pub const DEFAULT_DELAY_TARGET: Span = Span::from_ms(50);
 pub const DEFAULT_MEMORY_BYTES: u64 = 8 << 20;
 /// How long a missing block is waited for, until the owner says otherwise.
 pub const DEFAULT_WINDOW: Span = Span::from_s(4);
+/// Most sockets for datagrams.
+pub const MAX_BINDS: usize = 8;
 /// Most extra places to begin at.
 pub const MAX_PEERS: usize = 16;
 
@@ -75,8 +78,8 @@ impl FromStr for Role {
 pub struct Config {
     /// The role, with what only that role needs.
     pub task: Task,
-    /// UDP addresses to try in this order; the first that can be bound is used.
-    pub bind: Vec<SocketAddr>,
+    /// One UDP socket each: the first of its addresses that can be bound.
+    pub bind: Vec<Vec<SocketAddr>>,
     /// The TCP address of the page, the status and the players.
     pub http: SocketAddr,
     /// What others should dial, where it is not the bound address.
@@ -107,6 +110,8 @@ pub struct Config {
     pub window: Span,
     /// Where node key and quota are remembered; nothing is written where there is none.
     pub state: Option<PathBuf>,
+    /// What the page may do.
+    pub web: Web,
 }
 
 /// The part of a [`Config`] that one role needs.
@@ -170,6 +175,14 @@ impl Config {
         }
     }
 
+    /// Bits per second that the node may send: none where the month allows none.
+    pub fn forwarding_limit_bps(&self) -> Option<u64> {
+        match self.quota_bytes {
+            Some(0) => Some(0),
+            _ => self.upload_limit_bps,
+        }
+    }
+
     /// The one line a node says at its start about its owner's line.
     pub fn sharing(&self) -> String {
         match (self.upload_limit_bps, self.quota_bytes) {
@@ -227,8 +240,12 @@ impl fmt::Display for Config {
                 row("group", &or_found_out(broadcast.group.map(Time)))?;
             }
         }
-        let bind: Vec<String> = self.bind.iter().map(ToString::to_string).collect();
-        row("bind", &bind.join(", else "))?;
+        let either = |addresses: &Vec<SocketAddr>| {
+            let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            all.join(", else ")
+        };
+        let bind: Vec<String> = self.bind.iter().map(either).collect();
+        row("bind", &bind.join(" and "))?;
         row("http", &self.http)?;
         if let Some(advertise) = &self.advertise {
             row("advertise", advertise)?;
@@ -236,6 +253,7 @@ impl fmt::Display for Config {
         for peer in &self.peers {
             row("peer", peer)?;
         }
+        row("mdns", &self.web.mdns)?;
         row("memory", &Size(self.memory_bytes))?;
         row("upload-limit", &limit_text(self.upload_limit_bps.map(Rate)))?;
         row("quota", &limit_text(self.quota_bytes.map(Size)))?;
@@ -287,13 +305,13 @@ fn limit_text(limit: Option<impl fmt::Display>) -> String {
 pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
     check_role(role, given)?;
     let shares = role != Role::Source;
+    let http = given.one("http", address)?.unwrap_or_else(default_http);
     let upload_limit_bps = given.one("upload-limit", upload_limit)?;
     let quota_bytes = given.one("quota", units::parse_size_limit)?;
     Ok(Config {
-        bind: given
-            .one("bind", address)?
-            .map_or_else(default_bind, |address| [address].into()),
-        http: given.one("http", address)?.unwrap_or_else(default_http),
+        bind: bind(given)?,
+        http,
+        web: Web::read(given, http)?,
         advertise: given.one("advertise", dialable)?,
         peers: peers(given)?,
         memory_bytes: given
@@ -447,6 +465,25 @@ fn broadcast(given: &Settings) -> Result<Broadcast, Failure> {
     })
 }
 
+/// One socket for each address that is given.
+fn bind(given: &Settings) -> Result<Vec<Vec<SocketAddr>>, Failure> {
+    let lists: Vec<Vec<SocketAddr>> =
+        given.all("bind", |text| text.split(',').map(address).collect())?;
+    let all: Vec<SocketAddr> = lists.into_iter().flatten().collect();
+    let twice =
+        |(at, address): (usize, &SocketAddr)| address.port() != 0 && all[..at].contains(address);
+    match given.origin("bind") {
+        None => Ok(default_bind()),
+        Some(origin) if all.len() > MAX_BINDS => {
+            Err(Failure::usage(origin, format!("at most {MAX_BINDS}")))
+        }
+        Some(origin) if all.iter().enumerate().any(twice) => {
+            Err(Failure::usage(origin, "names an address twice"))
+        }
+        Some(_) => Ok(all.into_iter().map(|address| [address].into()).collect()),
+    }
+}
+
 fn peers(given: &Settings) -> Result<Vec<HostPort>, Failure> {
     let lists: Vec<Vec<HostPort>> =
         given.all("peers", |text| text.split(',').map(str::parse).collect())?;
@@ -464,10 +501,10 @@ fn missing(culprit: &str, what: impl fmt::Display) -> Failure {
 }
 
 /// Both kinds of addresses on one socket, or IPv4 alone where the machine has no IPv6.
-fn default_bind() -> Vec<SocketAddr> {
+fn default_bind() -> Vec<Vec<SocketAddr>> {
     let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_UDP_PORT));
     let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_UDP_PORT));
-    [v6, v4].into()
+    [[v6, v4].into()].into()
 }
 
 fn default_http() -> SocketAddr {
@@ -514,7 +551,7 @@ mod tests {
         assert_eq!((config.spare_stripes, config.burst), (1, Span::from_s(2)));
         assert_eq!(config.window, Span::from_s(4));
         assert_eq!(config.http.to_string(), "127.0.0.1:8480");
-        let bind: Vec<_> = config.bind.iter().map(ToString::to_string).collect();
+        let bind: Vec<_> = config.bind[0].iter().map(ToString::to_string).collect();
         assert_eq!(bind, ["[::]:8479", "0.0.0.0:8479"]);
         assert_eq!(
             config.sharing(),

@@ -4,9 +4,12 @@
 //! if there may be something for them.
 
 use super::bell::Bell;
-use crate::proto::node::{Event, Node, StreamId};
+use super::journal::Journal;
+use crate::proto::node::{Down, Event, Node, StreamId};
 use crate::time::{Instant, Span};
 use core::cell::{Cell, Ref, RefCell};
+use core::fmt;
+use log::Level::{Debug, Info, Warn};
 use std::time::Duration;
 use std::vec::Vec;
 
@@ -71,6 +74,8 @@ pub struct Engine {
     /// Rung when players may be given more, and at the end.
     pub media: Bell,
     leaving: Cell<bool>,
+    turns: Cell<u64>,
+    journal: RefCell<Journal>,
 }
 
 impl Engine {
@@ -83,6 +88,8 @@ impl Engine {
             work: Bell::new(2),
             media: Bell::new(tasks),
             leaving: Cell::new(false),
+            turns: Cell::new(0),
+            journal: RefCell::default(),
         }
     }
 
@@ -98,7 +105,7 @@ impl Engine {
         let mut node = self.node.borrow_mut();
         let result = act(&mut node, self.clock.now());
         while let Some(event) = node.poll_event() {
-            report(&node, &event);
+            self.report(&node, &event);
         }
         let mut more = false;
         for (seen, stream) in self.playable.borrow_mut().iter_mut().zip(node.streams()) {
@@ -110,6 +117,26 @@ impl Engine {
             self.media.ring();
         }
         result
+    }
+
+    /// Turns the socket's task has had.
+    pub fn turns(&self) -> u64 {
+        self.turns.get()
+    }
+
+    /// The socket's task has had its turn.
+    pub fn count_turn(&self) {
+        self.turns.set(self.turns.get() + 1);
+    }
+
+    /// Notes for the owner what happened.
+    pub fn note(&self, what: fmt::Arguments<'_>) {
+        self.journal.borrow_mut().note(self.clock.now(), what);
+    }
+
+    /// What happened lately.
+    pub fn journal(&self) -> Ref<'_, Journal> {
+        self.journal.borrow()
     }
 
     /// Looks at the node. Not to be held while waiting.
@@ -137,23 +164,64 @@ impl Engine {
             .iter()
             .position(|stream| stream.key == *key)
     }
+
+    /// Says what the owner may want to know, in the log and in the journal.
+    fn report(&self, node: &Node<'static>, event: &Event) {
+        match *event {
+            Event::PeerUp(_, addr) => self.tell(Debug, format_args!("Neighbour {addr} is here.")),
+            Event::PeerDown(addr, why) => {
+                let why = match why {
+                    Down::Bye => "said goodbye",
+                    Down::Silent => "fell silent",
+                    Down::Unneeded => "is not needed",
+                    Down::Hostile => "sent what does not verify",
+                    Down::Replaced => "came anew",
+                };
+                self.tell(Debug, format_args!("Neighbour {addr} {why}."));
+            }
+            Event::ParentLost(_, addr, stripes) => {
+                let n = stripes.count_ones();
+                let each = if n == 1 {
+                    "stripe comes"
+                } else {
+                    "stripes come"
+                };
+                let what = format_args!("{addr} sends no more; {n} {each} from others now.");
+                self.tell(Debug, what);
+            }
+            Event::Described(id) => {
+                self.tell(Info, format_args!("Found {}.", Title(node, id)));
+            }
+            Event::Gap(id, blocks) => self.tell(
+                Warn,
+                format_args!(
+                    "{}: {blocks} blocks could not be had in time.",
+                    Title(node, id)
+                ),
+            ),
+            Event::NotCarried(id, addr) => self.tell(
+                Warn,
+                format_args!("{} is not carried by {addr}.", Title(node, id)),
+            ),
+        }
+    }
+
+    fn tell(&self, level: log::Level, what: fmt::Arguments<'_>) {
+        log::log!(level, "{what}");
+        self.note(what);
+    }
 }
 
-/// Says in the log what the owner may want to know.
-fn report(node: &Node<'_>, event: &Event) {
-    let title = |id: StreamId| {
-        let stream = node.streams().get(id);
+/// A stream as the owner knows it: by its title, which comes from outside, and its place.
+struct Title<'a>(&'a Node<'static>, StreamId);
+
+impl fmt::Display for Title<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stream = self.0.streams().get(self.1);
         let card = stream.and_then(|stream| stream.card.as_ref());
-        card.map_or("", |card| card.descriptor.title.as_str())
-    };
-    match *event {
-        Event::PeerUp(_, addr) => log::debug!("neighbour {addr} is here"),
-        Event::PeerDown(addr, why) => log::debug!("neighbour {addr} is gone: {why:?}"),
-        Event::ParentLost(_, addr, stripes) => {
-            log::debug!("{addr} fell silent; {} stripes move", stripes.count_ones());
+        match card.map_or("", |card| card.descriptor.title.as_str()) {
+            "" => write!(f, "stream {}", self.1),
+            title => write!(f, "stream {} {title:?}", self.1),
         }
-        Event::Described(id) => log::info!("stream {id} is {:?}", title(id)),
-        Event::Gap(id, blocks) => log::warn!("stream {id}: {blocks} blocks were skipped"),
-        Event::NotCarried(id, addr) => log::warn!("stream {id} is not carried by {addr}"),
     }
 }

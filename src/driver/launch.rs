@@ -181,10 +181,7 @@ pub fn node(
         .map_err(|error| Failure::runtime("the system's random numbers", error))?;
     let secret = keyfile::node_key(config.state.as_deref())?;
     let told = NodeConfig {
-        upload_limit_bps: match config.quota_bytes {
-            Some(0) => Some(0),
-            _ => config.upload_limit_bps,
-        },
+        upload_limit_bps: config.forwarding_limit_bps(),
         delay_target: Some(config.delay_target).filter(|target| *target > Span::ZERO),
         max_children: usize::from(config.max_children),
         spare: config.spare_stripes,

@@ -1,4 +1,4 @@
-//! Log lines on stderr: short, with a priority under systemd and with the time everywhere else.
+//! Log lines: short; on stderr with the time, or with a priority where that is the journal; or as procd reads them.
 
 use log::Level;
 use std::format;
@@ -9,20 +9,47 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Begins logging, as `WEIR_LOG` says (`debug`, `weir::proto=trace`, `off`; `info` without it). Once a process.
 pub fn start() {
-    let journal = is_journal();
+    let style = Style::of_the_place();
     let filters = std::env::var("WEIR_LOG").unwrap_or_else(|_| String::from("info"));
     let mut builder = env_logger::Builder::new();
     builder.parse_filters(&filters).format(move |out, record| {
         let (level, target) = (record.level(), record.target());
         let text = record.args();
-        match journal {
+        match style {
             // sd-daemon(3): the journal takes the priority from the front of the line and has its own clock.
-            true => writeln!(out, "<{}>{target}: {text}", priority(level)),
-            false => writeln!(out, "{} {level} {target}: {text}", time_of_day(now_ms())),
+            Style::Journal => writeln!(out, "<{}>{target}: {text}", priority(level)),
+            Style::Procd if level > Level::Warn => {
+                // A log that nobody takes is no reason to stop.
+                let _ = writeln!(std::io::stdout(), "{target}: {text}");
+                Ok(())
+            }
+            Style::Procd => writeln!(out, "{target}: {text}"),
+            Style::Plain => writeln!(out, "{} {level} {target}: {text}", time_of_day(now_ms())),
         }
     });
     // A second start, in a test, keeps the first.
     let _ = builder.try_init();
+}
+
+/// Who reads the lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Style {
+    /// A person, or a file.
+    Plain,
+    /// systemd's journal.
+    Journal,
+    /// procd: it has its own clock, knows no priorities in a line, and logs stdout as information and stderr as errors.
+    Procd,
+}
+
+impl Style {
+    fn of_the_place() -> Self {
+        match std::env::var("WEIR_LOG_STYLE").as_deref() {
+            Ok("procd") => Self::Procd,
+            _ if is_journal() => Self::Journal,
+            _ => Self::Plain,
+        }
+    }
 }
 
 /// Whether stderr is the journal itself: `JOURNAL_STREAM` names its device and inode (systemd.exec(5)), and is

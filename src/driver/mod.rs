@@ -6,6 +6,7 @@ pub mod board;
 pub mod commands;
 pub mod config;
 pub mod config_file;
+pub mod config_source;
 pub mod failure;
 pub mod heap;
 pub mod help;
@@ -24,6 +25,8 @@ mod values;
 
 mod audience;
 mod bell;
+pub mod control;
+mod control_form;
 #[cfg(feature = "demo")]
 mod demo;
 mod engine;
@@ -31,9 +34,13 @@ mod hls;
 mod inbox;
 #[cfg(feature = "source")]
 mod intake;
+mod journal;
 mod launch;
 mod lease;
+mod lobby;
 mod lonely;
+mod manager;
+mod mdns;
 mod months;
 #[cfg(feature = "demo")]
 mod orphan;
@@ -41,6 +48,7 @@ mod pump;
 mod quota;
 mod rates;
 pub mod reactor;
+mod reload;
 mod resolve;
 mod run;
 mod segments;
@@ -54,6 +62,11 @@ mod source;
 #[path = "no_source.rs"]
 mod source;
 mod stdout;
+mod tick;
 mod toml;
+mod uplinks;
 mod view;
+mod viewers;
+mod vitals;
+pub mod web;
 mod within;

@@ -3,7 +3,8 @@
 use super::engine::Engine;
 use super::rates::Rates;
 use super::reactor::Timer;
-use super::udp::{Sent, Udp};
+use super::udp::Sent;
+use super::uplinks::Uplinks;
 use crate::proto::node::Node;
 use crate::proto::transmit::Transmit;
 use crate::time::Instant;
@@ -13,7 +14,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 /// Moves datagrams between the socket and the node until the node has left and said so.
-pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
+pub async fn run(engine: &Engine, mut udp: Uplinks, rates: &RefCell<Rates>) {
     let mut out = Outbox {
         batch: Transmit::new(),
         sent: None,
@@ -31,10 +32,11 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
             }
             out.drain(node, now, &mut udp);
             let mut rates = rates.borrow_mut();
-            rates.note(now, node.stats(), udp.refused, udp.refused_bytes);
+            rates.note(now, node.stats(), udp.refused(), udp.refused_bytes());
             rates.dropped = udp.dropped();
             more
         });
+        engine.count_turn();
         let blocked = out.sent.is_some();
         if engine.is_leaving() && !blocked {
             return;
@@ -51,7 +53,7 @@ pub async fn run(engine: &Engine, mut udp: Udp, rates: &RefCell<Rates>) {
 
 fn sleep(
     engine: &Engine,
-    udp: &Udp,
+    udp: &Uplinks,
     timer: &mut Alarm,
     rings: u64,
     blocked: bool,
@@ -102,7 +104,7 @@ struct Outbox {
 
 impl Outbox {
     /// Sends until the node has nothing more or the socket is full.
-    fn drain(&mut self, node: &mut Node<'_>, now: Instant, udp: &mut Udp) {
+    fn drain(&mut self, node: &mut Node<'_>, now: Instant, udp: &mut Uplinks) {
         loop {
             let from = match self.sent.take() {
                 Some(sent) => sent,

@@ -30,6 +30,11 @@ impl Rates {
     /// Notes where the counters stand; does something once a second.
     pub fn note(&mut self, now: Instant, stats: &NodeStats, refused: u64, refused_bytes: u64) {
         (self.refused, self.refused_bytes) = (refused, refused_bytes);
+        self.tick(now, stats);
+    }
+
+    /// The same where nothing was sent: a line that has fallen silent shows no rate.
+    pub fn tick(&mut self, now: Instant, stats: &NodeStats) {
         if now.since(self.samples[self.newest].at) >= Span::from_s(1) {
             self.newest = (self.newest + 1) % KEPT;
             self.samples[self.newest] = Sample {

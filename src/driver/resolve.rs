@@ -4,12 +4,13 @@
 use super::config::{Config, Task};
 use super::reactor::Timer;
 use super::stream_uri::HostPort;
-use super::udp::Udp;
+use super::uplinks::reaches;
 use super::view::Running;
 use crate::proto::node::StreamId;
 use crate::wire::addr::Addr;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use smol::future::FutureExt;
 use std::io;
 use std::vec::Vec;
 
@@ -17,7 +18,7 @@ use std::vec::Vec;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// How often a stream without neighbours is noticed.
 const LOOK: Duration = Duration::from_secs(15);
@@ -40,11 +41,11 @@ pub fn wanted(config: &Config) -> Vec<(StreamId, HostPort)> {
 }
 
 /// Looks up what is wanted and tells the node, for as long as it runs.
-pub async fn run(running: &Running, wanted: Vec<(StreamId, HostPort)>, local: SocketAddr) {
+pub async fn run(running: &Running, wanted: Vec<(StreamId, HostPort)>, locals: Vec<SocketAddr>) {
     let mut names = Vec::new();
     for (stream, host) in wanted {
         match host.host.parse::<IpAddr>() {
-            Ok(ip) => add(running, stream, SocketAddr::new(ip, host.port), local),
+            Ok(ip) => add(running, stream, SocketAddr::new(ip, host.port), &locals),
             Err(_) => names.push((stream, host)),
         }
     }
@@ -58,7 +59,7 @@ pub async fn run(running: &Running, wanted: Vec<(StreamId, HostPort)>, local: So
             match look_up(host).await {
                 Ok(addresses) => {
                     for address in addresses {
-                        add(running, *stream, address, local);
+                        add(running, *stream, address, &locals);
                     }
                 }
                 Err(error) => {
@@ -67,11 +68,19 @@ pub async fn run(running: &Running, wanted: Vec<(StreamId, HostPort)>, local: So
                 }
             }
         }
-        Timer::after(match all_answered {
-            true => LOOK.max(pause),
-            false => pause,
-        })
-        .await;
+        let hints = running.network_hint.rings();
+        let pause_over = async {
+            Timer::after(match all_answered {
+                true => LOOK.max(pause),
+                false => pause,
+            })
+            .await;
+        };
+        pause_over.or(running.network_hint.after(hints)).await;
+        if running.network_hint.rings() != hints {
+            pause = FIRST_PAUSE;
+            continue;
+        }
         let anybody_alone = names.iter().any(|(stream, _)| is_alone(running, *stream));
         pause = match anybody_alone {
             true => (pause * 2).min(LONGEST_PAUSE),
@@ -90,9 +99,9 @@ async fn look_up(host: &HostPort) -> io::Result<Vec<SocketAddr>> {
     smol::net::resolve((host.host.as_str(), host.port)).await
 }
 
-fn add(running: &Running, stream: StreamId, address: SocketAddr, local: SocketAddr) {
-    if !Udp::reaches(local, address) {
-        log::debug!("{address} cannot be reached from {local}");
+fn add(running: &Running, stream: StreamId, address: SocketAddr, locals: &[SocketAddr]) {
+    if !reaches(locals, address) {
+        log::debug!("{address} cannot be reached from {locals:?}");
         return;
     }
     let addr = Addr::udp(address);

@@ -2,6 +2,8 @@
 
 use super::bell::Bell;
 use super::config::{Config, Role, Task};
+use super::config_source::ConfigSource;
+use super::control::Control;
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
 use super::quota::{self, Quota};
@@ -9,10 +11,14 @@ use super::rates::Rates;
 use super::server::{self, Server};
 use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
-use super::udp::{self, Udp};
+use super::udp;
+use super::uplinks::Uplinks;
 use super::view::{Facts, Names, Running};
 use super::within::within;
-use super::{base32, hls, launch, lonely, output, pump, reactor, resolve, signals, stdout};
+use super::{
+    base32, hls, launch, lonely, manager, mdns, output, pump, reactor, reload, resolve, signals,
+    stdout, tick,
+};
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -52,10 +58,12 @@ impl Ending {
 }
 
 /// Runs a node until it is stopped or its work is done.
-pub fn run(config: &Config) -> Result<(), Failure> {
+pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     #[cfg(feature = "demo")]
     super::orphan::end_with_parent();
     let signals = signals::Signals::new()?;
+    // Without a file there is nothing to read again, and the signal means what it means to every program.
+    let hangups = source.has_file().then(signals::hangups).transpose()?;
     let origin = Origin::prepare(config)?;
     let House {
         running,
@@ -67,7 +75,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         outcome: RefCell::new(None),
         bell: Bell::new(2),
     };
-    let local = udp.local();
+    let (local, locals) = (udp.local(), udp.locals());
     let http = server.local();
     log::info!("udp {local}, page and players at http://{http}/");
     if origin.is_some() {
@@ -76,18 +84,30 @@ pub fn run(config: &Config) -> Result<(), Failure> {
         output::print(&format!("{uri}\n"))?;
     }
 
+    let responder = mdns::Responder::new(config, local, http);
     let wanted = resolve::wanted(config);
     let places = wanted.clone();
     // What the tasks borrow stands above; the executor goes first.
     let executor = LocalExecutor::new();
     let pump = executor.spawn(pump::run(&running.engine, udp, &running.rates));
     executor.spawn(signals.wait(&ending)).detach();
+    if let Some(hangups) = hangups {
+        executor
+            .spawn(reload::attend(hangups, &running, config, source))
+            .detach();
+    }
+    executor.spawn(manager::keep_informed(&running)).detach();
     executor.spawn(lonely::watch(&running, &places)).detach();
     executor
-        .spawn(resolve::run(&running, wanted, local))
+        .spawn(resolve::run(&running, wanted, locals))
         .detach();
     executor.spawn(hls::tend(&running)).detach();
     executor.spawn(quota::keep(&running)).detach();
+    executor.spawn(tick::run(&running)).detach();
+    if let Some(responder) = &responder {
+        executor.spawn(responder.run(&running)).detach();
+    }
+    executor.spawn(server.usher(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
         let task = server.attend(&running);
         debug_assert!(
@@ -103,9 +123,13 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     if let Task::Listen(_) = config.task {
         executor.spawn(stdout::run(&running, &ending)).detach();
     }
+    manager::ready();
     let outcome = reactor::block_on(executor.run(async {
         let outcome = ending.wait().await;
         running.engine.leave();
+        if let Some(responder) = &responder {
+            responder.say_goodbye(&running);
+        }
         // Late or not, the program ends now; what was not said is found out by the others.
         let said = async {
             pump.await;
@@ -125,7 +149,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
 /// Everything a node needs before its tasks begin.
 struct House {
     running: Running,
-    udp: Udp,
+    udp: Uplinks,
     server: Server,
     origin: Option<Origin>,
 }
@@ -134,28 +158,31 @@ impl House {
     /// Takes all memory and all ports.
     fn open(config: &Config, mut origin: Option<Origin>) -> Result<Self, Failure> {
         let clock = Clock::start();
+        let token = config.web.token()?;
         let streams = launch::streams(config, origin.as_ref().map(Origin::key));
         let mut node = launch::node(config, clock.now(), &streams)?;
         let mut quota = Quota::open(config);
         if let Some(origin) = origin.as_mut() {
             origin.give_to(&mut node, clock);
         }
-        let udp = Udp::bind(&config.bind, config.offload)?;
+        let udp = Uplinks::bind(&config.bind, config.offload)?;
         let tasks = launch::http_tasks(config);
-        let server = Server::bind(config.http, tasks)?;
-        let at = config
-            .advertise
-            .unwrap_or_else(|| udp::reachable_at(udp.local()));
+        let server = Server::bind(config.http, tasks, &config.web)?;
+        let reached_at = udp::reachable_at(udp.local());
+        let at = config.advertise.unwrap_or(reached_at);
         let names = streams.iter().map(|(key, _)| names(key, at)).collect();
         quota::begin(quota.as_mut(), &mut node, clock.now());
         let running = Running {
             // Besides the players, standard output waits for media.
             engine: Engine::new(node, clock, tasks + 1),
-            facts: facts(config, names),
+            facts: facts(config, names, reached_at, server.local()),
+            vitals: RefCell::default(),
+            control: Control::new(config.forwarding_limit_bps(), token.as_deref()),
             rates: RefCell::new(Rates::default()),
             quota: RefCell::new(quota),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
+            network_hint: Bell::new(1),
         };
         Ok(Self {
             running,
@@ -181,17 +208,19 @@ fn names(key: &[u8; 32], at: SocketAddr) -> Names {
     }
 }
 
-fn facts(config: &Config, names: Vec<Names>) -> Facts {
+fn facts(config: &Config, names: Vec<Names>, udp: SocketAddr, http: SocketAddr) -> Facts {
     Facts {
         role: match config.role() {
             Role::Source => "source",
             Role::Relay => "relay",
             Role::Listen => "listener",
         },
+        udp,
+        http,
         budget_bytes: config.memory_bytes,
         planned_bytes: launch::plan(config).total_bytes(),
-        upload_limit_bps: config.upload_limit_bps,
         quota_bytes: config.quota_bytes,
+        planned_children: config.max_children,
         names,
     }
 }

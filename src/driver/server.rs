@@ -1,17 +1,21 @@
 //! The HTTP server: a fixed number of tasks, each with one connection at a time and buffers of fixed size.
 
 use super::audience::{self, Media};
+use super::control_form;
 use super::failure::Failure;
 use super::hls;
-use super::reactor::{Async, Timer};
+use super::lobby::Door;
+use super::reactor::Async;
 use super::view::Running;
+use super::viewers::Viewers;
+use super::web::Web;
 use super::within::within;
 use crate::http::document::{Document, PART_BYTES};
 use crate::http::healthz::healthz;
 use crate::http::request::{Framing, MAX_HEAD_BYTES, Method, Parsed, Request};
 use crate::http::response::{self, MAX_RESPONSE_HEAD_BYTES};
 use crate::http::route::{Route, host_allowed, route};
-use core::cell::Cell;
+use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::pin::Pin;
 use core::time::Duration;
@@ -20,21 +24,22 @@ use std::boxed::Box;
 use std::format;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::string::String;
 use std::vec::Vec;
 
 /// How long a request may take to come in.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 
-/// The same while every other task is busy, so that the last one is soon free for who asks how the node is.
-const LAST_HEAD_LIMIT: Duration = Duration::from_millis(500);
-
 /// How long a client may take without reading anything.
 pub(super) const STUCK: Duration = Duration::from_secs(10);
+
+/// How long a whole document may take, however slowly it is read.
+const DOCUMENT_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long we wait for a client to take our last bytes and close.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Tasks beyond those that players can fill: for documents and `/healthz`.
+/// Tasks beyond those that players can fill: for documents. `/healthz` is answered at the door when these are taken too.
 pub const SPARE_TASKS: usize = 4;
 
 /// Kernel buffer towards each client: the ring is where a stream waits.
@@ -54,15 +59,16 @@ pub const REQUEST_BYTES: usize = 12 * 1024;
 
 /// A listening server.
 pub struct Server {
-    listener: Async<TcpListener>,
+    door: Door,
     local: SocketAddr,
-    tasks: usize,
-    busy: Cell<usize>,
+    /// Names it answers to beside those of a LAN.
+    hosts: Vec<String>,
+    viewers: RefCell<Viewers>,
 }
 
 impl Server {
     /// Listens here, for so many tasks to attend.
-    pub fn bind(address: SocketAddr, tasks: usize) -> Result<Self, Failure> {
+    pub fn bind(address: SocketAddr, tasks: usize, web: &Web) -> Result<Self, Failure> {
         let refused = |error: io::Error| {
             let what = match error.kind() {
                 ErrorKind::AddrInUse => {
@@ -78,10 +84,10 @@ impl Server {
         let listener = Async::<TcpListener>::bind(address).map_err(refused)?;
         let local = listener.get_ref().local_addr().map_err(refused)?;
         Ok(Self {
-            listener,
+            door: Door::new(listener, tasks, web.public),
             local,
-            tasks,
-            busy: Cell::new(0),
+            hosts: web.hosts.clone(),
+            viewers: RefCell::default(),
         })
     }
 
@@ -90,24 +96,19 @@ impl Server {
         self.local
     }
 
+    /// Lets connections in, for ever.
+    pub async fn usher(&self, running: &Running) {
+        self.door.watch(running).await;
+    }
+
     /// One of the tasks: a connection after another, for ever.
     pub async fn attend(&self, running: &Running) {
         loop {
-            match self.listener.accept().await {
-                Ok((stream, from)) => {
-                    self.busy.set(self.busy.get() + 1);
-                    if let Err(error) = self.serve(&stream, from, running).await {
-                        log::debug!("http client {from}: {error}");
-                        if error.kind() == ErrorKind::TimedOut {
-                            forget(stream.get_ref());
-                        }
-                    }
-                    self.busy.set(self.busy.get() - 1);
-                }
-                // Out of file descriptors, most likely: others have to go first.
-                Err(error) => {
-                    log::warn!("http: {error}");
-                    Timer::after(Duration::from_secs(1)).await;
+            let (stream, from) = self.door.next().await;
+            if let Err(error) = self.serve(&stream, from, running).await {
+                log::debug!("http client {from}: {error}");
+                if error.kind() == ErrorKind::TimedOut {
+                    forget(stream.get_ref());
                 }
             }
         }
@@ -123,12 +124,8 @@ impl Server {
         // Comforts; a system without them serves all the same.
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
-        let limit = match self.busy.get() < self.tasks {
-            true => HEAD_LIMIT,
-            false => LAST_HEAD_LIMIT,
-        };
         let client = Client { stream, from };
-        let media = self.attend_request(&client, limit, running).await?;
+        let media = self.attend_request(&client, running).await?;
         match media {
             Some(media) => media.pour(stream).await,
             None => Ok(()),
@@ -139,14 +136,19 @@ impl Server {
     async fn attend_request<'a>(
         &self,
         client: &Client<'_>,
-        limit: Duration,
         running: &'a Running,
     ) -> io::Result<Option<Media<'a>>> {
         let stream = client.stream;
         let mut head = Vec::new();
-        within(limit, read_head(stream, &mut head)).await?;
+        within(HEAD_LIMIT, read_head(stream, &mut head)).await?;
         match Request::parse(&head) {
-            Parsed::Complete { request, .. } => answer(client, &request, running).await,
+            Parsed::Complete {
+                request,
+                head_bytes,
+            } => {
+                let body = head.get(head_bytes..).unwrap_or(&[]);
+                self.answer(client, &request, body, running).await
+            }
             Parsed::Bad(status) => {
                 refuse(stream, Method::Get, status, response::reason(status)).await?;
                 Ok(None)
@@ -154,6 +156,75 @@ impl Server {
             // Closed before it said all.
             Parsed::Incomplete => Ok(None),
         }
+    }
+
+    async fn answer<'a>(
+        &self,
+        client: &Client<'_>,
+        request: &Request<'_>,
+        body: &[u8],
+        running: &'a Running,
+    ) -> io::Result<Option<Media<'a>>> {
+        let (stream, method) = (client.stream, request.method);
+        let refuse = |status, text| async move {
+            refuse(stream, method, status, text).await?;
+            Ok(None)
+        };
+        if !host_allowed(request.host, &self.hosts) {
+            return refuse(421, "this is not the host you look for").await;
+        }
+        let route = route(request);
+        if route == Route::Live && !self.admits(request, running) {
+            return refuse(503, "others are watching; ask again later").await;
+        }
+        if let Some(document) = Document::for_route(&route, request.host) {
+            let sent = sized(send_document(stream, request, document, running));
+            within(DOCUMENT_LIMIT, sent).await?;
+            return Ok(None);
+        }
+        let carried = |key| running.engine.find(&super::base32::decode_key(key)?);
+        match route {
+            Route::Control => {
+                sized(control_form::serve(client, request, body, running)).await?;
+                Ok(None)
+            }
+            Route::Healthz => {
+                let (status, text) = healthz(&running.view());
+                refuse(status, text).await
+            }
+            Route::Stream { key, ago_ms } => match carried(key) {
+                Some(id) => sized(audience::serve(client, request, running, id, ago_ms)).await,
+                None => refuse(404, NOT_CARRIED).await,
+            },
+            Route::HlsPlaylist { key } => match carried(key) {
+                Some(id) => {
+                    sized(hls::playlist(client, request, running, id)).await?;
+                    Ok(None)
+                }
+                None => refuse(404, NOT_CARRIED).await,
+            },
+            Route::HlsInit { key } => match carried(key) {
+                Some(id) => {
+                    sized(hls::init(client, request, running, id)).await?;
+                    Ok(None)
+                }
+                None => refuse(404, NOT_CARRIED).await,
+            },
+            Route::HlsSegment { key, block } => match carried(key) {
+                Some(id) => sized(hls::segment(client, request, running, id, block)).await,
+                None => refuse(404, NOT_CARRIED).await,
+            },
+            Route::MethodNotAllowed => refuse(405, "not by this method").await,
+            Route::BadRequest => refuse(400, "the address makes no sense").await,
+            _ => refuse(404, "there is nothing here").await,
+        }
+    }
+
+    /// Whether this viewer of the live page has one of the few places for them.
+    fn admits(&self, request: &Request<'_>, running: &Running) -> bool {
+        let viewer = request.query_value("viewer").and_then(|id| id.parse().ok());
+        let now = running.engine.clock.now();
+        self.viewers.borrow_mut().admit(viewer.unwrap_or(0), now)
     }
 }
 
@@ -182,58 +253,6 @@ async fn read_head(mut stream: &Async<TcpStream>, head: &mut Vec<u8>) -> io::Res
         }
     }
     Ok(())
-}
-
-async fn answer<'a>(
-    client: &Client<'_>,
-    request: &Request<'_>,
-    running: &'a Running,
-) -> io::Result<Option<Media<'a>>> {
-    let (stream, method) = (client.stream, request.method);
-    let refuse = |status, text| async move {
-        refuse(stream, method, status, text).await?;
-        Ok(None)
-    };
-    if !host_allowed::<&str>(request.host, &[]) {
-        return refuse(421, "this is not the host you look for").await;
-    }
-    let route = route(request);
-    if let Some(document) = Document::for_route(&route, request.host) {
-        sized(send_document(stream, request, document, running)).await?;
-        return Ok(None);
-    }
-    let carried = |key| running.engine.find(&super::base32::decode_key(key)?);
-    match route {
-        Route::Healthz => {
-            let (status, text) = healthz(&running.view());
-            refuse(status, text).await
-        }
-        Route::Stream { key, ago_ms } => match carried(key) {
-            Some(id) => sized(audience::serve(client, request, running, id, ago_ms)).await,
-            None => refuse(404, NOT_CARRIED).await,
-        },
-        Route::HlsPlaylist { key } => match carried(key) {
-            Some(id) => {
-                sized(hls::playlist(client, request, running, id)).await?;
-                Ok(None)
-            }
-            None => refuse(404, NOT_CARRIED).await,
-        },
-        Route::HlsInit { key } => match carried(key) {
-            Some(id) => {
-                sized(hls::init(client, request, running, id)).await?;
-                Ok(None)
-            }
-            None => refuse(404, NOT_CARRIED).await,
-        },
-        Route::HlsSegment { key, block } => match carried(key) {
-            Some(id) => sized(hls::segment(client, request, running, id, block)).await,
-            None => refuse(404, NOT_CARRIED).await,
-        },
-        Route::MethodNotAllowed => refuse(405, "only GET and HEAD").await,
-        Route::BadRequest => refuse(400, "the address makes no sense").await,
-        _ => refuse(404, "there is nothing here").await,
-    }
 }
 
 /// An answer in the making is on the heap, and gone before the media flows: a player may stay for days.

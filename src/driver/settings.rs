@@ -107,18 +107,23 @@ pub const SETTINGS: &[Setting] = &[
         "a media type, for example audio/mpeg",
         SOURCE,
     ),
+    value("control-token", "a file, for example control.token", NODES),
     value("delay-target", "a time, for example 50ms, or 0", NODES),
     value("disclosure", "a text listeners see", SOURCE),
     value("for", "a time, for example 20s", &[Command::Demo]),
     value("genre", "a text, for example jazz", SOURCE),
     value("group", "a time, for example 250ms", SOURCE),
     value("http", "ADDR:PORT, for example 127.0.0.1:8480", SERVERS),
+    value("http-hosts", "NAME[,NAME...]", NODES),
+    switch("http-public", NODES),
     value("input", "-, a file or a URL, for example show.mp3", SOURCE),
+    switch("json", &[Command::Status]),
     value("k", "2, 4, 8 or 16", SOURCE),
     value("key", "a file, for example stream.key", SOURCE),
     value("m", "a number from 1 to 30", SOURCE),
     value("max-children", "a number, for example 32", NODES),
     value("max-players", "a number, for example 16", NODES),
+    value("mdns", "auto, on or off", NODES),
     value("memory", "a size, for example 8MiB", NODES),
     value("name", "a text, for example \"Harbour Radio\"", SOURCE),
     value("offload", "auto or off", NODES),
@@ -137,6 +142,7 @@ pub const SETTINGS: &[Setting] = &[
         "a URL, for example https://radio.example.org",
         SOURCE,
     ),
+    switch("watch", &[Command::Status]),
     value("window", "a time, for example 4s", RECEIVERS),
 ];
 
@@ -212,14 +218,14 @@ impl fmt::Display for Origin {
 }
 
 /// The values of one setting.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 struct Given {
     texts: Vec<String>,
     origin: Origin,
 }
 
 /// What was given, by name: texts not yet read.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, PartialEq, Debug)]
 pub struct Settings {
     given: BTreeMap<String, Given>,
 }
@@ -239,6 +245,15 @@ impl Settings {
         let given = self.given.entry(name.to_string()).or_insert(Given {
             texts: Vec::new(),
             origin: Origin::Argument(shown),
+        });
+        given.texts.push(text);
+    }
+
+    /// One more value of a flag that may be given several times.
+    pub fn push_flag(&mut self, name: &'static str, text: String) {
+        let given = self.given.entry(name.to_string()).or_insert(Given {
+            texts: Vec::new(),
+            origin: Origin::Flag(name),
         });
         given.texts.push(text);
     }

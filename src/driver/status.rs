@@ -2,18 +2,21 @@
 
 use super::config::DEFAULT_HTTP_PORT;
 use super::failure::Failure;
+use super::output;
 use super::stream_uri::HostPort;
 use std::fmt;
 use std::format;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::str::FromStr;
-use std::string::{String, ToString};
+use std::string::String;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 /// How long a node has to answer, connecting included.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often it is asked again.
+const AGAIN: Duration = Duration::from_secs(2);
 /// A status longer than this is no status.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Header lines an answer may have.
@@ -50,9 +53,66 @@ impl fmt::Display for Target {
     }
 }
 
+/// What becomes of a status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Show {
+    /// It is printed for a person.
+    Once,
+    /// The same every two seconds, for ever.
+    Again,
+    /// It is printed for a program.
+    Json,
+}
+
+/// Prints the status, on a terminal with colours.
+pub fn show(target: &Target, how: Show) -> Result<(), Failure> {
+    if how == Show::Json {
+        return output::print(&body(target, "/status.json")?);
+    }
+    let style = match std::io::stdout().is_terminal() {
+        true if std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) => Style::Coloured,
+        _ => Style::Plain,
+    };
+    let mut text = fetch(target, style)?;
+    loop {
+        match (how == Show::Again, style) {
+            (false, _) => return output::print(&text),
+            (true, Style::Plain) => output::print(&(text + "\n"))?,
+            (true, Style::Coloured) => output::print(&in_place(&text))?,
+        }
+        std::thread::sleep(AGAIN);
+        // A node that is being restarted is asked again.
+        text = fetch(target, style).unwrap_or_else(|failure| format!("{failure}\n"));
+    }
+}
+
+/// Over what stands on the screen, without flicker: home, each line with its rest cleared, and everything below (ECMA-48).
+fn in_place(text: &str) -> String {
+    let mut screen = String::from("\u{1b}[H");
+    for line in text.lines() {
+        screen.push_str(line);
+        screen.push_str("\u{1b}[K\n");
+    }
+    screen.push_str("\u{1b}[J");
+    screen
+}
+
+/// What the text is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Style {
+    /// A file, a pipe.
+    Plain,
+    /// A terminal.
+    Coloured,
+}
+
 /// The node's status as text, or its JSON where it has no text.
-pub fn fetch(target: &Target) -> Result<String, Failure> {
-    let mut answer = get(target, "/status.txt")?;
+pub fn fetch(target: &Target, style: Style) -> Result<String, Failure> {
+    let path = match style {
+        Style::Plain => "/status.txt",
+        Style::Coloured => "/status.txt?terminal",
+    };
+    let mut answer = get(target, path)?;
     if answer.status == 404 {
         answer = get(target, "/status.json")?;
     }
@@ -60,7 +120,7 @@ pub fn fetch(target: &Target) -> Result<String, Failure> {
         let what = format!("answers {} for its status: is that weir?", answer.status);
         return Err(Failure::runtime(target, what));
     }
-    Ok(printable(&answer.body))
+    Ok(printable(&answer.body, style))
 }
 
 /// The document at `path`, if the node has it.
@@ -192,23 +252,53 @@ fn parse(bytes: &[u8], closed: bool) -> Result<Option<Answer>, &'static str> {
     }))
 }
 
-/// As text that ends in a newline; what would steer a terminal (titles come from strangers) is left out.
-fn printable(body: &[u8]) -> String {
+/// As text that ends in a newline; what would steer a terminal (titles come from strangers, and so may the whole answer) is
+/// left out, but for colours where they were asked for.
+fn printable(body: &[u8], style: Style) -> String {
     let text = String::from_utf8_lossy(body);
-    let kept = text
-        .chars()
-        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'));
-    let mut text: String = kept.collect();
-    if !text.ends_with('\n') {
-        text.push('\n');
+    let mut kept = String::with_capacity(text.len() + 1);
+    let mut rest = &*text;
+    while let Some(c) = rest.chars().next() {
+        let colour = match style {
+            Style::Coloured => colour_bytes(rest),
+            Style::Plain => 0,
+        };
+        let taken = match colour {
+            0 => c.len_utf8(),
+            bytes => bytes,
+        };
+        let (piece, after) = rest.split_at(taken);
+        if colour > 0 || !c.is_control() || matches!(c, '\n' | '\t') {
+            kept.push_str(piece);
+        }
+        rest = after;
     }
-    text.to_string()
+    if !kept.ends_with('\n') {
+        kept.push('\n');
+    }
+    kept
+}
+
+/// Bytes of the colour (Select Graphic Rendition: `ESC [`, digits and semicolons, `m`) that `text` begins with; 0 if it does not.
+fn colour_bytes(text: &str) -> usize {
+    let Some(code) = text.strip_prefix("\u{1b}[") else {
+        return 0;
+    };
+    let digits = code
+        .bytes()
+        .take_while(|b| b.is_ascii_digit() || *b == b';')
+        .count();
+    match code.as_bytes().get(digits) {
+        Some(b'm') => 2 + digits + 1,
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::string::ToString;
     use std::thread;
 
     /// Answers one connection after another with these bytes, then closes; returns what it was asked.
@@ -237,9 +327,20 @@ mod tests {
     fn prints_the_text_without_what_steers_a_terminal() {
         let (target, asked) =
             server(&["HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nup\x1b[2Jtrailing"]);
-        assert_eq!(fetch(&target).unwrap(), "up[2Jt\n");
+        assert_eq!(fetch(&target, Style::Plain).unwrap(), "up[2Jt\n");
         assert!(
             asked.join().unwrap()[0].starts_with("GET /status.txt HTTP/1.1\r\nHost: 127.0.0.1:")
+        );
+    }
+
+    #[test]
+    fn only_colours_pass_to_a_terminal_that_wants_them() {
+        let body = b"\x1b[1;32mwell\x1b[0m \x1b[2J\x1b]0;title\x07 \x1b[31";
+        let text = printable(body, Style::Coloured);
+        assert_eq!(text, "\u{1b}[1;32mwell\u{1b}[0m [2J]0;title [31\n");
+        assert_eq!(
+            printable(body, Style::Plain),
+            "[1;32mwell[0m [2J]0;title [31\n"
         );
     }
 
@@ -249,8 +350,17 @@ mod tests {
             "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
             "HTTP/1.1 200 OK\r\n\r\n{}",
         ]);
-        assert_eq!(fetch(&target).unwrap(), "{}\n");
+        assert_eq!(fetch(&target, Style::Plain).unwrap(), "{}\n");
         assert!(asked.join().unwrap()[1].starts_with("GET /status.json "));
+    }
+
+    #[test]
+    fn programs_are_given_json() {
+        let (target, asked) = server(&["HTTP/1.1 200 OK
+
+{}"]);
+        assert_eq!(show(&target, Show::Json), Ok(()));
+        assert!(asked.join().unwrap()[0].starts_with("GET /status.json "));
     }
 
     #[test]
@@ -273,7 +383,7 @@ mod tests {
             ("", "breaks off"),
         ] {
             let (target, asked) = server(Vec::leak(std::vec![answer]));
-            let failure = fetch(&target).unwrap_err();
+            let failure = fetch(&target, Style::Plain).unwrap_err();
             assert_eq!(failure.exit_status(), 1);
             assert!(failure.to_string().contains(what), "{failure}");
             asked.join().unwrap();

@@ -1,18 +1,24 @@
 //! What the status page shows, read from the node at the moment it is asked for.
 
+use super::bell::Bell;
+use super::control::Control;
 use super::engine::Engine;
 use super::heap;
 use super::hls::Memories;
+use super::journal::Journal;
 use super::months;
 use super::quota::Quota;
 use super::rates::Rates;
+use super::vitals::{self, Vitals};
+use crate::http::history::History;
 use crate::http::status::{
-    DayStatus, LineStatus, MemoryStatus, NetworkStatus, NodeStatus, PeerStatus, PlayerStatus,
-    StatusSource, StreamState, StreamStatus, StripeStatus, UploadStatus,
+    DayStatus, EventStatus, LineStatus, LinkStatus, MachineStatus, MemoryStatus, NetworkStatus,
+    NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus, StripeStatus,
+    UploadStatus,
 };
 use crate::proto::ledger::{MAX_DAYS, MAX_PREFIXES};
 use crate::proto::line::Sharing;
-use crate::proto::node::{Node, PlayerId};
+use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::peer::PeerId;
 use crate::proto::stream::Stream;
 use crate::time::{Instant, Span};
@@ -33,10 +39,14 @@ pub struct Facts {
     pub budget_bytes: u64,
     /// What the plan adds up to.
     pub planned_bytes: u64,
-    /// Most bits a second sent.
-    pub upload_limit_bps: Option<u64>,
     /// Most bytes a month sent.
     pub quota_bytes: Option<u64>,
+    /// Places for children that memory was planned for.
+    pub planned_children: u16,
+    /// Where datagrams arrive, at an address others on its network can use.
+    pub udp: SocketAddr,
+    /// Where the page is.
+    pub http: SocketAddr,
     /// Each stream's key and the URI by which others join here.
     pub names: Vec<Names>,
 }
@@ -65,23 +75,37 @@ pub struct Running {
     pub engine: Engine,
     /// What does not change.
     pub facts: Facts,
+    /// What its owner told it since.
+    pub control: Control,
     /// How fast the line runs.
     pub rates: RefCell<Rates>,
     /// The monthly quota, if there is one.
     pub quota: RefCell<Option<Quota>>,
+    /// What is sampled once a second.
+    pub vitals: RefCell<Vitals>,
     /// Who sits where, by the node's places for players.
     pub seats: RefCell<Vec<Option<Seat>>>,
     /// What HLS remembers of each stream.
     pub hls: Memories,
+    /// Rung when the way out to the network may have changed.
+    pub network_hint: Bell,
 }
 
 impl Running {
+    /// Whether the owner stopped this stream.
+    pub fn is_stopped(&self, stream: StreamId) -> bool {
+        let node = self.engine.look();
+        node.streams().get(stream).is_some_and(|s| s.stopped)
+    }
+
     /// The status now. Not to be held while waiting.
     pub fn view(&self) -> View<'_> {
         View {
             node: self.engine.look(),
             seats: self.seats.borrow(),
             quota: self.quota.borrow(),
+            vitals: self.vitals.borrow(),
+            journal: self.engine.journal(),
             now: self.engine.clock.now(),
             running: self,
         }
@@ -93,6 +117,8 @@ pub struct View<'a> {
     node: Ref<'a, Node<'static>>,
     seats: Ref<'a, Vec<Option<Seat>>>,
     quota: Ref<'a, Option<Quota>>,
+    vitals: Ref<'a, Vitals>,
+    journal: Ref<'a, Journal>,
     running: &'a Running,
     now: Instant,
 }
@@ -127,7 +153,7 @@ impl StatusSource for View<'_> {
         let stats = self.node.stats();
         let (rate_bps, download_rate_bps) = self.running.rates.borrow().now(self.now, stats);
         UploadStatus {
-            limit_bps: self.running.facts.upload_limit_bps,
+            limit_bps: self.running.control.limit_bps(),
             rate_bps,
             bytes_total: stats.tx_bytes,
             quota_bytes: self.running.facts.quota_bytes,
@@ -225,6 +251,12 @@ impl StatusSource for View<'_> {
             audience: u64::from(self.node.audience(i)),
             rx_bytes_total: stats.rx_bytes,
             tx_bytes_total: stats.tx_bytes,
+            peers: self.node.peers().in_stream(i).count() as u64,
+            stripe_bps: stream
+                .card
+                .as_ref()
+                .map_or(0, |card| card.stripe_bps() + card.seal_bps()),
+            recent_gaps: self.vitals.recent_gaps(i),
         })
     }
 
@@ -272,6 +304,47 @@ impl StatusSource for View<'_> {
         })
     }
 
+    fn link(&self, i: usize, peer: usize) -> LinkStatus {
+        let to = self.node.peers().link(peer, i).granted_down;
+        let stream = self.node.streams().get(i);
+        let parents = stream.map_or(&[][..], |stream| &stream.parents);
+        let fed = parents
+            .iter()
+            .enumerate()
+            .filter(|(_, parent)| parent.peer == Some(peer));
+        let from = fed.fold(0, |mask, (j, _)| mask | 1 << j);
+        LinkStatus { from, to }
+    }
+
+    fn machine(&self) -> MachineStatus {
+        let facts = &self.running.facts;
+        let paused_until = self.running.control.paused_until();
+        MachineStatus {
+            udp: facts.udp,
+            http: facts.http,
+            reach: self.vitals.reach(),
+            clock_is_set: vitals::clock_is_set(),
+            cpu_permille: self.vitals.cpu_permille,
+            temperature_mc: self.vitals.temperature_mc,
+            paused_s: paused_until.map(|until| until.since(self.now).as_ms().div_ceil(1_000)),
+            has_control: self.running.control.is_on(),
+            recent_kernel_drops: self.vitals.recent_kernel_drops(),
+        }
+    }
+
+    fn history(&self) -> &History {
+        &self.vitals.history
+    }
+
+    fn event(&self, i: usize) -> Option<EventStatus<'_>> {
+        let line = self.journal.line(i)?;
+        Some(EventStatus {
+            age_s: self.now.since(line.at).as_ms() / 1_000,
+            text: &line.text,
+            times: line.times,
+        })
+    }
+
     fn player_slots(&self) -> usize {
         self.node.players().len()
     }
@@ -294,6 +367,7 @@ impl View<'_> {
         let fed = stream.source.is_some() || stream.parents.iter().any(|p| p.peer.is_some());
         let listened = self.node.audience(i) > 0;
         match stream.head_age(self.now) {
+            _ if stream.stopped => StreamState::Stopped,
             _ if !fed && !stream.plays && !listened => StreamState::Idle,
             Some(age) if age < STALLED => StreamState::Live,
             Some(_) => StreamState::Stalled,

@@ -15,7 +15,7 @@ pub const PART_BYTES: usize = 2_048;
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // One a connection, in a table of fixed size.
 pub enum Document {
-    /// `/`
+    /// `/` and `/live`
     Page(Page),
     /// `/status.json`
     StatusJson(StatusJson),
@@ -32,8 +32,9 @@ impl Document {
     pub fn for_route(route: &Route<'_>, host: Option<&str>) -> Option<Self> {
         Some(match route {
             Route::Page => Self::Page(Page::new()),
+            Route::Live => Self::Page(Page::live()),
             Route::StatusJson => Self::StatusJson(StatusJson::new()),
-            Route::StatusText => Self::StatusText(StatusText::new()),
+            Route::StatusText { for_terminal } => Self::StatusText(StatusText::new(*for_terminal)),
             Route::Metrics => Self::Metrics(Metrics::new()),
             Route::PlaylistM3u => Self::Playlist(Playlist::new(host)),
             _ => return None,

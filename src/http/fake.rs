@@ -1,6 +1,7 @@
 //! A node that is not there, for the tests of the documents.
 
 use crate::http::document::{Document, PART_BYTES};
+use crate::http::history::{Counters, History};
 use crate::http::status::*;
 use crate::rng::Rng;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,6 +24,15 @@ pub(crate) struct Fake {
     /// Added to every number, saturating.
     pub(crate) plus: u64,
     pub(crate) limit: Option<u64>,
+    pub(crate) quota: Option<u64>,
+    pub(crate) quota_used: u64,
+    pub(crate) rss: u64,
+    pub(crate) role: &'static str,
+    pub(crate) machine: MachineStatus,
+    pub(crate) stream_peers: u64,
+    pub(crate) recent_gaps: u64,
+    pub(crate) history: History,
+    pub(crate) events: usize,
     pub(crate) address: SocketAddr,
 }
 
@@ -38,6 +48,25 @@ impl Fake {
             content_type: String::from("audio/ogg"),
             plus: 0,
             limit: None,
+            quota: None,
+            quota_used: 5,
+            rss: 3 << 20,
+            role: "relay",
+            machine: MachineStatus {
+                udp: SocketAddr::from(([192, 168, 1, 7], 8_479)),
+                http: SocketAddr::from(([192, 168, 1, 7], 8_480)),
+                reach: Reach::Unknown,
+                clock_is_set: true,
+                cpu_permille: Some(12),
+                temperature_mc: Some(48_250),
+                paused_s: None,
+                has_control: false,
+                recent_kernel_drops: 0,
+            },
+            stream_peers: 4,
+            recent_gaps: 0,
+            history: lived_in(),
+            events: 3,
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 8_479),
         }
     }
@@ -58,6 +87,7 @@ impl Fake {
             peers: Vec::from([false, true, false, true, true]),
             players: Vec::from([true, false]),
             limit: Some(2_000_000),
+            quota: Some(200_000_000_000),
             ..Self::empty()
         }
     }
@@ -76,7 +106,21 @@ impl Fake {
             content_type: "&".repeat(300),
             plus: u64::MAX,
             limit: Some(u64::MAX),
+            quota: Some(u64::MAX),
+            recent_gaps: u64::MAX,
+            events: 16,
             address: SocketAddr::V6(scoped),
+            machine: MachineStatus {
+                udp: SocketAddr::V6(scoped),
+                http: SocketAddr::V6(scoped),
+                cpu_permille: Some(u32::MAX),
+                temperature_mc: Some(i32::MIN),
+                paused_s: Some(u64::MAX),
+                has_control: true,
+                recent_kernel_drops: u64::MAX,
+                ..Self::empty().machine
+            },
+            ..Self::empty()
         }
     }
 
@@ -106,7 +150,7 @@ impl StatusSource for Fake {
     fn node(&self) -> NodeStatus<'_> {
         NodeStatus {
             version: "0.1.0",
-            role: "relay",
+            role: self.role,
             uptime_s: self.n(4_000),
             node: [7; 32],
             rx_datagrams_total: self.n(1),
@@ -122,7 +166,7 @@ impl StatusSource for Fake {
             planned_bytes: self.n(7 << 20),
             heap_live_bytes: self.n(1 << 20),
             heap_allocations_total: self.n(100),
-            rss_bytes: self.n(3 << 20),
+            rss_bytes: self.n(self.rss),
         }
     }
 
@@ -131,8 +175,8 @@ impl StatusSource for Fake {
             limit_bps: self.limit,
             rate_bps: self.n(1_500_000),
             bytes_total: self.n(9_999),
-            quota_bytes: self.limit,
-            quota_used_bytes: self.n(5),
+            quota_bytes: self.quota,
+            quota_used_bytes: self.n(self.quota_used),
             download_rate_bps: self.n(300_000),
             download_bytes_total: self.n(8_888),
         }
@@ -206,6 +250,9 @@ impl StatusSource for Fake {
             audience: self.n(17),
             rx_bytes_total: self.n(6),
             tx_bytes_total: self.n(7),
+            peers: self.stream_peers,
+            stripe_bps: self.n(80_000),
+            recent_gaps: self.recent_gaps,
         })
     }
 
@@ -237,6 +284,36 @@ impl StatusSource for Fake {
         })
     }
 
+    fn link(&self, _: usize, peer: usize) -> LinkStatus {
+        match self.peers.get(peer) {
+            Some(true) if peer.is_multiple_of(2) => LinkStatus {
+                from: 0b1001,
+                to: 0,
+            },
+            Some(true) => LinkStatus {
+                from: 0,
+                to: u32::MAX >> (32 - self.stripes as u32).min(31),
+            },
+            _ => LinkStatus::default(),
+        }
+    }
+
+    fn machine(&self) -> MachineStatus {
+        self.machine
+    }
+
+    fn history(&self) -> &History {
+        &self.history
+    }
+
+    fn event(&self, i: usize) -> Option<EventStatus<'_>> {
+        (i < self.events).then_some(EventStatus {
+            age_s: self.n(i as u64 * 60),
+            text: &self.title,
+            times: self.n32(2),
+        })
+    }
+
     fn player_slots(&self) -> usize {
         self.players.len()
     }
@@ -250,6 +327,18 @@ impl StatusSource for Fake {
             skipped_bytes_total: self.n(2),
         })
     }
+}
+
+/// A day of ups and downs.
+fn lived_in() -> History {
+    let mut history = History::default();
+    let mut at = Counters::default();
+    for second in 1..=86_400u64 {
+        at.tx_bytes += 60_000 + second % 3_600 * 40;
+        at.rx_bytes += 30_000;
+        history.note(second, at);
+    }
+    history
 }
 
 /// All parts of a document together.

@@ -1,7 +1,6 @@
-//! How the node does, in one word for a supervisor and one sentence for a person.
+//! How the node does, in one word for a supervisor.
 
 use crate::http::status::{StatusSource, StreamState};
-use core::fmt;
 
 /// Streams counted by how they do.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -14,6 +13,8 @@ pub struct Health {
     pub stalled: u32,
     /// Streams that wait for their first data.
     pub joining: u32,
+    /// Streams their owner stopped.
+    pub stopped: u32,
 }
 
 impl Health {
@@ -26,6 +27,7 @@ impl Health {
                 StreamState::Live => health.live += 1,
                 StreamState::Stalled => health.stalled += 1,
                 StreamState::Joining => health.joining += 1,
+                StreamState::Stopped => health.stopped += 1,
                 StreamState::Idle | StreamState::Ended => {}
             }
         }
@@ -38,24 +40,8 @@ impl Health {
             Self { live: 1.., .. } => StreamState::Live,
             Self { stalled: 1.., .. } => StreamState::Stalled,
             Self { joining: 1.., .. } => StreamState::Joining,
+            Self { stopped: 1.., .. } if self.stopped == self.streams => StreamState::Stopped,
             _ => StreamState::Idle,
-        }
-    }
-}
-
-/// One sentence. Words of ours only: nothing in it needs escaping.
-impl fmt::Display for Health {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.state(), self.streams) {
-            (StreamState::Live, 1) => f.write_str("All is well: the stream flows."),
-            (StreamState::Live, all) if all == self.live => {
-                write!(f, "All is well: {all} streams flow.")
-            }
-            (StreamState::Live, all) => write!(f, "{} of {all} streams flow.", self.live),
-            (StreamState::Stalled, _) => f.write_str("Stalled: data stopped arriving."),
-            (StreamState::Joining, _) => f.write_str("Joining: no data has arrived yet."),
-            (_, 0) => f.write_str("No stream is carried."),
-            _ => f.write_str("Idle: nothing is on the air, or nobody listens."),
         }
     }
 }
@@ -66,6 +52,7 @@ pub fn healthz(source: &dyn StatusSource) -> (u16, &'static str) {
         StreamState::Live => (200, "ok: data flows"),
         StreamState::Stalled => (503, "stalled: data stopped arriving"),
         StreamState::Joining => (503, "joining: no data has arrived yet"),
+        StreamState::Stopped => (200, "ok: stopped by its owner"),
         StreamState::Idle | StreamState::Ended => (200, "ok: nothing is expected"),
     }
 }
@@ -74,25 +61,22 @@ pub fn healthz(source: &dyn StatusSource) -> (u16, &'static str) {
 mod tests {
     use super::*;
     use crate::http::fake::Fake;
-    use std::string::ToString;
 
     #[test]
     fn well_while_anything_flows_or_nothing_is_expected() {
-        use StreamState::{Ended, Idle, Joining, Live, Stalled};
+        use StreamState::{Ended, Idle, Joining, Live, Stalled, Stopped};
         for (states, status) in [
             ([].as_slice(), 200),
             (&[Live], 200),
             (&[Stalled, Live, Joining], 200),
             (&[Idle, Ended], 200),
+            (&[Stopped], 200),
+            (&[Stopped, Stalled], 503),
             (&[Idle, Joining], 503),
             (&[Stalled, Joining], 503),
         ] {
             let fake = Fake::with_states(states);
             assert_eq!(healthz(&fake).0, status, "{states:?}");
         }
-        assert_eq!(
-            Health::of(&Fake::with_states(&[Live, Idle])).to_string(),
-            "1 of 2 streams flow."
-        );
     }
 }

@@ -4,6 +4,8 @@ use crate::http::healthz::Health;
 use crate::http::ledger;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
 use crate::http::status::{PeerStatus, PlayerStatus, StatusSource, StreamStatus, StripeStatus};
+use crate::http::trouble::troubles;
+use crate::http::verdict::verdict;
 use crate::http::walk::{Part, Place, step};
 use core::fmt;
 
@@ -92,11 +94,12 @@ fn head(source: &dyn StatusSource, out: &mut Out<'_>) {
     text(out, "{\"version\":", node.version, 64);
     text(out, ",\"role\":", node.role, 32);
     out.fmt(format_args!(
-        ",\"uptime_s\":{},\"node\":\"{}\",\"state\":\"{}\",\"verdict\":\"{health}\"",
+        ",\"uptime_s\":{},\"node\":\"{}\",\"state\":\"{}\"",
         node.uptime_s,
         ShortId(&node.node),
         health.state().as_str(),
     ));
+    text(out, ",\"verdict\":", &verdict(source), 512);
     out.fmt(format_args!(
         ",\"rx_datagrams_total\":{},\"tx_datagrams_total\":{},\"malformed_datagrams_total\":{},\"kernel_drops_total\":{}",
         node.rx_datagrams_total, node.tx_datagrams_total, node.malformed_datagrams_total, node.kernel_drops_total,
@@ -122,6 +125,7 @@ fn head(source: &dyn StatusSource, out: &mut Out<'_>) {
         upload.download_bytes_total,
     ));
     line(source, out);
+    machine(source, out);
     out.str(",\"streams\":[");
 }
 
@@ -136,6 +140,27 @@ fn line(source: &dyn StatusSource, out: &mut Out<'_>) {
         OrNull(line.queue_ms),
         OrNull(line.pace_bps),
     ));
+}
+
+/// The machine, and what is wrong: the kinds of troubles only, whose sentences are on the page.
+fn machine(source: &dyn StatusSource, out: &mut Out<'_>) {
+    let machine = source.machine();
+    out.fmt(format_args!(
+        ",\"udp\":\"{}\",\"http\":\"{}\",\"reach\":\"{}\",\"clock_is_set\":{},\"cpu_permille\":{},\
+         \"temperature_millicelsius\":{},\"paused_s\":{},\"troubles\":[",
+        machine.udp,
+        machine.http,
+        machine.reach.as_str(),
+        machine.clock_is_set,
+        OrNull(machine.cpu_permille),
+        OrNull(machine.temperature_mc),
+        OrNull(machine.paused_s),
+    ));
+    for (at, trouble) in troubles(source).into_iter().enumerate() {
+        separate(out, at == 0);
+        out.fmt(format_args!("\"{}\"", trouble.kind()));
+    }
+    out.str("]");
 }
 
 fn stream_names(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
@@ -161,13 +186,14 @@ fn stream_numbers(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
     ));
     out.fmt(format_args!(
         ",\"gaps_total\":{},\"missing_bytes_total\":{},\"repaired_chunks_total\":{},\"invalid_chunks_total\":{},\
-         \"discarded_chunks_total\":{},\"audience\":{},\"rx_bytes_total\":{},\"tx_bytes_total\":{}",
+         \"discarded_chunks_total\":{},\"audience\":{},\"stripe_bps\":{},\"rx_bytes_total\":{},\"tx_bytes_total\":{}",
         stream.gaps_total,
         stream.missing_bytes_total,
         stream.repaired_chunks_total,
         stream.invalid_chunks_total,
         stream.discarded_chunks_total,
         stream.audience,
+        stream.stripe_bps,
         stream.rx_bytes_total,
         stream.tx_bytes_total,
     ));

@@ -3,7 +3,8 @@
 
 use crate::http::healthz::healthz;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
-use crate::http::status::{StatusSource, StreamState, StreamStatus};
+use crate::http::status::{Reach, StatusSource, StreamState, StreamStatus};
+use crate::http::trouble::{KINDS, troubles};
 use core::fmt;
 
 /// The metrics, written in parts.
@@ -38,6 +39,8 @@ enum Value {
     NodeInfo,
     /// The constant 1, with labels that describe the stream.
     StreamInfo,
+    /// For each kind of trouble, whether there is one.
+    Troubles,
     Node(fn(&dyn StatusSource) -> Number),
     Stream(fn(&dyn StatusSource, usize, &StreamStatus<'_>) -> Number),
 }
@@ -83,10 +86,17 @@ const fn stream(
 }
 
 #[rustfmt::skip] // A table: one family a line or two.
-const FAMILIES: [Family; 38] = [
+const FAMILIES: [Family; 44] = [
     Family { name: "weir_info", kind: Gauge, help: "What runs here.", value: Value::NodeInfo },
     node("weir_healthy", Gauge, "1 if data flows or nothing is expected.", |s| Whole(u64::from(healthz(s).0 == 200))),
     node("weir_uptime_seconds", Gauge, "Time since start.", |s| Whole(s.node().uptime_s)),
+    Family { name: "weir_trouble", kind: Gauge, help: "1 if there is a trouble of this kind; the page says what to do about it.", value: Value::Troubles },
+    node("weir_reached", Gauge, "1 if somebody from outside the own network has come here within a day.",
+        |s| Whole(u64::from(s.machine().reach == Reach::Reached))),
+    node("weir_paused", Gauge, "1 while the owner has paused relaying.", |s| Whole(u64::from(s.machine().paused_s.is_some()))),
+    node("weir_clock_set", Gauge, "1 if the clock of the system has been set.", |s| Whole(u64::from(s.machine().clock_is_set))),
+    node("weir_processor_ratio", Gauge, "Part of one processor used lately.",
+        |s| Milli(u64::from(s.machine().cpu_permille.unwrap_or(0)))),
     node("weir_received_datagrams_total", Counter, "Datagrams received.", |s| Whole(s.node().rx_datagrams_total)),
     node("weir_sent_datagrams_total", Counter, "Datagrams sent.", |s| Whole(s.node().tx_datagrams_total)),
     node("weir_malformed_datagrams_total", Counter, "Datagrams that could not be read or did not verify.",
@@ -119,6 +129,7 @@ const FAMILIES: [Family; 38] = [
         |s, i, t| count(t.stripes(), |j| s.stripe(i, j).is_some_and(|stripe| stripe.parent.is_some()))),
     stream("weir_stream_children", Gauge, "Stripes sent to neighbours, counted for each.", |s, i, t|
         Whole((0..t.stripes()).filter_map(|j| s.stripe(i, j)).map(|stripe| u64::from(stripe.children)).sum())),
+    stream("weir_stream_stripe_bytes_per_second", Gauge, "What one copy of one stripe takes on the line.", |_, _, t| Whole(t.stripe_bps / 8)),
     stream("weir_stream_gaps_total", Counter, "Times that media was skipped.", |_, _, t| Whole(t.gaps_total)),
     stream("weir_stream_missing_bytes_total", Counter, "Media bytes skipped.", |_, _, t| Whole(t.missing_bytes_total)),
     stream("weir_stream_repaired_chunks_total", Counter, "Chunks rebuilt or asked for again.", |_, _, t| Whole(t.repaired_chunks_total)),
@@ -197,6 +208,19 @@ impl Family {
             Value::Node(value) => {
                 out.fmt(format_args!("{} {}\n", self.name, value(source)));
                 false
+            }
+            Value::Troubles => {
+                if let Some(kind) = KINDS.get(i) {
+                    let is_there = troubles(source)
+                        .iter()
+                        .any(|trouble| trouble.kind() == *kind);
+                    out.fmt(format_args!(
+                        "{}{{kind=\"{kind}\"}} {}\n",
+                        self.name,
+                        u8::from(is_there)
+                    ));
+                }
+                i + 1 < KINDS.len()
             }
             Value::StreamInfo => {
                 if let Some(stream) = source.stream(i) {
@@ -326,6 +350,8 @@ mod tests {
         );
         assert_eq!(samples["weir_peers"], 3.0);
         assert_eq!(samples["weir_healthy"], 1.0);
+        assert_eq!(samples["weir_trouble{kind=\"stalled\"}"], 1.0);
+        assert_eq!(samples["weir_trouble{kind=\"quota\"}"], 0.0);
     }
 
     #[test]

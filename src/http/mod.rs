@@ -9,6 +9,7 @@ pub mod client;
 pub mod document;
 pub(crate) mod header;
 pub mod healthz;
+pub mod history;
 pub mod hls;
 pub mod icy;
 pub mod json;
@@ -22,7 +23,9 @@ pub mod response;
 pub mod route;
 pub mod status;
 pub mod text;
+pub mod trouble;
 pub(crate) mod units;
+pub mod verdict;
 pub(crate) mod walk;
 
 #[cfg(test)]

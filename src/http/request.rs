@@ -93,6 +93,10 @@ pub struct Request<'a> {
     pub body: Framing,
     /// `Content-Type`.
     pub content_type: Option<&'a str>,
+    /// `Origin`.
+    pub origin: Option<&'a str>,
+    /// `Sec-Fetch-Site`.
+    pub fetch_site: Option<&'a str>,
     /// `Authorization`, as sent; see [`Request::basic_auth`].
     pub authorization: Option<&'a str>,
     /// What a broadcaster says about its stream.
@@ -173,6 +177,8 @@ impl<'a> Request<'a> {
             expects_continue: false,
             body: Framing::Length(0),
             content_type: None,
+            origin: None,
+            fetch_site: None,
             authorization: None,
             ice: Ice::default(),
         }
@@ -213,6 +219,10 @@ impl<'a> Request<'a> {
             self.expects_continue = value.eq_ignore_ascii_case("100-continue");
         } else if is("content-type") {
             self.content_type = Some(value);
+        } else if is("origin") {
+            self.origin = Some(value);
+        } else if is("sec-fetch-site") {
+            self.fetch_site = Some(value);
         } else if is("authorization") {
             self.authorization = Some(value);
         } else if is_ice("name") {

@@ -104,15 +104,15 @@ pub fn document(
     out.str(ALWAYS);
     if content_type.starts_with("text/html") {
         out.fmt(format_args!(
-            "Content-Security-Policy: {CONTENT_SECURITY_POLICY}\r\nReferrer-Policy: no-referrer\r\n"
+            "Content-Security-Policy: {CONTENT_SECURITY_POLICY}\r\nReferrer-Policy: same-origin\r\n"
         ));
     }
     out.str("\r\n");
     out.finish()
 }
 
-/// A whole short answer, body included unless `method` is HEAD, after which we close. Knows the headers that 401, 405 and
-/// 503 need. `text` is one line; a newline is added.
+/// A whole short answer, body included unless `method` is HEAD, after which we close. Knows the headers that 303 (to the page),
+/// 401, 405 and 503 need. `text` is one line; a newline is added.
 pub fn short(method: Method, status: u16, text: &str, out: &mut [u8]) -> Result<usize, Full> {
     let mut out = Out::new(out);
     status_line(&mut out, Version::Http11, status);
@@ -122,6 +122,7 @@ pub fn short(method: Method, status: u16, text: &str, out: &mut [u8]) -> Result<
     out.str(match status {
         401 => "WWW-Authenticate: Basic realm=\"weir\", charset=\"UTF-8\"\r\n",
         405 => "Allow: GET, HEAD\r\n",
+        303 => "Location: /\r\n",
         503 => "Retry-After: 5\r\n",
         _ => "",
     });
@@ -183,6 +184,7 @@ pub fn media_type(content_type: &str) -> &str {
 pub const fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        303 => "See Other",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

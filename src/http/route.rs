@@ -8,10 +8,17 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 pub enum Route<'a> {
     /// `/`
     Page,
+    /// `/live`: the changing part of the page, for its script.
+    Live,
+    /// `/control`: the only one that takes POST, and nothing else.
+    Control,
     /// `/status.json`
     StatusJson,
-    /// `/status.txt`
-    StatusText,
+    /// `/status.txt`, with colours and bars for `?terminal`.
+    StatusText {
+        /// For a terminal.
+        for_terminal: bool,
+    },
     /// `/metrics`
     Metrics,
     /// `/healthz`
@@ -57,8 +64,12 @@ pub const MAX_KEY_BYTES: usize = 64;
 pub fn route<'a>(request: &Request<'a>) -> Route<'a> {
     let route = match request.path {
         "/" => Route::Page,
+        "/live" => Route::Live,
+        "/control" => Route::Control,
         "/status.json" => Route::StatusJson,
-        "/status.txt" => Route::StatusText,
+        "/status.txt" => Route::StatusText {
+            for_terminal: request.query_value("terminal").is_some(),
+        },
         "/metrics" => Route::Metrics,
         "/healthz" => Route::Healthz,
         "/playlist.m3u" => Route::PlaylistM3u,
@@ -68,6 +79,8 @@ pub fn route<'a>(request: &Request<'a>) -> Route<'a> {
         },
     };
     match (route, request.method) {
+        (Route::Control, Method::Post) => route,
+        (Route::Control, _) => Route::MethodNotAllowed,
         (Route::NotFound, _) | (_, Method::Get | Method::Head) => route,
         _ => Route::MethodNotAllowed,
     }
@@ -122,6 +135,17 @@ fn whole_number(digits: &str) -> Option<u64> {
         .bytes()
         .all(|b| b.is_ascii_digit())
         .then(|| digits.parse().ok())?
+}
+
+/// Whether a request that changes something comes from our own page. Browsers say where it comes from (Fetch metadata, and
+/// Origin, RFC 6454 section 7); other programs say nothing and need the token all the same.
+pub fn same_origin(request: &Request<'_>) -> bool {
+    let site = request.fetch_site.is_none_or(|site| site == "same-origin");
+    let origin = request.origin.is_none_or(|origin| {
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        authority.is_some() && authority == request.host
+    });
+    site && origin
 }
 
 /// Whether a Host header may be answered: an IP address, `localhost`, a name of the LAN (`*.local`, `*.lan`, `*.home.arpa`, a
@@ -191,8 +215,18 @@ mod tests {
         for (target, route) in [
             ("/", Route::Page),
             ("/?x", Route::Page),
+            ("/live?viewer=7", Route::Live),
             ("/status.json", Route::StatusJson),
-            ("/status.txt", Route::StatusText),
+            (
+                "/status.txt",
+                Route::StatusText {
+                    for_terminal: false,
+                },
+            ),
+            (
+                "/status.txt?terminal",
+                Route::StatusText { for_terminal: true },
+            ),
             ("/metrics", Route::Metrics),
             ("/healthz", Route::Healthz),
             ("/playlist.m3u", Route::PlaylistM3u),
@@ -201,6 +235,18 @@ mod tests {
             of("HEAD", target, |found| assert_eq!(found, route, "{target}"));
             of("POST", target, |found| {
                 assert_eq!(found, Route::MethodNotAllowed, "{target}")
+            });
+        }
+    }
+
+    #[test]
+    fn control_is_posted() {
+        of("POST", "/control", |found| {
+            assert_eq!(found, Route::Control)
+        });
+        for method in ["GET", "HEAD", "PUT", "OPTIONS", "DELETE"] {
+            of(method, "/control", |found| {
+                assert_eq!(found, Route::MethodNotAllowed, "{method}")
             });
         }
     }
@@ -273,6 +319,30 @@ mod tests {
             of("GET", bad, |found| {
                 assert_eq!(found, Route::NotFound, "{bad}")
             });
+        }
+    }
+
+    #[test]
+    fn only_our_own_page_may_change_anything() {
+        let from = |headers: &str| {
+            let text = format!("POST /control HTTP/1.1\r\nHost: box.lan:8480\r\n{headers}\r\n");
+            match Request::parse(text.as_bytes()) {
+                Parsed::Complete { request, .. } => same_origin(&request),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(from(""));
+        assert!(from(
+            "Origin: http://box.lan:8480\r\nSec-Fetch-Site: same-origin\r\n"
+        ));
+        for foreign in [
+            "Origin: http://evil.example\r\n",
+            "Origin: http://box.lan\r\n",
+            "Origin: null\r\n",
+            "Sec-Fetch-Site: cross-site\r\n",
+            "Sec-Fetch-Site: same-site\r\nOrigin: http://box.lan:8480\r\n",
+        ] {
+            assert!(!from(foreign), "{foreign}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Names are those of `/status.json` (README, "What it shows"). Numbers are plain; a number that has no meaning yet is 0
 //! and the `state` beside it says so. `None` means "no limit" or "nobody".
 
+use crate::http::history::History;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
@@ -51,6 +52,14 @@ pub trait StatusSource {
     fn peer_slots(&self) -> usize;
     /// The neighbour in place `i`, if there is one.
     fn peer(&self, i: usize) -> Option<PeerStatus>;
+    /// What neighbour `peer` and this node send each other of the stream in place `i`.
+    fn link(&self, i: usize, peer: usize) -> LinkStatus;
+    /// The machine and how it stands in the world.
+    fn machine(&self) -> MachineStatus;
+    /// How the line ran.
+    fn history(&self) -> &History;
+    /// What happened lately, the newest first; holes only at the end.
+    fn event(&self, i: usize) -> Option<EventStatus<'_>>;
     /// Places in the table of players, holes included.
     fn player_slots(&self) -> usize;
     /// The player in place `i`, if there is one.
@@ -76,6 +85,72 @@ pub struct NodeStatus<'a> {
     pub malformed_datagrams_total: u64,
     /// Datagrams the kernel dropped because this program was late to read them (SO_RXQ_OVFL).
     pub kernel_drops_total: u64,
+}
+
+/// Whether nodes outside the own network have come here by themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Reach {
+    /// Too early to say, or only the own network is known.
+    #[default]
+    Unknown,
+    /// Somebody did.
+    Reached,
+    /// Nobody did, for long enough to say so.
+    NotReached,
+}
+
+impl Reach {
+    /// The word in `/status.json`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Reached => "reached",
+            Self::NotReached => "not_reached",
+        }
+    }
+}
+
+/// The machine and how it stands in the world.
+#[derive(Clone, Copy, Debug)]
+pub struct MachineStatus {
+    /// Where datagrams arrive: an address of this machine on its network, and the port.
+    pub udp: SocketAddr,
+    /// Where the page is.
+    pub http: SocketAddr,
+    /// Whether others can reach it.
+    pub reach: Reach,
+    /// Whether the system's clock has been set.
+    pub clock_is_set: bool,
+    /// Thousandths of one processor this program used lately.
+    pub cpu_permille: Option<u32>,
+    /// Thousandths of a degree Celsius.
+    pub temperature_mc: Option<i32>,
+    /// Seconds until relaying goes on, while its owner has paused it.
+    pub paused_s: Option<u64>,
+    /// Whether the page may control.
+    pub has_control: bool,
+    /// Datagrams the kernel dropped in the last minutes.
+    pub recent_kernel_drops: u64,
+}
+
+/// What a neighbour and this node send each other of one stream, as masks of stripes.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct LinkStatus {
+    /// It sends us these.
+    pub from: u32,
+    /// We send it these.
+    pub to: u32,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug)]
+pub struct EventStatus<'a> {
+    /// How long ago.
+    pub age_s: u64,
+    /// One sentence; it may hold texts from outside.
+    pub text: &'a str,
+    /// How often in a row.
+    pub times: u32,
 }
 
 /// The memory plan and what is really used, in bytes; 0 where the system does not tell.
@@ -191,6 +266,8 @@ pub enum StreamState {
     Live,
     /// Data flowed and stopped.
     Stalled,
+    /// Its owner does not want it carried for now.
+    Stopped,
     /// The source said goodbye.
     Ended,
 }
@@ -203,6 +280,7 @@ impl StreamState {
             Self::Joining => "joining",
             Self::Live => "live",
             Self::Stalled => "stalled",
+            Self::Stopped => "stopped",
             Self::Ended => "ended",
         }
     }
@@ -257,6 +335,12 @@ pub struct StreamStatus<'a> {
     pub rx_bytes_total: u64,
     /// Bytes sent, likewise.
     pub tx_bytes_total: u64,
+    /// Neighbours that take part in it.
+    pub peers: u64,
+    /// Bits per second that one copy of one stripe takes on the line, its seals included.
+    pub stripe_bps: u64,
+    /// Times something was skipped in the last minutes.
+    pub recent_gaps: u64,
 }
 
 impl StreamStatus<'_> {
@@ -285,6 +369,9 @@ impl StreamStatus<'_> {
         audience: 0,
         rx_bytes_total: 0,
         tx_bytes_total: 0,
+        peers: 0,
+        stripe_bps: 0,
+        recent_gaps: 0,
     };
 
     /// Stripes of this stream, K + M.

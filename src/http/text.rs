@@ -1,39 +1,160 @@
 //! The status as plain text, `/status.txt`: what `weir status` prints.
 
 use crate::http::healthz::Health;
+use crate::http::history::SHORT_STEPS;
 use crate::http::ledger;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
-use crate::http::status::{PeerStatus, PlayerStatus, StatusSource, StreamStatus, StripeStatus};
+use crate::http::status::{
+    PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus, StripeStatus,
+};
+use crate::http::trouble::troubles;
 use crate::http::units::{Data, Duration, Limit, Memory, Rate};
+use crate::http::verdict::verdict;
 use crate::http::walk::{Part, Place, step};
 use core::fmt;
 use heapless::String;
 
-/// The status as plain text, written in parts.
+/// Bytes of the longest sentence about a trouble.
+const MAX_SENTENCE_BYTES: usize = 384;
+
+/// The status as plain text, written in parts; with colours and bars for a terminal that wants them.
 #[derive(Clone, Debug)]
 pub struct StatusText {
-    place: Option<Place>,
+    place: Option<TextPlace>,
+    render: fn(Part<'_>, &dyn StatusSource, &mut Out<'_>),
 }
 
-impl Default for StatusText {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Where the next piece is: troubles stand after the head, events at the end.
+#[derive(Clone, Copy, Debug)]
+enum TextPlace {
+    Walk(Place),
+    Trouble(usize),
+    Event(usize),
 }
 
 impl StatusText {
-    /// At its beginning.
-    pub fn new() -> Self {
+    /// At its beginning; `for_terminal`: with colours (ECMA-48, SGR) and bars.
+    pub fn new(for_terminal: bool) -> Self {
         Self {
-            place: Some(Place::Head),
+            place: Some(TextPlace::Walk(Place::Head)),
+            render: match for_terminal {
+                true => render_for_terminal,
+                false => render,
+            },
         }
     }
 
     /// Writes the next part into `out` (at least [`PART_BYTES`](crate::http::document::PART_BYTES)); `None` after the last.
     pub fn next(&mut self, source: &dyn StatusSource, out: &mut [u8]) -> Option<usize> {
-        pack(&mut self.place, out, |place, out| {
-            step(place, source, out, render)
+        let render = self.render;
+        pack(&mut self.place, out, |place, out| match place {
+            TextPlace::Walk(Place::Head) => {
+                render(Part::Head, source, out);
+                Some(TextPlace::Trouble(0))
+            }
+            TextPlace::Trouble(at) => Some(match trouble(at, source, out) {
+                true => TextPlace::Trouble(at + 1),
+                false => TextPlace::Walk(Place::Stream { i: 0, first: true }),
+            }),
+            TextPlace::Walk(place) => Some(match step(place, source, out, render) {
+                Some(place) => TextPlace::Walk(place),
+                None => TextPlace::Event(0),
+            }),
+            TextPlace::Event(at) => {
+                let event = source.event(at)?;
+                if at == 0 {
+                    out.str("\nlately\n");
+                }
+                out.fmt(format_args!(
+                    "  {:>14} ago  ",
+                    short_text(&Duration(event.age_s))
+                ));
+                escaped(out, For::Line, event.text, 512);
+                if event.times > 1 {
+                    out.fmt(format_args!(" ({} times)", event.times));
+                }
+                out.str("\n");
+                Some(TextPlace::Event(at + 1))
+            }
         })
+    }
+}
+
+/// The trouble number `at` with its remedy; false after the last.
+fn trouble(at: usize, source: &dyn StatusSource, out: &mut Out<'_>) -> bool {
+    let Some(trouble) = troubles(source).get(at).copied() else {
+        return false;
+    };
+    let mut sentence = String::<MAX_SENTENCE_BYTES>::new();
+    // Longer than any.
+    let _ = trouble.what(source, &mut sentence);
+    out.str("\n! ");
+    escaped(out, For::Line, &sentence, MAX_SENTENCE_BYTES);
+    sentence.clear();
+    let _ = trouble.remedy(source, &mut sentence);
+    out.fmt(format_args!("\n  {sentence}\n"));
+    true
+}
+
+/// As [`render`], but with the verdict in the colour of how it is, and bars under it.
+fn render_for_terminal(part: Part<'_>, source: &dyn StatusSource, out: &mut Out<'_>) {
+    let Part::Head = part else {
+        return render(part, source, out);
+    };
+    let colour = match Health::of(source).state() {
+        _ if source.machine().paused_s.is_some() => 33,
+        StreamState::Live => 32,
+        StreamState::Stalled => 31,
+        _ => 33,
+    };
+    out.fmt(format_args!("\u{1b}[1;{colour}m"));
+    escaped(out, For::Line, &verdict(source), 512);
+    out.str("\u{1b}[0m\n\n");
+    let upload = source.upload();
+    bar(out, "upload", upload.rate_bps, upload.limit_bps);
+    bar(out, "month", upload.quota_used_bytes, upload.quota_bytes);
+    out.str("out        ");
+    sparks(out, source.history().short.means().map(|mean| mean.tx_bps));
+    out.str("  10 min\nin         ");
+    sparks(out, source.history().short.means().map(|mean| mean.rx_bps));
+    out.str("\n\n");
+    figures(source, out);
+}
+
+/// Cells of a bar, and of a curve.
+const CELLS: u64 = 40;
+
+/// How full something is; nothing where there is no most.
+fn bar(out: &mut Out<'_>, name: &str, value: u64, most: Option<u64>) {
+    let Some(most) = most.filter(|most| *most > 0) else {
+        return;
+    };
+    let share = |of: u64| (u128::from(value.min(most)) * u128::from(of) / u128::from(most)) as u64;
+    let colour = if share(100) >= 90 { 33 } else { 36 };
+    out.fmt(format_args!("{name:<10} \u{1b}[{colour}m"));
+    (0..CELLS).for_each(|cell| {
+        out.str(if cell < share(CELLS) {
+            "\u{2588}"
+        } else {
+            "\u{2591}"
+        })
+    });
+    out.fmt(format_args!("\u{1b}[0m {} %\n", share(100)));
+}
+
+/// A curve of one line: each cell the most of its steps, against the most of all.
+fn sparks(out: &mut Out<'_>, means: impl Iterator<Item = u32> + Clone) {
+    const LEVELS: [&str; 8] = [
+        "\u{2581}", "\u{2582}", "\u{2583}", "\u{2584}", "\u{2585}", "\u{2586}", "\u{2587}",
+        "\u{2588}",
+    ];
+    let top = u64::from(means.clone().max().unwrap_or(0)).max(1);
+    let each = SHORT_STEPS / CELLS as usize;
+    let mut means = means.peekable();
+    while means.peek().is_some() {
+        let most = means.by_ref().take(each).max().unwrap_or(0);
+        let level = u64::from(most) * (LEVELS.len() as u64 - 1) / top;
+        out.str(LEVELS[level as usize]);
     }
 }
 
@@ -63,8 +184,13 @@ fn render(part: Part<'_>, source: &dyn StatusSource, out: &mut Out<'_>) {
 }
 
 fn head(source: &dyn StatusSource, out: &mut Out<'_>) {
+    escaped(out, For::Line, &verdict(source), 512);
+    out.str("\n\n");
+    figures(source, out);
+}
+
+fn figures(source: &dyn StatusSource, out: &mut Out<'_>) {
     let (node, memory, upload) = (source.node(), source.memory(), source.upload());
-    out.fmt(format_args!("{}\n\n", Health::of(source)));
     out.fmt(format_args!(
         "weir {} {}   node {}   up {}\n",
         node.version,
@@ -232,14 +358,14 @@ mod tests {
     use crate::http::fake::{Fake, HOSTILE, KEY, whole};
 
     fn text() -> Document {
-        Document::StatusText(StatusText::new())
+        Document::StatusText(StatusText::new(false))
     }
 
     #[test]
     fn everything_is_there_and_aligned() {
         let text = whole(text(), &Fake::full());
         for part in [
-            "1 of 2 streams flow.",
+            "Helping 17 listeners with Radio",
             "weir 0.1.0 relay",
             "1.5 Mbit/s of 2.0 Mbit/s",
             KEY,
@@ -268,6 +394,25 @@ mod tests {
             let text = whole(text(), &fake);
             assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
             assert!(!text.contains('\u{202e}'));
+        }
+    }
+
+    #[test]
+    fn a_terminal_gets_colours_and_bars_and_nothing_else_that_controls_it() {
+        let mut fake = Fake::full();
+        fake.title = HOSTILE.into();
+        for fake in [fake, Fake::extreme(), Fake::empty()] {
+            let text = whole(Document::StatusText(StatusText::new(true)), &fake);
+            let (mut rest, mut colours) = (text.as_str(), 0);
+            while let Some((_, after)) = rest.split_once('\u{1b}') {
+                let (code, after) = after.split_once('m').unwrap();
+                assert!(
+                    code.starts_with('[')
+                        && code[1..].bytes().all(|b| b.is_ascii_digit() || b == b';')
+                );
+                (rest, colours) = (after, colours + 1);
+            }
+            assert!(colours >= 2 && text.contains('\u{2588}'));
         }
     }
 }

@@ -151,7 +151,7 @@ fn cushion_of(limit: u64) -> u64 {
 
 /// Bits a second of the stream that a limit is good for: what counts as a second is a little longer than one, and on average half a
 /// datagram does not fit in it any more.
-pub fn stream_bps(limit_bps: u64) -> u64 {
+fn stream_bps(limit_bps: u64) -> u64 {
     let limit = limit_bps / 8;
     let covered_us = (SLOTS as u64) << SLOT_SHIFT;
     limit.saturating_sub(cushion_of(limit) + LONGEST / 2) * 8_000_000 / covered_us
@@ -160,6 +160,11 @@ pub fn stream_bps(limit_bps: u64) -> u64 {
 /// What a tenth of a second brings, and at least two datagrams with room to spare.
 fn burst_of(rate: u64) -> u64 {
     (rate / 10).max(LONGEST * 2)
+}
+
+/// Bits a second of a limit that are given out as places: a sixteenth is kept for control and repair, of a small limit more.
+pub fn places_bps(limit_bps: u64) -> u64 {
+    stream_bps(limit_bps).min(limit_bps / 16 * 15)
 }
 
 /// The limit is hard for everything; control never starves because the stream leaves it a cushion.

@@ -1,6 +1,6 @@
 //! The parent's side: who is granted which stripes, and the chunks on their way to children.
 
-use super::bucket::{self, Urgency};
+use super::bucket::{Urgency, places_bps};
 use super::node::{Node, Repair, StreamId};
 use super::outbox::Traffic;
 use super::peer::{Due, Link, PeerId};
@@ -131,9 +131,7 @@ impl Node<'_> {
         let Some(limit) = self.line_bps() else {
             return (self.config.max_children * card.n()).min(usize::from(u16::MAX)) as u16;
         };
-        // A sixteenth is kept for control and repair; of a small limit more.
-        let good_for = bucket::stream_bps(limit).min(limit * 15 / 16);
-        let free = good_for.saturating_sub(self.granted_bps());
+        let free = places_bps(limit).saturating_sub(self.granted_bps());
         u16::try_from(free / card.stripe_bps()).unwrap_or(u16::MAX)
     }
 

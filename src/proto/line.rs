@@ -79,6 +79,13 @@ impl Line {
     }
 }
 
+impl Line {
+    /// The owner allows something else from now on.
+    pub(super) fn set_limit(&mut self, limit_bps: Option<u64>) {
+        self.pace.set_limit(limit_bps);
+    }
+}
+
 /// How the line stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LineState {

@@ -10,6 +10,7 @@ pub mod gauge;
 pub mod ledger;
 pub mod line;
 pub mod node;
+mod owner;
 pub mod pace;
 pub mod peer;
 pub mod player;

@@ -485,14 +485,14 @@ impl<'s> Node<'s> {
     /// A player comes. `ago`: how far in the past it would like to begin; `None`: the configured burst.
     ///
     /// # Errors
-    /// When all places are taken or there is no such stream.
+    /// When all places are taken, or there is no such stream, or its owner stopped it.
     pub fn open_player(
         &mut self,
         now: Instant,
         stream: StreamId,
         ago: Option<Span>,
     ) -> Result<PlayerId, Full> {
-        if stream >= self.streams.len() {
+        if self.streams.get(stream).is_none_or(|s| s.stopped) {
             return Err(Full);
         }
         let place = self.players.iter().position(Option::is_none).ok_or(Full)?;
@@ -752,6 +752,12 @@ impl<'s> Node<'s> {
     /// What the node was told.
     pub fn config(&self) -> &NodeConfig {
         &self.config
+    }
+
+    /// Sets how many neighbours are fed at once. Those who are fed already stay; nobody comes while there are more.
+    pub fn set_max_children(&mut self, now: Instant, most: usize) {
+        self.config.max_children = most;
+        self.upkeep_at = now;
     }
 
     /// X25519 public key: the node's name.

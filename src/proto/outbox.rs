@@ -338,7 +338,7 @@ impl<'n> Node<'n> {
         } else {
             0
         };
-        let forwards = if self.config.forwards() {
+        let forwards = if self.config.forwards() && !self.streams[at].stopped {
             Standing::FORWARDS
         } else {
             0

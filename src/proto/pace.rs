@@ -65,6 +65,11 @@ impl Pace {
         }
     }
 
+    /// The owner allows something else from now on.
+    pub fn set_limit(&mut self, limit_bps: Option<u64>) {
+        self.limit_bps = limit_bps;
+    }
+
     /// Whether the line is watched at all.
     pub fn watches(&self) -> bool {
         self.target.is_some()

@@ -202,6 +202,8 @@ pub struct Stream<'s> {
     pub stats: StreamStats,
     /// The whole stream is wanted: by players here, or by configuration.
     pub plays: bool,
+    /// The owner stopped it: nothing is fetched, forwarded or played.
+    pub stopped: bool,
     /// When the last player left.
     pub idle_since: Instant,
     /// Why the media was given up, when it was.
@@ -243,6 +245,7 @@ impl<'s> Stream<'s> {
             source: None,
             stats: StreamStats::default(),
             plays: role != Role::Relay,
+            stopped: false,
             idle_since: Instant::ZERO,
             trouble: None,
             hasher: merkle::Keys::new(&key),

@@ -355,6 +355,103 @@ fn a_small_grid_with_loss_and_churn_does_not_stop() {
     }
 }
 
+/// What a node forwarded, in chunks.
+fn forwarded(world: &World, id: usize) -> u64 {
+    world.members[id].node.streams()[0].stats.forwarded
+}
+
+#[test]
+fn an_owner_who_pauses_a_relay_is_not_heard_below_it() {
+    let mut world = World::new(800_000);
+    world.limit_source(2_400_000);
+    let relays: Vec<usize> = (0..6)
+        .map(|_| world.join(Role::Relay, |_| {}, Some(0)))
+        .collect();
+    world.run(3, 800_000);
+    let listeners: Vec<usize> = (0..3)
+        .map(|_| world.join(Role::Listener, |c| c.upload_limit_bps = Some(0), Some(0)))
+        .collect();
+    listeners.iter().for_each(|&id| world.play(id));
+    world.run(10, 800_000);
+    let busiest = relays
+        .iter()
+        .copied()
+        .max_by_key(|&id| forwarded(&world, id))
+        .unwrap();
+    let now = world.now;
+    assert!(forwarded(&world, busiest) > 100);
+    world.members[busiest].node.set_upload_limit(now, Some(0));
+    let at_pause = forwarded(&world, busiest);
+    world.run(10, 800_000);
+    assert_eq!(
+        forwarded(&world, busiest),
+        at_pause,
+        "paused is paused at once"
+    );
+    for &id in &listeners {
+        let heard = world.check_heard(id);
+        let stats = world.members[id].node.streams()[0].stats;
+        assert!(
+            heard > 1_500_000 && stats.gaps == 0,
+            "{id}: {heard} {stats:?}"
+        );
+    }
+    let now = world.now;
+    world.members[busiest].node.set_upload_limit(now, None);
+    for &other in relays.iter().filter(|&&id| id != busiest) {
+        world.kill(other);
+    }
+    world.run(15, 800_000);
+    assert!(
+        forwarded(&world, busiest) > at_pause + 100,
+        "it is found again"
+    );
+}
+
+#[test]
+fn a_smaller_limit_holds_at_once() {
+    let mut world = World::new(800_000);
+    let listeners: Vec<usize> = (0..3)
+        .map(|_| world.join(Role::Listener, |c| c.upload_limit_bps = Some(0), Some(0)))
+        .collect();
+    listeners.iter().for_each(|&id| world.play(id));
+    world.run(5, 800_000);
+    let now = world.now;
+    world.members[0].node.set_upload_limit(now, Some(1_200_000));
+    let before = world.members[0].node.stats().tx_bytes;
+    world.run(5, 800_000);
+    let bps = (world.members[0].node.stats().tx_bytes - before) * 8 / 5;
+    // The rate, and one bucket of a tenth of a second in five.
+    assert!((600_000..=1_230_000).contains(&bps), "{bps}");
+}
+
+#[test]
+fn a_stream_its_owner_stopped_is_neither_fetched_nor_passed_on_until_started_again() {
+    let mut world = World::new(800_000);
+    let relay = world.join(Role::Relay, |_| {}, Some(0));
+    let listener = world.join(Role::Listener, |_| {}, Some(relay));
+    world.play(relay);
+    world.play(listener);
+    world.run(5, 800_000);
+    let now = world.now;
+    world.members[relay].node.set_carried(now, 0, false);
+    assert!(world.members[relay].node.open_player(now, 0, None).is_err());
+    world.run(2, 800_000);
+    let (sent, taken) = (
+        forwarded(&world, relay),
+        world.members[relay].node.streams()[0].stats.chunks,
+    );
+    world.run(5, 800_000);
+    assert_eq!(forwarded(&world, relay), sent);
+    assert_eq!(world.members[relay].node.streams()[0].stats.chunks, taken);
+    let now = world.now;
+    world.members[relay].node.set_carried(now, 0, true);
+    world.members[relay].player = None;
+    world.play(relay);
+    world.run(8, 800_000);
+    assert!(world.members[relay].node.streams()[0].stats.chunks > taken + 100);
+}
+
 #[test]
 fn children_share_what_there_is_evenly() {
     let mut world = World::new(800_000);

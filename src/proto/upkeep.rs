@@ -333,6 +333,7 @@ impl Node<'_> {
     /// Opens sessions until there are enough to choose from.
     fn tend_neighbours(&mut self, now: Instant, at: StreamId) {
         if self.leaving
+            || self.streams[at].stopped
             || self.streams[at].source.is_some()
             || now < self.connect_at[at.min(MAX_STREAMS - 1)]
         {

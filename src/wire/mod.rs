@@ -7,6 +7,7 @@ pub mod chunk;
 pub mod datagram;
 pub mod descriptor;
 pub mod framing;
+pub mod mdns;
 pub mod message;
 pub mod seal;
 pub mod uri;

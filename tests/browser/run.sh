@@ -1,5 +1,5 @@
 #!/bin/sh
-# Plays streams in headless Chromium: run.sh [path to weir]. Needs ffmpeg, node, npm and chromium; without one of them it
+# Plays streams in headless Chromium, and looks at the page with it (screenshots go to $SHOTS, if set): run.sh [path to weir]. Needs ffmpeg, node, npm and chromium; without one of them it
 # says so and passes, except in continuous integration (CI=true).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -31,3 +31,4 @@ cp "$media/film.mp4" "$media/fragments.mp4"
 cp "$media/tone.mp3" "$media/hls.mp3"
 make -map 1 -c:a aac "$media/hls.aac"
 node "$here/tour.mjs" "$weir" "$media"
+node "$here/page.mjs" "$weir" "$media" ${SHOTS:+"$SHOTS"}

@@ -1,0 +1,328 @@
+//! What is wrong here, and exactly what its owner can do about it.
+
+use crate::http::out::cut;
+use crate::http::status::{Reach, StatusSource, StreamState};
+use crate::http::units::{Data, Memory, Rate};
+use core::fmt::{self, Write};
+use heapless::Vec;
+
+/// Most troubles shown at once.
+pub const MAX_TROUBLES: usize = 8;
+
+/// Longest part of a title that a sentence holds.
+pub(crate) const MAX_TITLE_BYTES: usize = 80;
+
+/// A fresh node is given this long before it is said that nobody answers.
+const PATIENCE_S: u64 = 20;
+
+/// One thing that is wrong. Numbers of streams are places in their table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// No neighbour answers for a stream.
+    NobodyAnswers(usize),
+    /// There are neighbours, and nothing comes from them yet.
+    NothingComes(usize),
+    /// Data flowed and stopped.
+    Stalled(usize),
+    /// What is sent into the stream could not be recognised.
+    Raw(usize),
+    /// Something was skipped lately.
+    Gaps(usize),
+    /// The month's quota is used up.
+    Quota,
+    /// The upload limit does not carry one stripe; this many bits a second would.
+    LimitTooSmall(usize, u64),
+    /// Nobody from outside has come.
+    NotReached,
+    /// The system's clock was never set.
+    ClockNotSet,
+    /// The kernel dropped this many datagrams lately.
+    KernelDrops(u64),
+    /// More memory is resident than the owner allows.
+    Memory,
+}
+
+/// Every kind, for lists that have to be complete.
+pub const KINDS: [&str; 11] = [
+    "nobody_answers",
+    "nothing_comes",
+    "stalled",
+    "raw_input",
+    "gaps",
+    "quota",
+    "limit_too_small",
+    "not_reached",
+    "clock_not_set",
+    "kernel_drops",
+    "memory",
+];
+
+/// All that is wrong, the worst first; what does not fit is left out.
+pub fn troubles(source: &dyn StatusSource) -> Vec<Trouble, MAX_TROUBLES> {
+    let mut found = Vec::new();
+    // A full list holds the worst already.
+    let mut add = |trouble| {
+        let _ = found.push(trouble);
+    };
+    let (node, machine, upload) = (source.node(), source.machine(), source.upload());
+    let streams = || (0..source.stream_slots()).filter_map(|i| Some((i, source.stream(i)?)));
+    let settled = node.uptime_s >= PATIENCE_S;
+    for (i, stream) in streams() {
+        match stream.state {
+            StreamState::Stalled => add(Trouble::Stalled(i)),
+            _ if stream.state == StreamState::Stopped || node.role == "source" || !settled => {}
+            _ if stream.peers == 0 => add(Trouble::NobodyAnswers(i)),
+            StreamState::Joining => add(Trouble::NothingComes(i)),
+            _ => {}
+        }
+    }
+    if upload
+        .quota_bytes
+        .is_some_and(|most| most > 0 && upload.quota_used_bytes >= most)
+    {
+        add(Trouble::Quota);
+    }
+    for (i, stream) in streams() {
+        // A sixteenth is kept for control.
+        let least_bps = stream.stripe_bps.saturating_mul(16).div_ceil(15);
+        let limit_bps = upload.limit_bps.filter(|limit| *limit > 0);
+        if limit_bps.is_some_and(|limit| limit < least_bps) {
+            add(Trouble::LimitTooSmall(i, least_bps));
+        }
+    }
+    if machine.recent_kernel_drops > 0 {
+        add(Trouble::KernelDrops(machine.recent_kernel_drops));
+    }
+    let memory = source.memory();
+    if memory.rss_bytes > memory.budget_bytes.saturating_add(memory.budget_bytes / 4) {
+        add(Trouble::Memory);
+    }
+    if !machine.clock_is_set {
+        add(Trouble::ClockNotSet);
+    }
+    if machine.reach == Reach::NotReached && upload.limit_bps != Some(0) {
+        add(Trouble::NotReached);
+    }
+    for (i, stream) in streams() {
+        if !stream.trouble.is_empty() {
+            add(Trouble::Raw(i));
+        }
+        if stream.recent_gaps > 0 {
+            add(Trouble::Gaps(i));
+        }
+    }
+    found
+}
+
+impl Trouble {
+    /// Its kind, for programs.
+    pub const fn kind(self) -> &'static str {
+        let at = match self {
+            Self::NobodyAnswers(_) => 0,
+            Self::NothingComes(_) => 1,
+            Self::Stalled(_) => 2,
+            Self::Raw(_) => 3,
+            Self::Gaps(_) => 4,
+            Self::Quota => 5,
+            Self::LimitTooSmall(..) => 6,
+            Self::NotReached => 7,
+            Self::ClockNotSet => 8,
+            Self::KernelDrops(_) => 9,
+            Self::Memory => 10,
+        };
+        KINDS[at]
+    }
+
+    /// What is wrong, in one sentence. It may hold a title, a text from outside.
+    pub fn what(self, source: &dyn StatusSource, out: &mut dyn Write) -> fmt::Result {
+        let title = |i| Title(source, i);
+        match self {
+            Self::NobodyAnswers(i) => write!(out, "Nobody answers for {}.", title(i)),
+            Self::NothingComes(i) => write!(
+                out,
+                "There are neighbours for {}, and nothing has come from them yet.",
+                title(i)
+            ),
+            Self::Stalled(i) => write!(out, "{} has stopped arriving.", title(i)),
+            Self::Raw(i) => {
+                let stream = source.stream(i);
+                let trouble = stream.map_or("", |stream| stream.trouble);
+                write!(out, "The input of {} is sent on as plain bytes: {trouble}.", title(i))
+            }
+            Self::Gaps(i) => write!(
+                out,
+                "{} was interrupted {} times in the last minutes.",
+                title(i),
+                source.stream(i).map_or(0, |stream| stream.recent_gaps)
+            ),
+            Self::Quota => {
+                let quota = source.upload().quota_bytes.unwrap_or(0);
+                write!(out, "This month's {} are used up.", Data(quota))
+            }
+            Self::LimitTooSmall(i, _) => write!(
+                out,
+                "The upload limit of {} does not carry even one stripe of {}, so this box cannot help.",
+                Rate(source.upload().limit_bps.unwrap_or(0)),
+                title(i)
+            ),
+            Self::NotReached => {
+                out.write_str("Nobody outside your network has reached this box, so it helps fewer people than it could.")
+            }
+            Self::ClockNotSet => out.write_str("The clock of this box is not set."),
+            Self::KernelDrops(n) => write!(
+                out,
+                "The system threw away {n} packets in the last minutes, because weir could not read them in time."
+            ),
+            Self::Memory => write!(
+                out,
+                "weir uses {} of memory, and {} are allowed.",
+                Memory(source.memory().rss_bytes),
+                Memory(source.memory().budget_bytes)
+            ),
+        }
+    }
+
+    /// What to do about it. Words of ours and numbers only.
+    pub fn remedy(self, source: &dyn StatusSource, out: &mut dyn Write) -> fmt::Result {
+        let udp = source.machine().udp;
+        match self {
+            Self::NobodyAnswers(_) => out.write_str(
+                "Check the stream's address for typing errors, that this box is on the Internet, and that its firewall lets UDP out. It goes on trying.",
+            ),
+            Self::NothingComes(_) => out.write_str(
+                "The broadcaster may not be on the air, or all places are taken. It goes on trying; nothing is to be done here.",
+            ),
+            Self::Stalled(_) if source.node().role == "source" => {
+                out.write_str("The program that feeds this broadcast has stopped sending. Start it again.")
+            }
+            Self::Stalled(_) => out.write_str(
+                "If other things work on this line, the broadcaster has gone off the air; it is taken up again by itself.",
+            ),
+            Self::Raw(_) => out.write_str(
+                "Players may begin in the middle of a picture or a sound. Send Ogg, MP3, AAC, FLAC, MPEG-TS, fragmented MP4 or WebM, and name it with --content-type.",
+            ),
+            Self::Gaps(_) => out.write_str(
+                "If it goes on, the line of this box is overloaded or loses packets: try it by cable, or raise --window to 8s.",
+            ),
+            Self::Quota => out.write_str(
+                "Nothing is forwarded until the first of next month. To allow more, raise --quota (in a file: quota = \"400GB\").",
+            ),
+            Self::LimitTooSmall(_, least_bps) => {
+                let kbit = least_bps.div_ceil(1_000);
+                write!(
+                    out,
+                    "Raise it to at least {kbit} kbit/s: --upload-limit {kbit}kbit (in a file: upload-limit = \"{kbit}kbit\")."
+                )
+            }
+            Self::NotReached => write!(
+                out,
+                "In your router, forward UDP port {} to this box, {}. Where the provider does not allow that, nothing is broken: it helps those it reaches itself.",
+                udp.port(),
+                udp.ip()
+            ),
+            Self::ClockNotSet => out.write_str(
+                "Turn on time from the network: timedatectl set-ntp true, or on OpenWrt: System, Time Synchronization. Until then the month of the quota is a guess.",
+            ),
+            Self::KernelDrops(_) => out.write_str(
+                "Give it a larger buffer: sysctl -w net.core.rmem_max=4194304, then restart weir. If that does not help, the box is too slow for this: lower --upload-limit.",
+            ),
+            Self::Memory => out.write_str(
+                "Restart weir, and report it: that should not happen. Lowering --max-players and --max-children makes it smaller.",
+            ),
+        }
+    }
+}
+
+/// A stream's title, short enough for a sentence, or words in its place.
+pub(crate) struct Title<'a>(pub &'a dyn StatusSource, pub usize);
+
+impl fmt::Display for Title<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.stream(self.1).map_or("", |stream| stream.title) {
+            "" => f.write_str("the stream"),
+            title => f.write_str(cut(title, MAX_TITLE_BYTES)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::fake::Fake;
+    use std::string::String;
+
+    fn said(trouble: Trouble, fake: &Fake) -> (String, String) {
+        let (mut what, mut remedy) = (String::new(), String::new());
+        trouble.what(fake, &mut what).unwrap();
+        trouble.remedy(fake, &mut remedy).unwrap();
+        (what, remedy)
+    }
+
+    /// The only trouble of a node that is well but for what `change` does to it.
+    fn only(change: impl FnOnce(&mut Fake)) -> (Trouble, String, String) {
+        let mut fake = Fake::with_states(&[StreamState::Live]);
+        assert_eq!(troubles(&fake), [], "a well node has none");
+        change(&mut fake);
+        let found = troubles(&fake);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let (what, remedy) = said(found[0], &fake);
+        (found[0], what, remedy)
+    }
+
+    #[test]
+    fn each_has_an_exact_remedy() {
+        let (trouble, _, remedy) = only(|fake| fake.machine.reach = Reach::NotReached);
+        assert_eq!(trouble, Trouble::NotReached);
+        assert!(
+            remedy.contains("UDP port 8479") && remedy.contains("192.168.1.7"),
+            "{remedy}"
+        );
+
+        let (trouble, what, remedy) = only(|fake| fake.limit = Some(30_000));
+        assert!(
+            matches!(trouble, Trouble::LimitTooSmall(0, 85_334)),
+            "{trouble:?}"
+        );
+        assert!(what.contains("30.0 kbit/s") && remedy.contains("--upload-limit 86kbit"));
+
+        let (trouble, what, _) = only(|fake| (fake.quota, fake.quota_used) = (Some(200), 200));
+        assert_eq!(
+            (trouble, what.as_str()),
+            (Trouble::Quota, "This month's 200 B are used up.")
+        );
+
+        let (trouble, _, remedy) = only(|fake| fake.machine.clock_is_set = false);
+        assert_eq!(trouble, Trouble::ClockNotSet);
+        assert!(remedy.contains("timedatectl"));
+
+        let (trouble, what, remedy) = only(|fake| fake.machine.recent_kernel_drops = 12);
+        assert_eq!(trouble, Trouble::KernelDrops(12));
+        assert!(what.contains("12 packets") && remedy.contains("rmem_max"));
+
+        let (trouble, what, _) = only(|fake| fake.stream_peers = 0);
+        assert_eq!(trouble, Trouble::NobodyAnswers(0));
+        assert!(what.contains("Radio"), "{what}");
+
+        let (trouble, what, _) = only(|fake| fake.rss = 11 << 20);
+        assert_eq!(trouble, Trouble::Memory);
+        assert!(
+            what.contains("11.0 MiB") && what.contains("8.0 MiB"),
+            "{what}"
+        );
+
+        let (trouble, ..) = only(|fake| fake.states = [Some(StreamState::Stalled)].into());
+        assert_eq!(trouble, Trouble::Stalled(0));
+        let (trouble, ..) = only(|fake| fake.recent_gaps = 3);
+        assert_eq!(trouble, Trouble::Gaps(0));
+    }
+
+    #[test]
+    fn however_much_is_wrong_the_list_is_short_and_every_kind_has_a_name() {
+        let mut fake = Fake::extreme();
+        fake.states = [Some(StreamState::Stalled); 20].into();
+        assert_eq!(troubles(&fake).len(), MAX_TROUBLES);
+        for (at, kind) in KINDS.iter().enumerate() {
+            assert!(!KINDS[..at].contains(kind));
+        }
+    }
+}
