@@ -100,9 +100,9 @@ fn flags_of(command: Command, arguments: impl Iterator<Item = OsString>) -> Resu
             Arg::Long(name) => {
                 let setting = known_flag(command, name)?;
                 let text = flag_value(setting, &mut parser)?;
-                match setting.name {
-                    "bind" => given.push_flag(setting.name, text),
-                    name => given.put(name, [text].into(), Origin::Flag(name))?,
+                match setting.repeats {
+                    true => given.push(setting.name, text, Origin::Flag(setting.name)),
+                    false => given.put(setting.name, [text].into(), Origin::Flag(setting.name))?,
                 }
             }
             Arg::Short(letter) => return Err(unknown_flag(command, &format!("-{letter}"))),
@@ -176,7 +176,7 @@ fn utf8(text: OsString, culprit: impl std::fmt::Display) -> Result<String, Failu
 fn take_argument(command: Command, text: String, given: &mut Settings) -> Result<(), Failure> {
     match command {
         Command::Relay | Command::Listen => {
-            given.push_argument("streams", text, "URI");
+            given.push("streams", text, Origin::Argument("URI"));
             Ok(())
         }
         _ => Err(Failure::usage(

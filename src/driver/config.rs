@@ -1,6 +1,7 @@
 //! From the settings given to the one configuration a node runs by: every value read, every default filled in.
 
 use super::failure::Failure;
+use super::serial_line::{self, LineRole, SerialLine};
 use super::settings::{self, FILE_ONLY_KEYS, Settings};
 use super::stream_uri::{HostPort, StreamUri};
 use super::units::{self, Rate, Size, Time};
@@ -108,6 +109,8 @@ pub struct Config {
     pub burst: Span,
     /// How long a missing block is waited for before it is skipped.
     pub window: Span,
+    /// Serial lines.
+    pub serial: Vec<SerialLine>,
     /// Where node key and quota are remembered; nothing is written where there is none.
     pub state: Option<PathBuf>,
     /// What the page may do.
@@ -266,6 +269,9 @@ impl fmt::Display for Config {
         row("max-players", &self.max_players)?;
         row("spare", &self.spare_stripes)?;
         row("burst", &Time(self.burst))?;
+        for line in &self.serial {
+            row("serial", line)?;
+        }
         row("offload", &if self.offload { "auto" } else { "off" })?;
         row("window", &Time(self.window))?;
         match &self.state {
@@ -339,6 +345,7 @@ pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
         window: given
             .one("window", span_between(Span::from_s(1), Span::from_s(600)))?
             .unwrap_or(DEFAULT_WINDOW),
+        serial: serial(given)?,
         state: given.one("state", path)?.or_else(state_of_the_service),
         // Last: what was typed wrongly is told before what was not typed.
         task: task(role, given)?,
@@ -402,6 +409,13 @@ fn task(role: Role, given: &Settings) -> Result<Task, Failure> {
         (Some(origin), Some(first)) => (origin, first.clone()),
         _ => return Err(missing("URI", format!("name the stream, {example}"))),
     };
+    let wired = serial(given)?
+        .iter()
+        .any(|line| line.role == LineRole::Link);
+    if !wired && given.origin("peers").is_none() && streams.iter().any(|s| s.hosts.is_empty()) {
+        let what = format!("names no host, and no serial line leads to one; write {example}");
+        return Err(Failure::usage(culprit, what));
+    }
     if role == Role::Listen {
         return match streams.len() {
             1 => Ok(Task::Listen(first)),
@@ -493,6 +507,14 @@ fn peers(given: &Settings) -> Result<Vec<HostPort>, Failure> {
             Err(Failure::usage(origin, format!("at most {MAX_PEERS}")))
         }
         _ => Ok(peers),
+    }
+}
+
+fn serial(given: &Settings) -> Result<Vec<SerialLine>, Failure> {
+    let lines = given.all("serial", SerialLine::parse)?;
+    match (serial_line::check(&lines), given.origin("serial")) {
+        (Err(why), Some(origin)) => Err(Failure::usage(origin, why)),
+        _ => Ok(lines),
     }
 }
 

@@ -40,10 +40,25 @@ fn entries(file: &str, text: &str) -> Result<Vec<Entry>, Failure> {
     toml::parse(text).map_err(|wrong| Failure::usage(format!("{file}:{}", wrong.line), wrong.what))
 }
 
+/// The one key that may also stand as sections: `[[serial]]`, with a key for each of its words.
+const SECTIONED: &str = "serial";
+
 fn settings_of(file: &str, entries: Vec<Entry>) -> Result<Settings, Failure> {
     let mut settings = Settings::default();
+    let (sections, entries): (Vec<Entry>, Vec<Entry>) = entries
+        .into_iter()
+        .partition(|entry| entry.table == SECTIONED);
+    if let Some(first) = sections.first() {
+        let origin = Origin::Key {
+            file: file.to_string(),
+            line: Some(first.line),
+            key: SECTIONED.to_string(),
+        };
+        let texts = texts_of_sections(&sections, &origin)?;
+        settings.put(SECTIONED, texts, origin)?;
+    }
     for entry in entries {
-        // Files are flat: what stands in a section is a key that is not known.
+        // For the rest files are flat: what stands in a section is a key that is not known.
         let key = match entry.table.as_str() {
             "" => entry.key,
             table => format!("{table}.{}", entry.key),
@@ -59,6 +74,37 @@ fn settings_of(file: &str, entries: Vec<Entry>) -> Result<Settings, Failure> {
         }
     }
     Ok(settings)
+}
+
+/// Each section as the words of a flag: `path=...,role=...`, the path first. A key that the section has already begins the
+/// next one.
+fn texts_of_sections(entries: &[Entry], origin: &Origin) -> Result<Vec<String>, Failure> {
+    let mut sections: Vec<Vec<(&str, String)>> = Vec::new();
+    for entry in entries {
+        let value = match &entry.value {
+            Value::Text(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Switch(on) => on.to_string(),
+            Value::List(_) | Value::Other => {
+                let what = format!("{} takes one value", entry.key);
+                return Err(Failure::usage(origin, what));
+            }
+        };
+        match sections.last_mut() {
+            Some(section) if section.iter().all(|(key, _)| *key != entry.key) => {
+                section.push((&entry.key, value));
+            }
+            _ => sections.push([(entry.key.as_str(), value)].into()),
+        }
+    }
+    for section in &mut sections {
+        section.sort_by_key(|(key, _)| *key != "path");
+    }
+    let words = |section: Vec<(&str, String)>| {
+        let words = section.iter().map(|(key, value)| format!("{key}={value}"));
+        words.collect::<Vec<_>>().join(",")
+    };
+    Ok(sections.into_iter().map(words).collect())
 }
 
 /// Every key a file may have.

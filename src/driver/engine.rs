@@ -203,10 +203,22 @@ impl Engine {
                 Warn,
                 format_args!("{} is not carried by {addr}.", Title(node, id)),
             ),
+            Event::DoesNotFit {
+                stream,
+                addr,
+                needed_bps,
+                line_bps,
+            } => self.tell(
+                Warn,
+                format_args!(
+                    "Stream {stream} is not sent over {addr}: it needs {needed_bps} bit/s there, the line carries {line_bps}."
+                ),
+            ),
         }
     }
 
-    fn tell(&self, level: log::Level, what: fmt::Arguments<'_>) {
+    /// Says something in the log and in the journal.
+    pub fn tell(&self, level: log::Level, what: fmt::Arguments<'_>) {
         log::log!(level, "{what}");
         self.note(what);
     }

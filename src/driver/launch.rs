@@ -4,6 +4,7 @@ use super::config::{Config, Task};
 use super::failure::Failure;
 use super::keyfile;
 use super::plan::Plan;
+use super::serial_line::{LineRole, MAX_LINES};
 use super::server;
 use crate::memory;
 use crate::proto::budget::{RING, Sizes};
@@ -59,6 +60,20 @@ pub fn sizes(config: &Config) -> Sizes {
         .fill(budget, reserved_bytes(config))
 }
 
+/// Bytes a second that each line carries to another node; none over a console.
+fn line_rates(config: &Config) -> [u32; MAX_LINES] {
+    let mut rates = [0; MAX_LINES];
+    for (rate, line) in rates.iter_mut().zip(&config.serial) {
+        if line.role == LineRole::Link {
+            *rate = line.bytes_per_s();
+        }
+    }
+    rates
+}
+
+/// What a serial line holds: frames on their way out and in, a console's screen.
+const LINE_BYTES: usize = 16 << 10;
+
 /// What is planned besides the node's own pools.
 fn driver_pools(config: &Config) -> Vec<(&'static str, usize, usize, String)> {
     let tasks = http_tasks(config);
@@ -90,6 +105,14 @@ fn driver_pools(config: &Config) -> Vec<(&'static str, usize, usize, String)> {
         ),
     ]
     .to_vec();
+    if !config.serial.is_empty() {
+        pools.push((
+            "serial",
+            config.serial.len(),
+            LINE_BYTES,
+            "one for each line".to_string(),
+        ));
+    }
     if let Task::Source(_) = config.task {
         pools.push((
             "input",
@@ -187,6 +210,7 @@ pub fn node(
         spare: config.spare_stripes,
         burst: config.burst,
         window: config.window,
+        lines: line_rates(config),
         ..NodeConfig::new(secret, entropy)
     };
     let mut node = Node::new(now, told, memory::node_pools(&sizes));

@@ -37,6 +37,11 @@ mod intake;
 mod journal;
 mod launch;
 mod lease;
+#[cfg_attr(
+    not(feature = "serial"),
+    allow(dead_code, reason = "nobody opens a line in such a build")
+)]
+mod lines;
 mod lobby;
 mod lonely;
 mod manager;
@@ -54,6 +59,9 @@ mod run;
 mod segments;
 #[cfg(feature = "source")]
 mod sequence;
+#[cfg(feature = "serial")]
+mod serial;
+mod serial_line;
 mod server;
 mod signals;
 #[cfg(feature = "source")]

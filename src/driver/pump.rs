@@ -1,6 +1,7 @@
 //! The task at the heart: datagrams in, timers, datagrams out, and sleep until there is more of any.
 
 use super::engine::Engine;
+use super::lines::Lines;
 use super::rates::Rates;
 use super::reactor::Timer;
 use super::udp::Sent;
@@ -14,7 +15,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 /// Moves datagrams between the socket and the node until the node has left and said so.
-pub async fn run(engine: &Engine, mut udp: Uplinks, rates: &RefCell<Rates>) {
+pub async fn run(engine: &Engine, mut udp: Uplinks, lines: &Lines, rates: &RefCell<Rates>) {
     let mut out = Outbox {
         batch: Transmit::new(),
         sent: None,
@@ -30,7 +31,7 @@ pub async fn run(engine: &Engine, mut udp: Uplinks, rates: &RefCell<Rates>) {
             if node.poll_timeout().is_some_and(|due| due <= now) {
                 node.handle_timeout(now);
             }
-            out.drain(node, now, &mut udp);
+            out.drain(node, now, &mut udp, lines);
             let mut rates = rates.borrow_mut();
             rates.note(now, node.stats(), udp.refused(), udp.refused_bytes());
             rates.dropped = udp.dropped();
@@ -104,13 +105,14 @@ struct Outbox {
 
 impl Outbox {
     /// Sends until the node has nothing more or the socket is full.
-    fn drain(&mut self, node: &mut Node<'_>, now: Instant, udp: &mut Uplinks) {
+    fn drain(&mut self, node: &mut Node<'_>, now: Instant, udp: &mut Uplinks, lines: &Lines) {
         loop {
             let from = match self.sent.take() {
                 Some(sent) => sent,
                 None if node.poll_transmit(now, &mut self.batch) => 0,
                 None => return,
             };
+            lines.put(node, &self.batch);
             if let Sent::Blocked(sent) = udp.send(node, &self.batch, from) {
                 self.sent = Some(sent);
                 return;

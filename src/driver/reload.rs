@@ -89,6 +89,7 @@ fn later(now: &Config, wanted: &Config) -> Vec<&'static str> {
         ("spare", now.spare_stripes != wanted.spare_stripes),
         ("burst", now.burst != wanted.burst),
         ("window", now.window != wanted.window),
+        ("serial", now.serial != wanted.serial),
         ("state", now.state != wanted.state),
     ];
     let differs = differs.into_iter().filter(|(_, differs)| *differs);

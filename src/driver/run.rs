@@ -6,6 +6,7 @@ use super::config_source::ConfigSource;
 use super::control::Control;
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
+use super::lines::Lines;
 use super::quota::{self, Quota};
 use super::rates::Rates;
 use super::server::{self, Server};
@@ -23,7 +24,7 @@ use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
 use smol::LocalExecutor;
-use std::string::ToString;
+use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, io, vec};
 
@@ -89,7 +90,12 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     let places = wanted.clone();
     // What the tasks borrow stands above; the executor goes first.
     let executor = LocalExecutor::new();
-    let pump = executor.spawn(pump::run(&running.engine, udp, &running.rates));
+    let pump = executor.spawn(pump::run(
+        &running.engine,
+        udp,
+        &running.lines,
+        &running.rates,
+    ));
     executor.spawn(signals.wait(&ending)).detach();
     if let Some(hangups) = hangups {
         executor
@@ -116,6 +122,12 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
             size_of_val(&task)
         );
         executor.spawn(task).detach();
+    }
+    #[cfg(feature = "serial")]
+    for (place, _) in running.lines.iter() {
+        executor
+            .spawn(super::serial::attend(&running, place))
+            .detach();
     }
     if let Some(origin) = origin {
         executor.spawn(origin.run(&running, &ending)).detach();
@@ -181,6 +193,7 @@ impl House {
             rates: RefCell::new(Rates::default()),
             quota: RefCell::new(quota),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
+            lines: Lines::new(&config.serial),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
             network_hint: Bell::new(1),
         };
@@ -219,6 +232,10 @@ fn facts(config: &Config, names: Vec<Names>, udp: SocketAddr, http: SocketAddr) 
         http,
         budget_bytes: config.memory_bytes,
         planned_bytes: launch::plan(config).total_bytes(),
+        plan: match config.serial.is_empty() {
+            true => String::new(),
+            false => launch::plan(config).to_string(),
+        },
         quota_bytes: config.quota_bytes,
         planned_children: config.max_children,
         names,

@@ -61,9 +61,7 @@ impl Segments {
                 let never = [Errno::IO, Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOPROTOOPT];
                 if never.contains(&error) {
                     log::info!("datagrams leave one by one from now on: {error}");
-                    // While it works: what the socket was told stays otherwise.
-                    self.set(socket, 0);
-                    self.works = false;
+                    self.give_up(socket);
                 }
                 Outcome::Refused
             }
@@ -82,8 +80,8 @@ impl Segments {
             self.set(socket, 0);
         }
         let mut sent = send(socket, to, pieces);
-        if sent == Err(Errno::INVAL) && self.bytes != 0 {
-            // The length of segments alone can be too much for the way to a receiver.
+        if matches!(sent, Err(Errno::INVAL | Errno::IO)) && self.bytes != 0 {
+            // The length of segments alone can be too much for the way to a receiver, or for a card.
             self.set(socket, 0);
             sent = send(socket, to, pieces);
         }
@@ -95,6 +93,13 @@ impl Segments {
                 Outcome::Refused
             }
         }
+    }
+
+    /// Never again. The length is taken back first: while the socket has one, a card that computes no checksums, as in many
+    /// routers, refuses even single datagrams (EIO).
+    fn give_up(&mut self, socket: &UdpSocket) {
+        self.set(socket, 0);
+        self.works = false;
     }
 
     fn set(&mut self, socket: &UdpSocket, bytes: usize) -> bool {
@@ -146,6 +151,24 @@ mod tests {
         assert_eq!(sent, Outcome::Sent);
         let expected: [&[u8]; 3] = [b"headfirst", b"headother", b"headend"];
         assert_eq!(heard(&to, 3), expected);
+    }
+
+    #[test]
+    fn whoever_gives_up_leaves_nothing_set() {
+        let (from, to, address) = pair();
+        let mut segments = Segments::new(&from, true);
+        if !segments.works() {
+            return; // A kernel before 4.18.
+        }
+        let pieces = [&b"one"[..], b"two"].map(IoSlice::new);
+        let sent = segments.send_many(&from, address, &pieces, 3);
+        assert_eq!((sent, heard(&to, 2).len()), (Outcome::Sent, 2));
+        segments.give_up(&from);
+        assert!(!segments.works());
+        // Cut, if the length were still set.
+        let whole = segments.send_one(&from, address, &[IoSlice::new(b"a longer one")]);
+        assert_eq!(whole, Outcome::Sent);
+        assert_eq!(heard(&to, 1), [b"a longer one"]);
     }
 
     #[test]

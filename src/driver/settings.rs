@@ -61,6 +61,8 @@ pub struct Setting {
     pub value: Option<&'static str>,
     /// The commands that know it.
     pub commands: &'static [Command],
+    /// Whether the flag may be given more than once.
+    pub repeats: bool,
 }
 
 impl Setting {
@@ -97,7 +99,7 @@ pub const SETTINGS: &[Setting] = &[
         "a URL, for example http://127.0.0.1:8480",
         &[Command::Status],
     ),
-    value("bind", "ADDR:PORT, for example 0.0.0.0:8479", NODES),
+    many("bind", "ADDR:PORT, for example 0.0.0.0:8479", NODES),
     value("bitrate", "a rate, for example 2Mbit", SOURCE),
     value("board", "a file or a name, for example ath79", RECEIVERS),
     value("burst", "a time, for example 2s", NODES),
@@ -134,6 +136,7 @@ pub const SETTINGS: &[Setting] = &[
     value("relays", "a number, for example 5", &[Command::Demo]),
     switch("repeat", SOURCE),
     value("role", "relay, listen or source", &[Command::Check]),
+    many("serial", "DEVICE,console|link[,BAUD]", NODES),
     value("spare", "a number, for example 1", RECEIVERS),
     value("state", "a directory, for example /var/lib/weir", NODES),
     value("upload-limit", "a rate, for example 2Mbit", NODES),
@@ -151,6 +154,14 @@ const fn value(name: &'static str, example: &'static str, commands: &'static [Co
         name,
         value: Some(example),
         commands,
+        repeats: false,
+    }
+}
+
+const fn many(name: &'static str, example: &'static str, commands: &'static [Command]) -> Setting {
+    Setting {
+        repeats: true,
+        ..value(name, example, commands)
     }
 }
 
@@ -159,6 +170,7 @@ const fn switch(name: &'static str, commands: &'static [Command]) -> Setting {
         name,
         value: None,
         commands,
+        repeats: false,
     }
 }
 
@@ -240,20 +252,11 @@ impl Settings {
         Ok(())
     }
 
-    /// One more free-standing argument.
-    pub fn push_argument(&mut self, name: &str, text: String, shown: &'static str) {
+    /// One more free-standing argument, or one more of a flag that may be repeated.
+    pub fn push(&mut self, name: &str, text: String, origin: Origin) {
         let given = self.given.entry(name.to_string()).or_insert(Given {
             texts: Vec::new(),
-            origin: Origin::Argument(shown),
-        });
-        given.texts.push(text);
-    }
-
-    /// One more value of a flag that may be given several times.
-    pub fn push_flag(&mut self, name: &'static str, text: String) {
-        let given = self.given.entry(name.to_string()).or_insert(Given {
-            texts: Vec::new(),
-            origin: Origin::Flag(name),
+            origin,
         });
         given.texts.push(text);
     }

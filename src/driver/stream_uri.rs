@@ -22,7 +22,7 @@ pub struct HostPort {
 /// A stream's key and where to ask for it first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamUri {
-    /// One to [`MAX_HOSTS`] places to begin at.
+    /// At most [`MAX_HOSTS`] places to begin at; none where somebody is wired to this box.
     pub hosts: Vec<HostPort>,
     /// The stream's Ed25519 public key.
     pub key: [u8; 32],
@@ -78,8 +78,10 @@ impl FromStr for StreamUri {
             .ok_or_else(|| wrong("has no /KEY at its end"))?;
         let key = base32::decode_key(key)
             .ok_or_else(|| wrong("ends in something that is not a key of 52 letters and digits"))?;
-        let hosts: Vec<HostPort> = hosts
-            .split(',')
+        let hosts: Vec<HostPort> = Some(hosts)
+            .filter(|hosts| !hosts.is_empty())
+            .into_iter()
+            .flat_map(|hosts| hosts.split(','))
             .map(|host| {
                 host.parse()
                     .map_err(|_| wrong(&format!("names {host:?}, which is not HOST:PORT")))
@@ -103,8 +105,9 @@ impl fmt::Display for HostPort {
 
 impl fmt::Display for StreamUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("weir://")?;
         for (i, host) in self.hosts.iter().enumerate() {
-            let before = if i == 0 { "weir://" } else { "," };
+            let before = if i == 0 { "" } else { "," };
             write!(f, "{before}{host}")?;
         }
         write!(f, "/{}", base32::encode(&self.key))
@@ -123,6 +126,7 @@ mod tests {
             "radio.example.org:8479",
             "192.0.2.1:1",
             "[2001:db8::1]:8479,10.0.0.1:65535",
+            "",
         ] {
             let text = format!("weir://{hosts}/{KEY}");
             let uri: StreamUri = text.parse().unwrap();
@@ -138,7 +142,6 @@ mod tests {
             ("weir://a:1".to_string(), "has no /KEY"),
             ("weir://a:1/short".to_string(), "not a key of 52"),
             (format!("weir://a:1/{KEY}/"), "not a key of 52"),
-            (format!("weir:///{KEY}"), "not HOST:PORT"),
             (format!("weir://a/{KEY}"), "not HOST:PORT"),
             (format!("weir://a:0/{KEY}"), "not HOST:PORT"),
             (format!("weir://a:1,/{KEY}"), "not HOST:PORT"),

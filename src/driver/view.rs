@@ -6,6 +6,7 @@ use super::engine::Engine;
 use super::heap;
 use super::hls::Memories;
 use super::journal::Journal;
+use super::lines::Lines;
 use super::months;
 use super::quota::Quota;
 use super::rates::Rates;
@@ -14,13 +15,13 @@ use crate::http::history::History;
 use crate::http::status::{
     DayStatus, EventStatus, LineStatus, LinkStatus, MachineStatus, MemoryStatus, NetworkStatus,
     NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus, StripeStatus,
-    UploadStatus,
+    UplinkStatus, UploadStatus,
 };
 use crate::proto::ledger::{MAX_DAYS, MAX_PREFIXES};
-use crate::proto::line::Sharing;
 use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::peer::PeerId;
 use crate::proto::stream::Stream;
+use crate::proto::uplink::Sharing;
 use crate::time::{Instant, Span};
 use core::cell::{Ref, RefCell};
 use core::net::SocketAddr;
@@ -47,6 +48,12 @@ pub struct Facts {
     pub udp: SocketAddr,
     /// Where the page is.
     pub http: SocketAddr,
+    /// The memory plan, where somebody may ask for it on a serial console.
+    #[cfg_attr(
+        not(feature = "serial"),
+        allow(dead_code, reason = "there is no console in such a build")
+    )]
+    pub plan: String,
     /// Each stream's key and the URI by which others join here.
     pub names: Vec<Names>,
 }
@@ -85,6 +92,8 @@ pub struct Running {
     pub vitals: RefCell<Vitals>,
     /// Who sits where, by the node's places for players.
     pub seats: RefCell<Vec<Option<Seat>>>,
+    /// Serial lines.
+    pub lines: Lines,
     /// What HLS remembers of each stream.
     pub hls: Memories,
     /// Rung when the way out to the network may have changed.
@@ -166,11 +175,11 @@ impl StatusSource for View<'_> {
         }
     }
 
-    fn line(&self) -> LineStatus<'_> {
-        let line = self.node.line();
+    fn uplink(&self) -> UplinkStatus<'_> {
+        let line = self.node.uplink();
         let ms = |span: Span| u32::try_from(span.as_ms()).unwrap_or(u32::MAX);
         let quota = self.quota.as_ref().map(Quota::shown);
-        LineStatus {
+        UplinkStatus {
             sharing: match line.sharing {
                 Sharing::Open => "open",
                 Sharing::Full => "full",
@@ -266,7 +275,7 @@ impl StatusSource for View<'_> {
         let (head, parent) = (stream.heads.get(j)?, stream.parents.get(j)?.peer);
         let fed = |id: PeerId| self.node.peers().link(id, i).granted_down >> j & 1;
         (j < n).then(|| StripeStatus {
-            parent: parent.and_then(|id| self.node.peers().get(id)?.addr.socket()),
+            parent: parent.and_then(|id| Some(self.node.peers().get(id)?.addr)),
             head_block: head.end.saturating_sub(1),
             hops: match parent.is_some() || stream.source.is_some() {
                 true => u32::from(self.node.stripe_hops(i, j)),
@@ -288,7 +297,7 @@ impl StatusSource for View<'_> {
             parents.filter(|parent| parent.peer == Some(i)).count() as u32
         };
         Some(PeerStatus {
-            address: peer.addr.socket()?,
+            address: peer.addr,
             node: peer.node,
             state: match peer.bye {
                 Some(_) => "closing",
@@ -342,6 +351,29 @@ impl StatusSource for View<'_> {
             age_s: self.now.since(line.at).as_ms() / 1_000,
             text: &line.text,
             times: line.times,
+        })
+    }
+
+    fn line_slots(&self) -> usize {
+        self.running.lines.iter().count()
+    }
+
+    fn line(&self, i: usize) -> Option<LineStatus<'_>> {
+        let line = self.running.lines.get(i)?;
+        let counters = line.counters();
+        Some(LineStatus {
+            path: line.told.path.to_str().unwrap_or(""),
+            role: line.told.role.name(),
+            baud: line.told.baud,
+            state: line.state.get().as_str(),
+            rx_bytes_total: counters.rx_bytes,
+            tx_bytes_total: counters.tx_bytes,
+            rx_frames_total: counters.rx_frames,
+            tx_frames_total: counters.tx_frames,
+            bad_frames_total: counters.bad_frames,
+            dropped_frames_total: counters.dropped_frames,
+            echoed_frames_total: counters.echoes,
+            opened_total: counters.opened,
         })
     }
 

@@ -4,6 +4,7 @@ use crate::http::document::{Document, PART_BYTES};
 use crate::http::history::{Counters, History};
 use crate::http::status::*;
 use crate::rng::Rng;
+use crate::wire::addr::Addr;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::string::String;
 use std::vec::Vec;
@@ -182,8 +183,8 @@ impl StatusSource for Fake {
         }
     }
 
-    fn line(&self) -> LineStatus<'_> {
-        LineStatus {
+    fn uplink(&self) -> UplinkStatus<'_> {
+        UplinkStatus {
             sharing: "open",
             quota_resets_unix_s: self.limit,
             quota_trouble: &self.title,
@@ -260,7 +261,7 @@ impl StatusSource for Fake {
         let parent = (j != 2).then_some(self.address);
         // Stripe 1 is a hole.
         (j != 1).then_some(StripeStatus {
-            parent,
+            parent: parent.map(Addr::Udp),
             head_block: self.n(999),
             hops: self.n32(2),
             children: self.n32(1),
@@ -273,7 +274,7 @@ impl StatusSource for Fake {
 
     fn peer(&self, i: usize) -> Option<PeerStatus> {
         self.peers.get(i)?.then_some(PeerStatus {
-            address: self.address,
+            address: Addr::Udp(self.address),
             node: [i as u8; 32],
             state: "established",
             rtt_ms: Some(self.n32(20)),

@@ -3,6 +3,7 @@
 use crate::http::healthz::Health;
 use crate::http::ledger;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
+use crate::http::serial;
 use crate::http::status::{PeerStatus, PlayerStatus, StatusSource, StreamStatus, StripeStatus};
 use crate::http::trouble::troubles;
 use crate::http::verdict::verdict;
@@ -84,7 +85,11 @@ fn render(part: Part<'_>, source: &dyn StatusSource, out: &mut Out<'_>) {
             separate(out, first);
             ledger::json_day(&status, out);
         }
-        Part::End => out.str("]}}\n"),
+        Part::End => {
+            out.str("]}");
+            serial::json(source, out);
+            out.str("}\n");
+        }
     }
 }
 
@@ -124,14 +129,14 @@ fn head(source: &dyn StatusSource, out: &mut Out<'_>) {
         upload.download_rate_bps,
         upload.download_bytes_total,
     ));
-    line(source, out);
+    uplink(source, out);
     machine(source, out);
     out.str(",\"streams\":[");
 }
 
-fn line(source: &dyn StatusSource, out: &mut Out<'_>) {
-    let line = source.line();
-    text(out, ",\"line\":{\"sharing\":", line.sharing, 32);
+fn uplink(source: &dyn StatusSource, out: &mut Out<'_>) {
+    let line = source.uplink();
+    text(out, ",\"uplink\":{\"sharing\":", line.sharing, 32);
     text(out, ",\"quota_trouble\":", line.quota_trouble, 192);
     out.fmt(format_args!(
         ",\"quota_resets_unix_s\":{},\"delay_target_ms\":{},\"queue_ms\":{},\"pace_bps\":{}}}",
@@ -332,7 +337,7 @@ mod tests {
         );
         has("/streams/0", "rx_bytes_total tx_bytes_total");
         has(
-            "/line",
+            "/uplink",
             "sharing:s quota_trouble:s quota_resets_unix_s delay_target_ms queue_ms pace_bps",
         );
         has("/ledger", "networks:a others:o days:a");

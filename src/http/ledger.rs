@@ -1,7 +1,7 @@
 //! The ledger in the documents: what went to and came from which network, and on which day.
 
 use crate::http::out::{For, Out, escaped};
-use crate::http::status::{DayStatus, LineStatus, NetworkStatus};
+use crate::http::status::{DayStatus, NetworkStatus, UplinkStatus};
 use crate::http::units::{Data, Rate};
 
 /// Begins the object and its list of networks; the list of players ends before it.
@@ -32,7 +32,7 @@ pub(crate) fn json_day(day: &DayStatus, out: &mut Out<'_>) {
 }
 
 /// What is worth a line of text about the owner's line; nothing when all is as usual.
-pub(crate) fn text_line(line: &LineStatus<'_>, out: &mut Out<'_>) {
+pub(crate) fn text_uplink(line: &UplinkStatus<'_>, out: &mut Out<'_>) {
     match line.sharing {
         "full" => out.str("quota      nearly used up: nobody new is sent to\n"),
         "ended" => {

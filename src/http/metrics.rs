@@ -3,6 +3,7 @@
 
 use crate::http::healthz::healthz;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
+use crate::http::serial::lines;
 use crate::http::status::{Reach, StatusSource, StreamState, StreamStatus};
 use crate::http::trouble::{KINDS, troubles};
 use core::fmt;
@@ -86,7 +87,7 @@ const fn stream(
 }
 
 #[rustfmt::skip] // A table: one family a line or two.
-const FAMILIES: [Family; 44] = [
+const FAMILIES: [Family; 47] = [
     Family { name: "weir_info", kind: Gauge, help: "What runs here.", value: Value::NodeInfo },
     node("weir_healthy", Gauge, "1 if data flows or nothing is expected.", |s| Whole(u64::from(healthz(s).0 == 200))),
     node("weir_uptime_seconds", Gauge, "Time since start.", |s| Whole(s.node().uptime_s)),
@@ -103,6 +104,12 @@ const FAMILIES: [Family; 44] = [
         |s| Whole(s.node().malformed_datagrams_total)),
     node("weir_kernel_dropped_datagrams_total", Counter, "Datagrams the kernel dropped because they were read too late.",
         |s| Whole(s.node().kernel_drops_total)),
+    node("weir_serial_received_bytes_total", Counter, "Bytes read from serial lines.",
+        |s| Whole(lines(s).map(|line| line.rx_bytes_total).sum())),
+    node("weir_serial_sent_bytes_total", Counter, "Bytes written to serial lines.",
+        |s| Whole(lines(s).map(|line| line.tx_bytes_total).sum())),
+    node("weir_serial_bad_frames_total", Counter, "Frames on serial lines that were damaged.",
+        |s| Whole(lines(s).map(|line| line.bad_frames_total).sum())),
     node("weir_memory_budget_bytes", Gauge, "Memory the owner allows.", |s| Whole(s.memory().budget_bytes)),
     node("weir_memory_planned_bytes", Gauge, "Memory the pools add up to.", |s| Whole(s.memory().planned_bytes)),
     node("weir_heap_live_bytes", Gauge, "Live heap.", |s| Whole(s.memory().heap_live_bytes)),

@@ -21,6 +21,7 @@ pub mod playlist;
 pub mod request;
 pub mod response;
 pub mod route;
+mod serial;
 pub mod status;
 pub mod text;
 pub mod trouble;

@@ -4,6 +4,7 @@
 //! and the `state` beside it says so. `None` means "no limit" or "nobody".
 
 use crate::http::history::History;
+use crate::wire::addr::Addr;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
@@ -19,8 +20,8 @@ pub trait StatusSource {
     /// The owner's line.
     fn upload(&self) -> UploadStatus;
     /// How the owner's line stands beyond plain numbers.
-    fn line(&self) -> LineStatus<'_> {
-        LineStatus::default()
+    fn uplink(&self) -> UplinkStatus<'_> {
+        UplinkStatus::default()
     }
     /// Places in the ledger's table of networks, holes included.
     fn network_slots(&self) -> usize {
@@ -64,6 +65,14 @@ pub trait StatusSource {
     fn player_slots(&self) -> usize;
     /// The player in place `i`, if there is one.
     fn player(&self, i: usize) -> Option<PlayerStatus<'_>>;
+    /// Serial lines, at most four.
+    fn line_slots(&self) -> usize {
+        0
+    }
+    /// The serial line in place `i`.
+    fn line(&self, _i: usize) -> Option<LineStatus<'_>> {
+        None
+    }
 }
 
 /// The node itself.
@@ -189,7 +198,7 @@ pub struct UploadStatus {
 
 /// What quota and household leave of the owner's line.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct LineStatus<'a> {
+pub struct UplinkStatus<'a> {
     /// `open`: children are taken. `full`: the quota nears its end, nobody new is sent to. `ended`: it has, nothing is passed on.
     pub sharing: &'a str,
     /// When the quota begins anew, in seconds since 1970; `None` while nobody knows.
@@ -384,7 +393,7 @@ impl StreamStatus<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct StripeStatus {
     /// Who sends it to us.
-    pub parent: Option<SocketAddr>,
+    pub parent: Option<Addr>,
     /// Newest block of it that arrived.
     pub head_block: u64,
     /// Hops to the source along this stripe.
@@ -397,7 +406,7 @@ pub struct StripeStatus {
 #[derive(Clone, Copy, Debug)]
 pub struct PeerStatus {
     /// Where it is.
-    pub address: SocketAddr,
+    pub address: Addr,
     /// Its public key.
     pub node: NodeId,
     /// How the session stands, for example `handshake`, `established`, `closing`.
@@ -427,4 +436,33 @@ pub struct PlayerStatus<'a> {
     pub tx_bytes_total: u64,
     /// Media bytes it was too slow for.
     pub skipped_bytes_total: u64,
+}
+
+/// One serial line.
+#[derive(Clone, Copy, Debug)]
+pub struct LineStatus<'a> {
+    /// The device.
+    pub path: &'a str,
+    /// `console` or `link`.
+    pub role: &'static str,
+    /// Its rate.
+    pub baud: u32,
+    /// `up`, `quiet`, `noise`, `blocked`, `missing` or `taken`.
+    pub state: &'static str,
+    /// Bytes read.
+    pub rx_bytes_total: u64,
+    /// Bytes written.
+    pub tx_bytes_total: u64,
+    /// Sound frames read.
+    pub rx_frames_total: u64,
+    /// Frames written.
+    pub tx_frames_total: u64,
+    /// Frames read that were damaged; on a console, bytes that no keyboard sends.
+    pub bad_frames_total: u64,
+    /// Frames not written because the line was held up or gone.
+    pub dropped_frames_total: u64,
+    /// Own frames heard again.
+    pub echoed_frames_total: u64,
+    /// Times the device was opened.
+    pub opened_total: u64,
 }

@@ -4,6 +4,7 @@ use crate::http::healthz::Health;
 use crate::http::history::SHORT_STEPS;
 use crate::http::ledger;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
+use crate::http::serial;
 use crate::http::status::{
     PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus, StripeStatus,
 };
@@ -173,9 +174,10 @@ fn render(part: Part<'_>, source: &dyn StatusSource, out: &mut Out<'_>) {
             first,
             status,
         } => stripe(index, first, &status, out),
-        Part::StreamEnd | Part::Ledger | Part::Days | Part::End => {}
+        Part::StreamEnd | Part::Ledger | Part::Days => {}
         Part::Network { first, status } => ledger::text_network(first, &status, out),
         Part::Day { status, .. } => ledger::text_day(&status, out),
+        Part::End => serial::text(source, out),
         Part::Peers => out.str("\nneighbours\n"),
         Part::Peer { first, status } => peer(first, &status, out),
         Part::Players => out.str("\nplayers\n"),
@@ -206,7 +208,7 @@ fn figures(source: &dyn StatusSource, out: &mut Out<'_>) {
         Data(upload.quota_used_bytes),
         Limit(upload.quota_bytes.map(Data)),
     ));
-    ledger::text_line(&source.line(), out);
+    ledger::text_uplink(&source.uplink(), out);
     out.fmt(format_args!(
         "download   {}   {} in all\n",
         Rate(upload.download_rate_bps),

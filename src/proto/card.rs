@@ -7,7 +7,10 @@ use crate::limits::{
     CHUNK_PREFIX_BYTES, IP_UDP_HEADER_BYTES, MAX_DESCRIPTOR_BYTES, MIN_SLOT_BYTES,
 };
 use crate::wire::chunk::payload_offset;
+use crate::wire::datagram::{AEAD_TAG_BYTES, CONTROL_HEADER_BYTES};
 use crate::wire::descriptor::{DOMAIN, Descriptor};
+use crate::wire::framing::frame_bytes;
+use crate::wire::seal::seal_message_bytes;
 
 /// A seal of a few blocks as a control datagram, IP and UDP headers counted.
 const SEAL_DATAGRAM_BYTES: u64 = 220;
@@ -151,6 +154,20 @@ impl Card {
         let payload = group_bytes.clamp(64, u64::from(self.descriptor.chunk_bytes).max(64));
         let overhead = (IP_UDP_HEADER_BYTES + CHUNK_PREFIX_BYTES + self.payload_offset()) as u64;
         (media_bps * (payload + overhead) / payload).max(1)
+    }
+
+    /// Bytes a second that the stream takes on a serial line as K stripes: chunks and seals in their frames, and a twentieth
+    /// for words and repair.
+    pub fn line_bytes_per_s(&self) -> u64 {
+        let d = &self.descriptor;
+        let (k, group_ms) = (self.k() as u64, u64::from(d.group_ms).max(1));
+        let group_bytes = u64::from(d.bitrate_bps) * group_ms / 8_000;
+        let blocks = group_bytes.div_ceil(k * u64::from(d.chunk_bytes).max(1));
+        let chunk = group_bytes.div_ceil((blocks * k).max(1)) as usize;
+        let chunk = CHUNK_PREFIX_BYTES + self.payload_offset() + chunk;
+        let seal = CONTROL_HEADER_BYTES + AEAD_TAG_BYTES + seal_message_bytes(blocks as usize);
+        let group = blocks * k * frame_bytes(chunk) as u64 + frame_bytes(seal) as u64;
+        group * 1_000 / group_ms * 21 / 20
     }
 
     /// Bits a second that the seals take on the line, about; at least 1.

@@ -6,6 +6,9 @@ use crate::time::Span;
 /// Most streams one node carries.
 pub const MAX_STREAMS: usize = 4;
 
+/// Most serial lines of one node.
+pub const MAX_LINES: usize = 4;
+
 /// What a node is to a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
@@ -38,6 +41,9 @@ pub struct NodeConfig {
     pub overhead_bytes: usize,
     /// Queueing delay on the owner's line to stay below; `None`: it is not watched.
     pub delay_target: Option<Span>,
+    /// Bytes a second that each serial line carries (its baud rate over ten, less what turning a half-duplex line round
+    /// costs); 0: no such line. What goes over lines does not count against `upload_limit_bps`.
+    pub lines: [u32; MAX_LINES],
 }
 
 impl NodeConfig {
@@ -53,6 +59,7 @@ impl NodeConfig {
             window: Span::from_s(4),
             overhead_bytes: crate::limits::IP_UDP_HEADER_BYTES,
             delay_target: None,
+            lines: [0; MAX_LINES],
         }
     }
 

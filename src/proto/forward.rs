@@ -8,6 +8,7 @@ use super::stream::{SEAL_ENTRY, bits};
 use super::transmit::{Outgoing, Transmit};
 use crate::limits::{CHUNK_PREFIX_BYTES, MAX_DATAGRAM_BYTES};
 use crate::time::{Instant, Span};
+use crate::wire::addr::Addr;
 use crate::wire::chunk::{ChunkId, prefix};
 use crate::wire::message::Reason;
 
@@ -128,7 +129,10 @@ impl Node<'_> {
         if !self.may_grant() || (!self.is_child(id) && children >= self.config.max_children) {
             return 0;
         }
-        let Some(limit) = self.line_bps() else {
+        if let Some(addr @ Addr::Line(_)) = self.peers.get(id).map(|peer| peer.addr) {
+            return self.line_places(at, id, addr);
+        }
+        let Some(limit) = self.uplink_bps() else {
             return (self.config.max_children * card.n()).min(usize::from(u16::MAX)) as u16;
         };
         let free = places_bps(limit).saturating_sub(self.granted_bps());
@@ -140,6 +144,7 @@ impl Node<'_> {
         let free = self.places(at, id);
         if free > 0
             || !self.may_grant()
+            || self.is_line(id)
             || !self.is_child(id) && self.children() >= self.config.max_children
         {
             return free;
@@ -171,6 +176,12 @@ impl Node<'_> {
         }
     }
 
+    fn is_line(&self, id: PeerId) -> bool {
+        self.peers
+            .get(id)
+            .is_some_and(|peer| peer.addr.socket().is_none())
+    }
+
     fn children(&self) -> usize {
         self.peers
             .iter()
@@ -184,6 +195,7 @@ impl Node<'_> {
             let copies: u64 = self
                 .peers
                 .in_stream(at)
+                .filter(|(_, peer, _)| peer.addr.socket().is_some())
                 .map(|(_, _, link)| u64::from(link.granted_down.count_ones()))
                 .sum();
             let readers = self
@@ -209,7 +221,10 @@ impl Node<'_> {
     fn make_room(&mut self, at: StreamId, id: PeerId, stripe: u8) -> bool {
         let newcomer = self.peers.link(id, at);
         let hands_on = newcomer.home & 1 << stripe != 0 && newcomer.standing.forwards();
-        if !self.may_grant() || !self.is_child(id) && self.children() >= self.config.max_children {
+        // A line has its own room, which nobody else takes.
+        let barred =
+            !self.may_grant() || !self.is_child(id) && self.children() >= self.config.max_children;
+        if barred || self.is_line(id) {
             return false;
         }
         // The source can do with fewer copies of a stripe that several have, and not with none.
@@ -291,9 +306,10 @@ impl Node<'_> {
     fn feed(&mut self, now: Instant, id: PeerId, at: StreamId, out: &mut Transmit) -> bool {
         let link = self.peers.link(id, at);
         let (mask, wants_seals) = (link.granted_down, link.wants_seals);
-        if mask == 0 || link.cursor == self.streams[at].log.end() {
+        if mask == 0 || link.cursor == self.streams[at].log.end() || !self.has_room_for(now, id) {
             return false;
         }
+        let link = self.peers.link(id, at);
         let tail = self.streams[at].log.tail();
         let mut cursor = link.cursor.max(tail);
         self.streams[at].stats.skipped += cursor - link.cursor;
@@ -344,9 +360,10 @@ impl Node<'_> {
         // Only the last of a batch may be shorter.
         let fits = out.chunks.is_empty()
             || out.last_bytes == out.segment_bytes && len <= out.segment_bytes;
+        let room = self.has_room_for(now, id) && self.may_send(now, len, Urgency::Stream);
         // A child's turn is as long as the bucket is deep: the others want their part of it.
         let turn_over = out.chunks.len() * len >= self.bucket.turn_bytes();
-        if out.chunks.is_full() || !fits || turn_over || !self.may_send(now, len, Urgency::Stream) {
+        if out.chunks.is_full() || !fits || turn_over || !room {
             return false;
         }
         let Some(peer) = self.peers.get(id) else {
@@ -366,25 +383,37 @@ impl Node<'_> {
         let _ = out.chunks.push(outgoing);
         self.streams[at].stats.forwarded += 1;
         self.streams[at].stats.tx_bytes += self.on_line(to, len) as u64;
-        self.account(to, len, Some(id), Traffic::Chunk);
+        self.account(now, to, len, Some(id), Traffic::Chunk);
         true
     }
 
     /// A chunk that somebody asked for again. The stream goes first: of a limited upload, repair gets what
     /// it leaves, and leaves it half a bucket.
     pub(super) fn poll_repairs(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        while let Some(&Repair {
-            peer,
-            stream,
-            id,
-            at,
-        }) = self.repairs.front()
-        {
-            let stale = now.since(at) > STALE;
+        for _ in 0..self.repairs.len() {
+            let Some(&first) = self.repairs.front() else {
+                return false;
+            };
+            let Repair {
+                peer,
+                stream,
+                id,
+                at,
+            } = first;
+            let waits = self
+                .peers
+                .get(peer)
+                .map_or(STALE, |peer| STALE.max(peer.least_rtt.times(2)));
+            let stale = now.since(at) > waits;
             if !stale && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Repair) {
                 return false;
             }
             self.repairs.pop();
+            if !stale && !self.has_room_for(now, peer) {
+                // A busy line holds nobody else up.
+                let _ = self.repairs.push(first);
+                continue;
+            }
             let known = usize::from(stream) < self.streams.len() && self.peers.get(peer).is_some();
             if stale || !known {
                 continue;

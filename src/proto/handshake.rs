@@ -29,6 +29,9 @@ const GRACE: Span = Span::from_s(10);
 /// Whoever sent forgeries is not asked again for this long.
 const HOSTILE: Span = Span::from_s(600);
 
+/// A line to a node that is known over the network is tried again after this long.
+const LINE_IN_RESERVE: Span = Span::from_s(20);
+
 enum Step {
     /// Hello is out.
     Hello,
@@ -103,6 +106,8 @@ impl Node<'_> {
     /// Says again what was not answered; gives up what has had its tries.
     pub(super) fn tick_handshakes(&mut self, now: Instant) {
         for at in 0..self.attempts.len() {
+            let addr = self.attempts[at].as_ref().map(|attempt| attempt.addr);
+            let line_round_trip = addr.map_or(Span::ZERO, |addr| self.line_round_trip(addr));
             let Some(attempt) = self.attempts[at].as_mut().filter(|a| a.next_at <= now) else {
                 continue;
             };
@@ -119,7 +124,7 @@ impl Node<'_> {
                 }
                 continue;
             }
-            attempt.next_at = now + RETRY.times(1 << attempt.tries);
+            attempt.next_at = now + RETRY.times(1 << attempt.tries) + line_round_trip;
             attempt.tries += 1;
             self.say_step(at);
         }
@@ -467,8 +472,11 @@ impl Node<'_> {
         outgoing: bool,
     ) -> bool {
         if node == self.public {
-            // Our own address, as others see it: never again.
-            self.book.rest(addr, now + Span::from_s(86_400));
+            // Our own address, as others see it: never again. A line that ends here too may be plugged elsewhere.
+            let pause = addr
+                .socket()
+                .map_or(LINE_IN_RESERVE, |_| Span::from_s(86_400));
+            self.book.rest(addr, now + pause);
             return false;
         }
         if let Some(twin) = self.peers.by_node(&node) {
@@ -480,7 +488,20 @@ impl Node<'_> {
                 self.book.set_busy(addr, true);
                 return false;
             }
+            // The network is faster than any line between the same two.
+            let by_network = self
+                .peers
+                .get(twin)
+                .is_some_and(|p| p.addr.socket().is_some());
+            if by_network && addr.socket().is_none() {
+                self.book.rest(addr, now + LINE_IN_RESERVE);
+                return false;
+            }
             self.drop_peer(now, twin, Down::Replaced);
+        }
+        // A line has one far end: whoever was there before has been unplugged.
+        if let (Addr::Line(_), Some(before)) = (addr, self.peers.by_addr(addr)) {
+            self.drop_peer(now, before, Down::Replaced);
         }
         if self.peers.vacancy().is_none()
             && let Some(idle) = self.idle_peer(now)
@@ -501,6 +522,8 @@ impl Node<'_> {
             heard_at: now,
             told_at: now,
             rtt: None,
+            least_rtt: self.line_round_trip(addr),
+            told_unfit: 0,
             ping: None,
             ping_due: false,
             unanswered: 0,

@@ -82,19 +82,16 @@ pub struct Ledger {
     /// What was sent to and got from networks that have no row.
     others: Traffic,
     /// The latest days, each with the caller's number; the present one is at `today`.
-    days: [Option<(u32, Traffic)>; MAX_DAYS],
+    days: [(u32, Traffic); MAX_DAYS],
     today: usize,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        let mut days = [None; MAX_DAYS];
-        // What comes before the caller has named a day belongs to the first it names.
-        days[0] = Some((UNNAMED, Traffic::default()));
         Self {
             networks: [None; MAX_PREFIXES],
             others: Traffic::default(),
-            days,
+            days: [(UNNAMED, Traffic::default()); MAX_DAYS],
             today: 0,
         }
     }
@@ -116,29 +113,26 @@ impl Ledger {
         if ago >= MAX_DAYS {
             return None;
         }
-        self.days[(self.today + MAX_DAYS - ago) % MAX_DAYS]
+        let day = self.days[(self.today + MAX_DAYS - ago) % MAX_DAYS];
+        (day.0 != UNNAMED).then_some(day)
     }
 
     /// From now on it is the day of this number. One that was counted before, because a clock went wrong, goes on where it was.
     pub fn begin_day(&mut self, number: u32) {
-        let known = self
-            .days
-            .iter()
-            .position(|day| day.is_some_and(|(other, _)| other == number));
-        if let Some((unnamed @ UNNAMED, _)) = &mut self.days[self.today] {
-            *unnamed = number;
+        let known = self.days.iter().position(|(other, _)| *other == number);
+        if self.days[self.today].0 == UNNAMED {
+            // What was counted before the caller named a day belongs to the first it names.
+            self.days[self.today].0 = number;
         } else if let Some(place) = known {
             self.days.swap(place, self.today);
         } else {
             self.today = (self.today + 1) % MAX_DAYS;
-            self.days[self.today] = Some((number, Traffic::default()));
+            self.days[self.today] = (number, Traffic::default());
         }
     }
 
     pub(super) fn count_day(&mut self, traffic: Traffic) {
-        if let Some((_, sums)) = &mut self.days[self.today] {
-            sums.add(traffic);
-        }
+        self.days[self.today].1.add(traffic);
     }
 
     pub(super) fn count_network(&mut self, addr: Addr, traffic: Traffic) {
@@ -174,9 +168,13 @@ impl Node<'_> {
 
     /// Bytes on the owner's line of a datagram to or from there.
     pub(super) fn on_line(&self, addr: Addr, payload_bytes: usize) -> usize {
-        let v6 = addr.socket().is_some_and(|addr| addr.is_ipv6());
-        let extra = if v6 { IPV6_EXTRA_HEADER_BYTES } else { 0 };
-        payload_bytes + self.config.overhead_bytes + extra
+        match addr.socket() {
+            Some(addr) if addr.is_ipv6() => {
+                payload_bytes + self.config.overhead_bytes + IPV6_EXTRA_HEADER_BYTES
+            }
+            Some(_) => payload_bytes + self.config.overhead_bytes,
+            None => payload_bytes,
+        }
     }
 
     /// Counts a datagram that came. Those of a session are counted with its peer, all others with their network at once.
@@ -192,8 +190,11 @@ impl Node<'_> {
             tx_bytes: 0,
         };
         self.stats.rx_datagrams += 1;
-        self.stats.rx_bytes += bytes;
-        self.ledger.count_day(traffic);
+        // What comes over a serial line costs the owner's line nothing.
+        if from.socket().is_some() {
+            self.stats.rx_bytes += bytes;
+            self.ledger.count_day(traffic);
+        }
         let peer = peer.and_then(|id| self.peers.get_mut(id));
         match peer.filter(|peer| peer.addr == from) {
             Some(peer) => peer.rx_bytes += bytes,
@@ -208,8 +209,10 @@ impl Node<'_> {
             tx_bytes: bytes as u64,
         };
         self.stats.tx_datagrams += 1;
-        self.stats.tx_bytes += bytes as u64;
-        self.ledger.count_day(traffic);
+        if to.socket().is_some() {
+            self.stats.tx_bytes += bytes as u64;
+            self.ledger.count_day(traffic);
+        }
         match peer.and_then(|id| self.peers.get_mut(id)) {
             Some(peer) => peer.tx_bytes += bytes as u64,
             None => self.ledger.count_network(to, traffic),

@@ -1,314 +1,182 @@
-//! The owner's line: what the quota still allows, and what the household leaves. Children are let go in good order when either gets
-//! short: one stripe after the other, spare ones first, each with whom to try; a child of which nothing is left and that is of
-//! no use to this node gets Bye in the same datagram.
+//! Neighbours over serial lines: what a line carries, when it may be handed more, and which streams fit it.
+//!
+//! A line takes bytes one after another, ten bits each (start bit, eight, stop bit), and nobody pushes back before its
+//! buffers are full. So the engine keeps its own account of when a line will have sent what it was given, and hands over
+//! the next datagram only shortly before: a word never waits behind more than one or two chunks. A line neighbour is
+//! one neighbour: stripes beyond the K that suffice would come by the same wire and be lost with it, so none are taken.
 
-use super::bucket::Urgency;
-use super::forward::not_handed_on;
-use super::node::{Node, StreamId};
-use super::pace::Pace;
-use super::peer::{Link, Peer, PeerId};
-use super::stream::bits;
+use super::card::Card;
+use super::config::MAX_LINES;
+use super::node::{Event, Node, StreamId};
+use super::peer::PeerId;
+use crate::limits::MAX_DATAGRAM_BYTES;
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
-use crate::wire::message::Reason;
+use crate::wire::framing::frame_bytes;
 
-/// How often the queue is read.
-const TICK: Span = Span::from_ms(250);
+/// A line is handed the next datagram this long before it falls idle, so that it does not.
+const AHEAD: Span = Span::from_ms(20);
 
-/// What a tick of congestion counts for in the age of the base, so that an upload of an hour is not taken for the way itself.
-const TICK_CONGESTED: Span = Span::from_us(TICK.as_us() / 8);
+/// A request and its answer each wait for a frame under way and one before it.
+const FRAMES_A_ROUND_TRIP: u64 = 4;
 
-/// A reading is good for so long.
-const FRESH: Span = Span::from_s(3);
-
-/// Neighbours asked how long the way to them takes; the middle one is believed, so that no single one can talk this node
-/// into letting go of its children, or into keeping them.
-const PANEL: usize = 5;
-
-/// How often each is asked, at most; under a small limit less, so that asking takes no more than a fiftieth of it.
-const ASK: Span = Span::from_ms(250);
-const ASK_BYTES: u64 = 75;
-
-/// All children are let go within this when the quota nears its end.
-const ENDING: Span = Span::from_s(20);
-
-/// Neighbours' sums go into the ledger's table of networks this often.
-const SETTLE: Span = Span::from_s(1);
-
-/// What the quota allows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Sharing {
-    /// Children are taken.
-    #[default]
-    Open,
-    /// Nobody gets more than he has.
-    Full,
-    /// The children are let go; this node's own players are served on.
-    Ended,
-}
-
-/// What a node keeps to look after the line.
+/// One line, as far as the engine is concerned.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
-    sharing: Sharing,
-    /// When `sharing` changed.
-    changed_at: Instant,
-    pace: Pace,
-    /// The queue on the way out, as read last, and when.
-    queue: Option<Span>,
-    read_at: Instant,
-    /// When the panel was asked last.
-    asked_at: Instant,
-    /// By it the bases of the delays grow old.
-    age: Span,
-    /// When the neighbours' sums were last put into the ledger.
-    settled_at: Instant,
+    /// Bytes a second; 0: there is none.
+    bytes_per_s: u32,
+    /// When it will have sent what it was given.
+    free_at: Instant,
 }
 
 impl Line {
-    pub(super) fn new(now: Instant, target: Option<Span>, limit_bps: Option<u64>) -> Self {
-        Self {
-            sharing: Sharing::default(),
-            changed_at: now,
-            pace: Pace::new(target, limit_bps),
-            queue: None,
-            read_at: now,
-            asked_at: now,
-            age: Span::ZERO,
-            settled_at: now,
-        }
+    pub(super) fn all(bytes_per_s: [u32; MAX_LINES]) -> [Self; MAX_LINES] {
+        bytes_per_s.map(|bytes_per_s| Self {
+            bytes_per_s,
+            free_at: Instant::ZERO,
+        })
     }
-}
 
-impl Line {
-    /// The owner allows something else from now on.
-    pub(super) fn set_limit(&mut self, limit_bps: Option<u64>) {
-        self.pace.set_limit(limit_bps);
+    /// Time it takes to send so many bytes.
+    fn takes(&self, bytes: usize) -> Span {
+        Span::from_us(bytes as u64 * 1_000_000 / u64::from(self.bytes_per_s.max(1)))
     }
-}
-
-/// How the line stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LineState {
-    /// What the quota allows.
-    pub sharing: Sharing,
-    /// Queueing delay on the way out, as far as it is known.
-    pub queue: Option<Span>,
-    /// Bits a second that the household leaves; `None`: as many as the owner allows.
-    pub pace_bps: Option<u64>,
 }
 
 impl Node<'_> {
-    /// So many bytes may be sent from now on, of which the last `reserve` are for control alone; `None`: there is no quota. Nothing
-    /// leaves beyond it, whatever it is.
-    pub fn set_allowance(
-        &mut self,
-        now: Instant,
-        bytes: Option<u64>,
-        reserve: u64,
-        sharing: Sharing,
-    ) {
-        self.bucket.set_allowance(bytes, reserve);
-        if self.line.sharing != sharing {
-            self.line.sharing = sharing;
-            self.line.changed_at = now;
-            self.upkeep_at = now;
+    fn line_at(&self, addr: Addr) -> Option<&Line> {
+        let Addr::Line(line) = addr else { return None };
+        self.lines
+            .get(usize::from(line))
+            .filter(|line| line.bytes_per_s > 0)
+    }
+
+    /// Says that `bytes` handed out for a line have not left it yet: it is slower than it was said to be, or its far end
+    /// holds it up.
+    pub fn note_line_backlog(&mut self, now: Instant, line: u8, bytes: usize) {
+        if let Some(line) = self.lines.get_mut(usize::from(line)) {
+            line.free_at = line.free_at.max(now + line.takes(bytes));
         }
     }
 
-    /// What is left of the allowance.
-    pub fn allowance(&self) -> Option<u64> {
-        self.bucket.allowance()
-    }
-
-    /// Bytes that may leave now by another way than the node's own datagrams: to players beyond this network.
-    pub fn room(&mut self, now: Instant) -> usize {
-        self.bucket.room(now)
-    }
-
-    /// So many bytes have left that way.
-    pub fn served(&mut self, to: Addr, bytes: usize) {
-        self.bucket.spend(bytes, Urgency::Stream);
-        self.count_served(to, bytes);
-    }
-
-    /// How the line stands.
-    pub fn line(&self) -> LineState {
-        LineState {
-            sharing: self.line.sharing,
-            queue: self.line.queue,
-            pace_bps: self.line.pace.now_bps(),
-        }
-    }
-
-    /// Bits a second for everything, as the owner allows and the household leaves.
-    pub(super) fn line_bps(&self) -> Option<u64> {
-        let pace = self.line.pace.now_bps();
-        [self.config.upload_limit_bps, pace]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Whether the quota has ended the sharing.
-    pub(super) fn has_ended(&self) -> bool {
-        self.line.sharing == Sharing::Ended
-    }
-
-    /// Whether somebody may be granted more.
-    pub(super) fn may_grant(&self) -> bool {
-        !self.leaving && self.line.sharing == Sharing::Open
-    }
-
-    /// Looks after the line, a few times a second.
-    pub(super) fn tend_line(&mut self, now: Instant) {
-        if now.since(self.line.settled_at) >= SETTLE {
-            self.line.settled_at = now;
-            self.settle_ledger();
-        }
-        if now.since(self.line.read_at) < TICK {
-            return;
-        }
-        self.line.read_at = now;
-        if self.has_ended() {
-            self.end_sharing(now);
-        }
-        if self.line.pace.watches() {
-            self.watch_queue(now);
-        }
-    }
-
-    /// Reads the queue, follows it, and asks again.
-    fn watch_queue(&mut self, now: Instant) {
-        let panel = self.panel();
-        let queue = self.middle_queue(now, &panel);
-        // While children are being fed, no answer at all is not a short queue.
-        self.line.queue = queue.or(self.line.queue.filter(|_| !panel.is_empty()));
-        let used_bps = self.bucket.last_second_bits(now);
-        let step_bps = self.stripe_bps();
-        self.line
-            .pace
-            .note(now, self.line.queue, used_bps, step_bps);
-        let pace_bps = self.line.pace.now_bps();
-        self.bucket.set_pace(now, pace_bps);
-        if let Some(pace_bps) = pace_bps {
-            while self.granted_bps() > pace_bps && self.take_least() {}
-        }
-        let congested = self.line.queue > self.config.delay_target;
-        self.line.age = self.line.age + if congested { TICK_CONGESTED } else { TICK };
-        self.ask_panel(now, &panel);
-    }
-
-    /// Neighbours by whom the queue is measured: those beyond this network if there are any. While nobody is fed because
-    /// the line is needed, others tell when it is free again.
-    fn panel(&self) -> heapless::Vec<PeerId, PANEL> {
-        let yields = self.line.pace.now_bps().is_some();
-        let fit = |id: PeerId| self.is_child(id) || yields && self.joined(id);
-        let beyond = |peer: &Peer| !peer.addr.is_local();
-        let any_beyond = self.peers.iter().any(|(id, peer)| beyond(peer) && fit(id));
-        let all = self.peers.iter();
-        all.filter(|(id, peer)| beyond(peer) == any_beyond && fit(*id))
-            .map(|(id, _)| id)
-            .take(PANEL)
-            .collect()
-    }
-
-    fn joined(&self, id: PeerId) -> bool {
-        (0..self.streams.len()).any(|at| self.peers.link(id, at).joined)
-    }
-
-    fn middle_queue(&self, now: Instant, panel: &[PeerId]) -> Option<Span> {
-        let read = |id: &PeerId| self.peers.get(*id)?.gauge.queue(now, FRESH);
-        let mut queues: heapless::Vec<Span, PANEL> = panel.iter().filter_map(read).collect();
-        queues.sort_unstable();
-        queues.get(queues.len().saturating_sub(1) / 2).copied()
-    }
-
-    fn ask_panel(&mut self, now: Instant, panel: &[PeerId]) {
-        let cost = panel.len() as u64 * ASK_BYTES * 8 * 50;
-        let pause = match self.config.upload_limit_bps {
-            Some(limit) => Span::from_us(cost * 1_000_000 / limit.max(1)).max(ASK),
-            None => ASK,
+    /// Whether there is room for a datagram on the way to `addr`; if not, it is noted when there will be.
+    pub(super) fn has_line_room(&mut self, now: Instant, addr: Addr) -> bool {
+        let Some(free_at) = self.line_at(addr).map(|line| line.free_at) else {
+            return true;
         };
-        if now.since(self.line.asked_at) < pause {
-            return;
+        if free_at <= now + AHEAD {
+            return true;
         }
-        self.line.asked_at = now;
-        for &id in panel {
-            if let Some(peer) = self.peers.get_mut(id) {
-                peer.gauge_due = true;
-            }
-        }
+        let ready = Some(free_at - AHEAD);
+        self.held_until = [self.held_until, ready].into_iter().flatten().min();
+        false
     }
 
-    /// A neighbour's answer to a Ping.
-    pub(super) fn measured(&mut self, now: Instant, id: PeerId, delay: u32, round: Span) {
-        let age = self.line.age;
-        if let Some(peer) = self.peers.get_mut(id) {
-            peer.gauge.note(now, age, delay, round);
-        }
+    /// As [`Node::has_line_room`], for a neighbour.
+    pub(super) fn has_room_for(&mut self, now: Instant, id: PeerId) -> bool {
+        let addr = self.peers.get(id).map(|peer| peer.addr);
+        addr.is_none_or(|addr| self.has_line_room(now, addr))
     }
 
-    /// What one more child would take: a stripe of the widest stream.
-    fn stripe_bps(&self) -> u64 {
-        let cards = self.streams.iter().filter_map(|s| s.card.as_ref());
-        cards.map(|card| card.stripe_bps()).max().unwrap_or(0)
-    }
-
-    /// Lets the children go, evenly over a while.
-    fn end_sharing(&mut self, now: Instant) {
-        let left = ENDING
-            .as_us()
-            .saturating_sub(now.since(self.line.changed_at).as_us());
-        let turns = (left / TICK.as_us()).max(1) as usize;
-        let copies: u32 = (0..self.streams.len())
-            .flat_map(|at| self.peers.in_stream(at))
-            .map(|(_, _, link)| link.granted_down.count_ones())
-            .sum();
-        for _ in 0..(copies as usize).div_ceil(turns) {
-            if !self.take_least() {
-                break;
-            }
-        }
-    }
-
-    /// Takes the stripe back that is missed least: one that a child can do without; then one of a child that does not hand it on; of
-    /// these, from the child that has most. False when nobody has any.
-    fn take_least(&mut self) -> bool {
-        let worth = |link: &Link| {
-            let kept = not_handed_on(link).count_ones();
-            (
-                link.spare & link.granted_down != 0,
-                kept > 0,
-                link.granted_down.count_ones(),
-            )
-        };
-        let all = (0..self.streams.len()).flat_map(|at| {
-            self.peers
-                .in_stream(at)
-                .map(move |(id, _, link)| (at, id, link))
-        });
-        let fed = all.filter(|(_, _, link)| link.granted_down != 0);
-        let Some((at, id, link)) = fed.max_by_key(|(_, _, link)| worth(link)) else {
-            return false;
-        };
-        let spare = link.spare & link.granted_down;
-        let choice = [spare, not_handed_on(link), link.granted_down];
-        let from = choice.into_iter().find(|mask| *mask != 0).unwrap_or(0);
-        if let Some(stripe) = bits(from).last() {
-            self.take_stripe(id, at, stripe);
-        }
-        if self.has_ended() && !self.is_child(id) && !self.is_of_use(id) {
-            self.dismiss(id, Reason::Full);
+    /// Counts a datagram that goes to `addr` against its line. False if it goes over the network instead.
+    pub(super) fn charge_line(&mut self, now: Instant, addr: Addr, datagram_bytes: usize) -> bool {
+        let Addr::Line(line) = addr else { return false };
+        if let Some(line) = self.lines.get_mut(usize::from(line)) {
+            line.free_at = line.free_at.max(now) + line.takes(frame_bytes(datagram_bytes));
         }
         true
     }
 
-    /// Whether this node may want something of a neighbour.
-    fn is_of_use(&self, id: PeerId) -> bool {
-        let feeds = |at: StreamId| {
-            let link = self.peers.link(id, at);
-            link.granted_up != 0 || link.standing.forwards() && self.streams[at].plays
+    /// The least round trip to reckon with on the way to `addr`: none but over lines.
+    pub(super) fn line_round_trip(&self, addr: Addr) -> Span {
+        self.line_at(addr).map_or(Span::ZERO, |line| {
+            line.takes(frame_bytes(MAX_DATAGRAM_BYTES))
+                .times(FRAMES_A_ROUND_TRIP)
+        })
+    }
+
+    /// Whether everybody who shares a stream with this node is at the end of a line.
+    pub(super) fn is_lines_only(&self, at: StreamId) -> bool {
+        self.config.lines != [0; MAX_LINES]
+            && self
+                .peers
+                .in_stream(at)
+                .all(|(_, peer, _)| matches!(peer.addr, Addr::Line(_)))
+    }
+
+    /// Stripes to take beyond the K that suffice.
+    pub(super) fn spare_wanted(&self, at: StreamId) -> usize {
+        match self.is_lines_only(at) {
+            true => 0,
+            false => usize::from(self.config.spare),
+        }
+    }
+
+    /// Whether a stripe may be taken from `addr`: over a line only while fewer than K come. The others are rebuilt here.
+    pub(super) fn is_worth_a_line(&self, at: StreamId, addr: Addr) -> bool {
+        if addr.socket().is_some() {
+            return true;
+        }
+        let stream = &self.streams[at];
+        let taken = stream.parents.iter().filter(|p| p.peer.is_some()).count();
+        let needed = stream.card.as_ref().is_some_and(|card| taken < card.k());
+        needed && self.line_fits(at, addr).is_ok()
+    }
+
+    /// Whether a stream fits a line beside nothing else; if not, what it needs and what the line carries, in bits a second.
+    fn line_fits(&self, at: StreamId, addr: Addr) -> Result<(), (u64, u64)> {
+        let (Some(line), Some(card)) = (self.line_at(addr), self.streams[at].card.as_ref()) else {
+            return Ok(());
         };
-        (0..self.streams.len()).any(feeds)
+        let (needed, carried) = (card.line_bytes_per_s(), u64::from(line.bytes_per_s));
+        match needed <= carried {
+            true => Ok(()),
+            false => Err((needed * 8, carried * 8)),
+        }
+    }
+
+    /// Stripes that can still be granted to whoever is at the end of a line: up to K, if the whole stream fits beside what
+    /// is granted of others.
+    pub(super) fn line_places(&self, at: StreamId, id: PeerId, addr: Addr) -> u16 {
+        let share = |at: StreamId, card: &Card| {
+            let granted = self.peers.link(id, at).granted_down.count_ones();
+            card.line_bytes_per_s() * u64::from(granted) / card.k() as u64
+        };
+        let others = (0..self.streams.len()).filter(|&other| other != at);
+        let taken: u64 = others
+            .filter_map(|other| Some(share(other, self.streams[other].card.as_ref()?)))
+            .sum();
+        let (Some(line), Some(card)) = (self.line_at(addr), self.streams[at].card.as_ref()) else {
+            return 0;
+        };
+        let granted = self.peers.link(id, at).granted_down.count_ones() as u16;
+        match taken + card.line_bytes_per_s() <= u64::from(line.bytes_per_s) {
+            true => (card.k() as u16).saturating_sub(granted),
+            false => 0,
+        }
+    }
+
+    /// Says once a session which stream does not fit a line.
+    pub(super) fn tend_lines(&mut self, at: StreamId) {
+        for id in 0..self.peers.capacity() {
+            let joined = self.peers.link(id, at).joined;
+            let Some(peer) = self.peers.get(id).filter(|_| joined) else {
+                continue;
+            };
+            let (addr, told) = (peer.addr, peer.told_unfit >> at & 1 != 0);
+            if let Err((needed_bps, line_bps)) = self.line_fits(at, addr)
+                && !told
+            {
+                if let Some(peer) = self.peers.get_mut(id) {
+                    peer.told_unfit |= 1 << at;
+                }
+                self.tell(Event::DoesNotFit {
+                    stream: at,
+                    addr,
+                    needed_bps,
+                    line_bps,
+                });
+            }
+        }
     }
 }

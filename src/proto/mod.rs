@@ -8,7 +8,6 @@ pub mod card;
 pub mod config;
 pub mod gauge;
 pub mod ledger;
-pub mod line;
 pub mod node;
 mod owner;
 pub mod pace;
@@ -22,14 +21,18 @@ pub mod stats;
 pub mod stream;
 pub mod title;
 pub mod transmit;
+pub mod uplink;
 
 mod control;
 mod forward;
 mod handshake;
+mod line;
 mod outbox;
 mod repair;
 mod stripes;
 mod upkeep;
 
+#[cfg(test)]
+mod line_tests;
 #[cfg(test)]
 mod tests;

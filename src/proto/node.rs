@@ -7,8 +7,8 @@ use super::allowance::Allowance;
 use super::book::{Book, Entry};
 use super::bucket::Bucket;
 use super::card::Card;
-use super::config::{MAX_STREAMS, NodeConfig, Role};
-use super::handshake::Attempt;
+use super::config::{MAX_LINES, MAX_STREAMS, NodeConfig, Role};
+pub use super::handshake::Attempt;
 use super::ledger::Ledger;
 use super::line::Line;
 use super::peer::{Due, Link, Peer, PeerId, Peers};
@@ -18,6 +18,7 @@ use super::segments::Segment;
 use super::source::{Programme, Source, Start};
 use super::stats::NodeStats;
 use super::stream::{Stream, StreamPools, Taken};
+use super::uplink::Uplink;
 use crate::crypto::cookie::CookieJar;
 use crate::crypto::session;
 use crate::error::{Full, Malformed};
@@ -150,6 +151,17 @@ pub enum Event {
     Gap(StreamId, u64),
     /// An address answered that the stream is not carried there.
     NotCarried(StreamId, Addr),
+    /// A stream is not sent over a serial line because the line is too slow for it.
+    DoesNotFit {
+        /// Which.
+        stream: StreamId,
+        /// The line.
+        addr: Addr,
+        /// What the stream needs there, frames and seals included.
+        needed_bps: u64,
+        /// What the line carries.
+        line_bps: u64,
+    },
 }
 
 /// Why a session ended.
@@ -185,7 +197,8 @@ pub struct Node<'s> {
     pub(super) events: heapless::Deque<Event, 16>,
     pub(super) bucket: Bucket,
     pub(super) ledger: Ledger,
-    pub(super) line: Line,
+    pub(super) uplink: Uplink,
+    pub(super) lines: [Line; MAX_LINES],
     pub(super) words: Allowance,
     /// When the bucket will let something through again, if it held something back.
     pub(super) held_until: Option<Instant>,
@@ -227,7 +240,8 @@ impl<'s> Node<'s> {
             events: heapless::Deque::new(),
             bucket: Bucket::new(config.upload_limit_bps, now),
             ledger: Ledger::default(),
-            line: Line::new(now, config.delay_target, config.upload_limit_bps),
+            uplink: Uplink::new(now, config.delay_target, config.upload_limit_bps),
+            lines: Line::all(config.lines),
             words: Allowance::default(),
             held_until: None,
             upkeep_at: now,

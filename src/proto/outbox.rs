@@ -65,22 +65,26 @@ impl<'n> Node<'n> {
             || self.poll_repairs(now, out)
     }
 
-    /// Counts a datagram that leaves, and pays for it.
+    /// Counts a datagram that leaves, and pays for it. The owner's upload is not touched by what goes over a line.
     pub(super) fn account(
         &mut self,
+        now: Instant,
         to: Addr,
         payload_bytes: usize,
         peer: Option<PeerId>,
         what: Traffic,
     ) {
         let bytes = self.on_line(to, payload_bytes);
+        self.count_sent(to, bytes, peer);
+        if self.charge_line(now, to, payload_bytes) {
+            return;
+        }
         let urgency = match what {
             Traffic::Words | Traffic::Seal => Urgency::Words,
             Traffic::Answer => Urgency::Strangers,
             Traffic::Chunk => Urgency::Stream,
         };
         self.bucket.spend(bytes, urgency);
-        self.count_sent(to, bytes, peer);
         match what {
             Traffic::Words => {
                 self.words.spend(bytes);
@@ -92,26 +96,29 @@ impl<'n> Node<'n> {
         }
     }
 
-    /// A datagram of a handshake. What strangers are answered waits while their share of the limit is used up.
+    /// A datagram of a handshake. Those for a line that is busy wait behind the others, and so does what strangers are answered while
+    /// their share of the limit is used up.
     fn poll_small(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        let Some((_, bytes)) = self.small.front() else {
-            return false;
-        };
-        let (urgency, what) = match is_answer(bytes) {
-            true => (Urgency::Strangers, Traffic::Answer),
-            false => (Urgency::Words, Traffic::Words),
-        };
-        if !self.may_send(now, bytes.len(), urgency) {
-            return false;
+        for _ in 0..self.small.len() {
+            let Some((to, bytes)) = self.small.pop_front() else {
+                return false;
+            };
+            let (urgency, what) = match is_answer(&bytes) {
+                true => (Urgency::Strangers, Traffic::Answer),
+                false => (Urgency::Words, Traffic::Words),
+            };
+            if !self.has_line_room(now, to) || !self.may_send(now, bytes.len(), urgency) {
+                // Room: one was just taken out.
+                let _ = self.small.push_back((to, bytes));
+                continue;
+            }
+            out.to = to;
+            out.control[..bytes.len()].copy_from_slice(&bytes);
+            out.control_len = bytes.len();
+            self.account(now, to, bytes.len(), None, what);
+            return true;
         }
-        let Some((to, bytes)) = self.small.pop_front() else {
-            return false;
-        };
-        out.to = to;
-        out.control[..bytes.len()].copy_from_slice(&bytes);
-        out.control_len = bytes.len();
-        self.account(to, bytes.len(), None, what);
-        true
+        false
     }
 
     /// Whether news may be told: whether words have not yet taken what they may; if they have, it is noted when they may again.
@@ -141,6 +148,9 @@ impl<'n> Node<'n> {
         // As long as nothing is handed in, whoever was owed nothing is owed nothing.
         for id in self.silent_below..self.peers.end() {
             self.silent_below = id;
+            if self.peers.get(id).is_some() && !self.has_room_for(now, id) {
+                continue;
+            }
             let Some(peer) = self.peers.get(id) else {
                 continue;
             };
@@ -273,7 +283,7 @@ impl<'n> Node<'n> {
         out.to = to;
         out.control_len = len;
         peer.told_at = now;
-        self.account(to, len, Some(id), what);
+        self.account(now, to, len, Some(id), what);
         if let Some(at) = self.only_stream(id) {
             self.streams[at].stats.tx_bytes += self.on_line(to, len) as u64;
         }
@@ -571,6 +581,10 @@ impl<'n> Node<'n> {
             let Some(job) = self.jobs.pop() else {
                 return false;
             };
+            if !self.has_room_for(now, job.peer()) {
+                self.queue(job);
+                continue;
+            }
             let bulky = matches!(job, Job::Preamble { .. });
             if bulky && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
                 // It waits behind the others, unless nothing may ever be sent here.

@@ -26,7 +26,7 @@ impl Node<'_> {
         }
         self.config.upload_limit_bps = limit_bps;
         self.bucket.set_limit(limit_bps, now);
-        self.line.set_limit(limit_bps);
+        self.uplink.set_limit(limit_bps);
         self.held_until = None;
         // As much as `places` gives out.
         let most_bps = limit_bps.map_or(u64::MAX, places_bps);

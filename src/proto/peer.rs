@@ -46,6 +46,10 @@ pub struct Peer {
     pub told_at: Instant,
     /// Smoothed round-trip time (RFC 6298 section 2); `None` before the first Pong.
     pub rtt: Option<Span>,
+    /// Round-trip time to reckon with at the least: what frames take on a slow line.
+    pub least_rtt: Span,
+    /// Bit i: it was said that stream i does not fit the line to it.
+    pub told_unfit: u8,
     /// The Ping that is out: token and when.
     pub ping: Option<(u32, Instant)>,
     /// The Ping has still to be said.
@@ -105,7 +109,7 @@ impl Peer {
 
     /// Round-trip time to reckon with while none is measured.
     pub fn rtt_or_guess(&self) -> Span {
-        self.rtt.unwrap_or(Span::from_ms(100))
+        self.rtt.unwrap_or(Span::from_ms(100)).max(self.least_rtt)
     }
 }
 

@@ -100,7 +100,14 @@ impl Shape {
         let blocks = group_bytes
             .div_ceil(u64::from(k) * MAX_CHUNK_PAYLOAD_BYTES as u64)
             .max(1);
-        let even = (group_bytes * 5 / 4).div_ceil(blocks * u64::from(k));
+        // A slow stream comes in pages of a fifth of a second or more: a group that holds one more of them than most still has
+        // one block, not a second of a few bytes with as many proofs.
+        let slack = if bps < 600_000 {
+            group_bytes / 2
+        } else {
+            group_bytes / 4
+        };
+        let even = (group_bytes + slack).div_ceil(blocks * u64::from(k));
         let chunk_bytes = even.clamp(128, most.min(MAX_CHUNK_PAYLOAD_BYTES) as u64) as u16;
         Self {
             k,

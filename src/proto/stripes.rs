@@ -222,7 +222,7 @@ impl Node<'_> {
     fn wanted_count(&self, at: StreamId) -> usize {
         let stream = &self.streams[at];
         match stream.card.as_ref() {
-            Some(card) if stream.plays => (card.k() + usize::from(self.config.spare)).min(card.n()),
+            Some(card) if stream.plays => (card.k() + self.spare_wanted(at)).min(card.n()),
             _ => 0,
         }
     }
@@ -589,8 +589,13 @@ impl Node<'_> {
         let mut orphans = 0;
         // What others wait for first, then what is easiest to get; beginning at a place of its own, so that nodes do not all want the same.
         let [a, ..] = self.public;
+        // Over a line there is one neighbour to ask, and data need no rebuilding.
+        let begins = match self.is_lines_only(at) {
+            true => 0,
+            false => u64::from(a),
+        };
         let turned = (0..n)
-            .map(|i| ((i + u64::from(a)) % n) as u8)
+            .map(|i| ((i + begins) % n) as u8)
             .collect::<heapless::Vec<u8, 32>>();
         let first = turned.iter().copied().filter(|&s| demanded >> s & 1 != 0);
         let rest = turned.iter().copied().filter(|&s| demanded >> s & 1 == 0);
@@ -639,7 +644,10 @@ impl Node<'_> {
         not: Option<PeerId>,
     ) -> Option<PeerId> {
         let candidates = self.peers.in_stream(at).filter(|(id, peer, link)| {
-            Some(*id) != not && peer.bye.is_none() && self.may_ask(now, *id, at, stripe, link)
+            Some(*id) != not
+                && peer.bye.is_none()
+                && self.is_worth_a_line(at, peer.addr)
+                && self.may_ask(now, *id, at, stripe, link)
         });
         candidates
             .min_by_key(|(id, peer, link)| self.cost(at, *id, stripe, peer, link))

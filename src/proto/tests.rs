@@ -2,10 +2,10 @@
 
 use super::budget::Sizes;
 use super::config::{NodeConfig, Role};
-use super::line::Sharing;
 use super::node::Node;
 use super::source::{Programme, Source, Start};
 use super::transmit::Transmit;
+use super::uplink::Sharing;
 use crate::crypto::sign::SigningKey;
 use crate::memory;
 use crate::rng::Rng;

@@ -67,7 +67,7 @@ impl Node<'_> {
             self.tend_peer(now, id);
         }
         self.keep_a_place(now);
-        self.tend_line(now);
+        self.tend_uplink(now);
         let mut busy = false;
         for at in 0..self.streams.len() {
             self.tend_players(now, at);
@@ -75,6 +75,7 @@ impl Node<'_> {
             self.tend_stripes(now, at);
             self.repair(now, at);
             self.tend_news(now, at);
+            self.tend_lines(at);
             self.tend_card(now, at);
             self.tend_title(now, at);
             self.tend_neighbours(now, at);
@@ -347,7 +348,7 @@ impl Node<'_> {
             .filter(|(_, _, link)| able(link))
             .count();
         let k = self.streams[at].card.as_ref().map_or(1, |card| card.k());
-        let stripes = k + usize::from(self.config.spare);
+        let stripes = k + self.spare_wanted(at);
         let enough = (stripes + STANDBY)
             .min(self.peers.capacity() * 2 / 3)
             .max(1);

@@ -24,6 +24,16 @@ const MAX_STUFFED_BYTES: usize = cobs::max_encoding_length(MAX_DATAGRAM_BYTES + 
 /// Most bytes of a frame, its final zero included.
 pub const MAX_FRAME_BYTES: usize = MAX_STUFFED_BYTES + 1;
 
+/// Most bytes that a datagram of this length takes on a line.
+pub const fn frame_bytes(datagram_bytes: usize) -> usize {
+    cobs::max_encoding_length(datagram_bytes + CRC_BYTES) + 1
+}
+
+/// The checksum of a datagram, as its frame carries it.
+pub const fn checksum(datagram: &[u8]) -> u32 {
+    CRC.checksum(datagram)
+}
+
 /// Writes the frame of `datagram` to the front of `out` and returns its length, at most [`MAX_FRAME_BYTES`]; 0, and
 /// nothing written, if the datagram is empty.
 ///
@@ -185,6 +195,41 @@ impl<R: embedded_io::Read> FrameReader<R> {
     /// Frames that were damaged, too long or never frames at all.
     pub fn bad_frames(&self) -> u64 {
         self.decoder.bad_frames()
+    }
+
+    /// The line, to look at.
+    pub fn line(&self) -> &R {
+        &self.line
+    }
+
+    /// The line, to write to.
+    pub fn line_mut(&mut self) -> &mut R {
+        &mut self.line
+    }
+}
+
+impl<R: embedded_io::Read + embedded_io::ReadReady> FrameReader<R> {
+    /// The next sound datagram of those that are here; `None` rather than wait for one.
+    ///
+    /// # Errors
+    /// Whatever the line says. No byte is lost by it: call again.
+    pub fn ready_datagram(&mut self) -> Result<Option<&[u8]>, R::Error> {
+        loop {
+            let mut input = self.bytes.get(self.fresh.clone()).unwrap_or(&[]);
+            let found = self.decoder.next_len(&mut input);
+            self.fresh.start = self.fresh.end - input.len();
+            if let Some(len) = found {
+                return Ok(self.decoder.frame.get(..len));
+            }
+            if !self.line.read_ready()? {
+                return Ok(None);
+            }
+            let read = self.line.read(&mut self.bytes)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.fresh = 0..read.min(READ_BYTES);
+        }
     }
 }
 
@@ -404,6 +449,34 @@ mod tests {
             let read = embedded_io::Read::read(&mut self.rest, &mut out[..most]);
             read.map_err(|never| match never {})
         }
+    }
+
+    impl embedded_io::ReadReady for Slow<'_> {
+        fn read_ready(&mut self) -> Result<bool, Self::Error> {
+            // One step further each time it is asked, so that not everything is ready at once.
+            self.turn += 1;
+            Ok(!self.turn.is_multiple_of(3) && !(self.turn + 1).is_multiple_of(2))
+        }
+    }
+
+    #[test]
+    fn a_reader_that_does_not_wait_finds_the_same() {
+        let mut line = frame(b"weir");
+        line.extend(frame(&[0; 600]));
+        let mut reader = FrameReader::new(Slow {
+            rest: &line,
+            turn: 0,
+        });
+        let (mut found, mut pauses) = (Vec::new(), 0);
+        while !reader.line().rest.is_empty() || reader.fresh.start < reader.fresh.end {
+            match reader.ready_datagram().unwrap() {
+                Some(datagram) => found.push(datagram.to_vec()),
+                None => pauses += 1,
+            }
+        }
+        assert_eq!(found, [b"weir".to_vec(), std::vec![0; 600]]);
+        assert!(pauses > 10, "{pauses}");
+        assert_eq!(reader.line_mut().rest.len(), 0);
     }
 
     #[test]

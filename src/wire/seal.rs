@@ -48,6 +48,13 @@ pub const fn group_blocks_that_fit(slot_bytes: usize) -> usize {
     }
 }
 
+/// Bytes of the control message that carries the seal of a group of `blocks`, without metadata.
+pub const fn seal_message_bytes(blocks: usize) -> usize {
+    // Kind, age and length in front, each a short varint.
+    const MESSAGE_BYTES: usize = 5;
+    MESSAGE_BYTES + HEADER_BYTES + blocks * MARK_BYTES + SIGNATURE_BYTES
+}
+
 /// Flag: this group carries the now-playing text (it does when it changes, and every few seconds).
 pub const HAS_METADATA: u8 = 1;
 

@@ -2,8 +2,9 @@
 
 use crate::http::out::Out;
 use crate::http::status::{StatusSource, StripeStatus};
+use crate::wire::addr::Addr;
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 
 /// Neighbours drawn on each side at most; the others are counted.
 const MAX_CHILDREN: usize = 12;
@@ -95,7 +96,7 @@ impl<'a> Picture<'a> {
         self.source.stripe(self.i, j)
     }
 
-    fn parent(&self, j: usize) -> Option<SocketAddr> {
+    fn parent(&self, j: usize) -> Option<Addr> {
         self.status(j)?.parent
     }
 
@@ -226,15 +227,18 @@ fn label(x: u32, y: u32, text: &dyn fmt::Display, out: &mut Out<'_>) {
     ));
 }
 
-/// An address short enough for a label: without the usual port, and of IPv6 the ends.
-pub(super) struct Short(pub SocketAddr);
+/// An address short enough for a label: without the usual port, and of IPv6 the ends. A serial line has its name.
+pub(super) struct Short(pub Addr);
 
 /// The port that needs no saying.
 const USUAL_PORT: u16 = 8_479;
 
 impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.ip() {
+        let Some(address) = self.0.socket() else {
+            return self.0.fmt(f);
+        };
+        match address.ip() {
             IpAddr::V4(ip) if ip.is_loopback() => f.write_str("here")?,
             IpAddr::V4(ip) => ip.fmt(f)?,
             IpAddr::V6(ip) if ip.is_loopback() => f.write_str("here")?,
@@ -243,7 +247,7 @@ impl fmt::Display for Short {
                 write!(f, "{a:x}:{b:x}\u{2026}{y:x}:{z:x}")?;
             }
         }
-        match self.0.port() {
+        match address.port() {
             USUAL_PORT => Ok(()),
             port => write!(f, ":{port}"),
         }
@@ -297,7 +301,10 @@ mod tests {
             ("127.0.0.1:5000", "here:5000"),
             ("[2001:db8::aaaa:1]:8479", "2001:db8\u{2026}aaaa:1"),
         ] {
-            assert_eq!(Short(address.parse().unwrap()).to_string(), short);
+            assert_eq!(
+                Short(Addr::Udp(address.parse().unwrap())).to_string(),
+                short
+            );
         }
     }
 }

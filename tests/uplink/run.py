@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a relay does with its owner's line, seen from outside: `tests/line/run.py [limit] [quota] [disk] [gentle] [upload]`.
+"""What a relay does with its owner's line, seen from outside: `tests/uplink/run.py [limit] [quota] [disk] [gentle] [upload]`.
 
 Real nodes in network namespaces, measured with nft's counters, a packet tap, and the delay of other people's packets. Needs root, iproute2
 and nftables; says so and passes without them.
@@ -85,7 +85,7 @@ def quota() -> None:
         # What the crash cost them is known when their window has gone by.
         time.sleep(5)
         gaps_before = [node.gaps() for node in listeners]
-        wait_for("the sharing ends", lambda: relay.status()["line"]["sharing"] == "ended", 120)
+        wait_for("the sharing ends", lambda: relay.status()["uplink"]["sharing"] == "ended", 120)
         wait_for("the children are let go", lambda: relay.children() == 0, 30)
         at_end, heard = house.counted()[1], player.heard
         gaps = [node.gaps() for node in listeners]
@@ -121,7 +121,7 @@ def disk() -> None:
             relay = house.relay(source, "--quota", "1GB", "--state", state, "--delay-target", "0")
             listener = house.listener(0, source.uri(), "--peers", f"{House.RELAY}:8479")
             wait_for("the listener hears", lambda: listener.heard > 100_000)
-            line = relay.status()["line"]
+            line = relay.status()["uplink"]
             print(f"full disk: {line['quota_trouble']!r}, {relay.children()} stripes passed on")
             assert "cannot be kept on disk" in line["quota_trouble"] and relay.children() == 0
             assert "cannot be written" in relay.log
@@ -160,7 +160,7 @@ def gentle() -> None:
         quiet_ms = probe.median_ms(begun)
         call = Call(2_000_000)
         begun = time.monotonic()
-        wait_for("the pace falls", lambda: relay.status()["line"]["pace_bps"] is not None, 15)
+        wait_for("the pace falls", lambda: relay.status()["uplink"]["pace_bps"] is not None, 15)
         reacted_s = time.monotonic() - begun
         time.sleep(max(0.0, 15 - reacted_s))
         arrived, settled = call.arrived, time.monotonic()
@@ -177,11 +177,11 @@ def gentle() -> None:
         )
         print(
             f"  the relay noticed after {reacted_s:.1f} s and went from {before['upload']['rate_bps'] / 1e6:.2f} to "
-            f"{during['upload']['rate_bps'] / 1e6:.2f} Mbit/s (pace {during['line']['pace_bps']}, its queue {during['line']['queue_ms']} ms)"
+            f"{during['upload']['rate_bps'] / 1e6:.2f} Mbit/s (pace {during["uplink"]['pace_bps']}, its queue {during["uplink"]['queue_ms']} ms)"
         )
         call.stop()
         ended = time.monotonic()
-        wait_for("the pace is free again", lambda: relay.status()["line"]["pace_bps"] is None, 150)
+        wait_for("the pace is free again", lambda: relay.status()["uplink"]["pace_bps"] is None, 150)
         print(
             f"  free again {time.monotonic() - ended:.0f} s after the call; "
             f"gaps: {[node.gaps() for node in listeners]}"
@@ -204,7 +204,7 @@ def upload() -> None:
         got_bps = (upload.arrived - arrived) * 8 / (time.monotonic() - since)
         rate_bps = relay.status()["upload"]["rate_bps"]
         print(
-            f"an upload over TCP on a line of {LINE_BPS / 1e6:.1f} Mbit/s: it gets {got_bps / 1e6:.2f}, the relay sends {rate_bps / 1e6:.2f} (pace {relay.status()['line']['pace_bps']}); "
+            f"an upload over TCP on a line of {LINE_BPS / 1e6:.1f} Mbit/s: it gets {got_bps / 1e6:.2f}, the relay sends {rate_bps / 1e6:.2f} (pace {relay.status()["uplink"]['pace_bps']}); "
             f"gaps: {[node.gaps() for node in listeners]}"
         )
         assert got_bps > 0.8 * LINE_BPS * 0.95, "the upload does not get the line"

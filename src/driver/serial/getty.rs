@@ -1,0 +1,97 @@
+//! Whether somebody else uses a serial device: a login prompt, a shell behind it, a modem program with a lock file.
+//!
+//! On Linux a process's controlling terminal stands in `/proc/PID/stat` for everybody to read (proc(5), `tty_nr`), its
+//! open files only for its owner and root. Lock files are those of the Filesystem Hierarchy Standard, section 5.9.
+
+use std::format;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::string::String;
+
+/// Who uses the device at `path`, in words; nothing where nobody does or it cannot be known.
+pub fn user_of(path: &Path) -> Option<String> {
+    let device = fs::metadata(path)
+        .ok()
+        .filter(|m| m.file_type().is_char_device())?;
+    let real = fs::canonicalize(path).ok()?;
+    by_lock_file(&real).or_else(|| by_process(&real, device.rdev()))
+}
+
+/// A lock file with the number of a living process in it.
+fn by_lock_file(device: &Path) -> Option<String> {
+    let name = device.file_name()?.to_string_lossy();
+    let owner = ["/run/lock", "/var/lock"].iter().find_map(|directory| {
+        let text = fs::read_to_string(format!("{directory}/LCK..{name}")).ok()?;
+        let pid: u32 = text.trim().parse().ok()?;
+        Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
+    })?;
+    Some(format!("locked by {}", describe(owner)))
+}
+
+fn by_process(device: &Path, rdev: u64) -> Option<String> {
+    let own = std::process::id();
+    let processes = fs::read_dir("/proc").ok()?;
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let uses = |pid: &u32| *pid != own && (is_terminal_of(*pid, rdev) || has_open(*pid, device));
+    let user = pids.into_iter().find(uses)?;
+    Some(format!("used by {}", describe(user)))
+}
+
+/// Whether the device is the controlling terminal of a process.
+fn is_terminal_of(pid: u32, rdev: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name stands in parentheses and may hold anything; five fields behind it comes the terminal.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let terminal = fields.split_whitespace().nth(4);
+    terminal.and_then(|number| number.parse::<i64>().ok()) == i64::try_from(encoded(rdev)).ok()
+}
+
+/// A device number as the kernel writes it there: minor bits 31 to 20 and 7 to 0, major bits 15 to 8.
+fn encoded(rdev: u64) -> u64 {
+    let (major, minor) = (rustix::fs::major(rdev), rustix::fs::minor(rdev));
+    u64::from(minor & 0xff) | u64::from(major) << 8 | u64::from(minor & !0xff) << 12
+}
+
+/// Whether one of a process's standard streams is the device: a login that waits for a key has no terminal yet.
+fn has_open(pid: u32, device: &Path) -> bool {
+    (0..=2).any(|fd| fs::read_link(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|to| to == device))
+}
+
+fn describe(pid: u32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    match name.trim() {
+        "" => format!("process {pid}"),
+        name => format!("{name} (process {pid})"),
+    }
+}
+
+/// Whether the kernel writes its messages to the device as well.
+pub fn is_kernel_console(path: &Path) -> bool {
+    let real = fs::canonicalize(path).unwrap_or_default();
+    let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    let name = real.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| active.split_whitespace().any(|console| console == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_devices_are_those_of_proc() {
+        // tty(4): ttyS0 is 4, 64; the first pseudo-terminals are 136, 0 and on.
+        assert_eq!(encoded(rustix::fs::makedev(4, 64)), 4 << 8 | 64);
+        assert_eq!(
+            encoded(rustix::fs::makedev(136, 300)),
+            136 << 8 | 300 & 0xff | 256 << 12
+        );
+    }
+
+    #[test]
+    fn what_is_no_terminal_has_no_user() {
+        assert_eq!(user_of(Path::new("/dev/null/none")), None);
+        assert_eq!(user_of(Path::new("/etc/passwd")), None);
+        assert!(!is_kernel_console(Path::new("/dev/null")));
+    }
+}
