@@ -45,8 +45,11 @@ pub const MIN_SLOT_BYTES: usize = 448;
 /// Most bytes of the "now playing" text.
 pub const MAX_METADATA_BYTES: usize = 255;
 
-/// Bytes of IPv4 and UDP header that every datagram costs on the owner's line (IPv6 costs 20 more).
+/// Bytes of IPv4 and UDP header that every datagram costs on the owner's line.
 pub const IP_UDP_HEADER_BYTES: usize = 28;
+
+/// Bytes that an IPv6 header has more than an IPv4 one (RFC 8200 section 3).
+pub const IPV6_EXTRA_HEADER_BYTES: usize = 20;
 
 const _: () = {
     assert!(MAX_K <= MAX_N && MAX_N <= 32);

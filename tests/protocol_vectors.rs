@@ -271,7 +271,10 @@ fn check_control(handshake: &Vector, ours: &mut Session, theirs: &mut Session) {
 
     let mut plain = [0; 64];
     let messages = [
-        Message::Ping { token: 0x1234 },
+        Message::Ping {
+            token: 0x1234,
+            sent: 0x5678,
+        },
         Message::Want {
             tag: tag(),
             wanted: Wanted::Descriptor,
@@ -330,8 +333,9 @@ fn numbers() {
         let len = have.write(&mut out).unwrap();
         vector.is(&key, &out[2..len - 2]);
         if let Ok(token) = u32::try_from(number) {
-            let len = Message::Ping { token }.write(&mut out).unwrap();
-            vector.is(&key, &out[1..len]);
+            let ping = Message::Ping { token, sent: 0 };
+            let len = ping.write(&mut out).unwrap();
+            vector.is(&key, &out[1..len - 1]);
         }
     }
 }
@@ -474,8 +478,20 @@ fn every_message() {
                 listeners: 1_234,
             },
         ),
-        ("ping", Message::Ping { token: u32::MAX }),
-        ("pong", Message::Pong { token: u32::MAX }),
+        (
+            "ping",
+            Message::Ping {
+                token: u32::MAX,
+                sent: 0xff_ffff,
+            },
+        ),
+        (
+            "pong",
+            Message::Pong {
+                token: u32::MAX,
+                delay: 300,
+            },
+        ),
         (
             "bye",
             Message::Bye {

@@ -1,7 +1,7 @@
 //! One HTTP player: the head when the stream is known, then media straight from the ring, with the title in between if it
 //! asked for that.
 
-use super::reactor::Async;
+use super::reactor::{Async, Timer};
 use super::server::{Client, STUCK, farewell, head_of, refuse, write_all};
 use super::view::{Running, Seat};
 use super::within::within;
@@ -12,6 +12,7 @@ use crate::http::response::{self, Live};
 use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::player::Stage;
 use crate::time::Span;
+use crate::wire::addr::Addr;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -27,6 +28,13 @@ const MAX_SLICES: usize = 64;
 
 /// Reads after which a player that talks is sent away.
 const MAX_SAID: usize = 8;
+
+/// A player beyond this network is given no less than this at a time, and looks again after this while the line is full.
+const BEYOND_BYTES: usize = 1_500;
+const BEYOND_PAUSE: Duration = Duration::from_millis(20);
+
+/// What IP and TCP headers add to it: 52 bytes for each 1,448.
+const TCP_PER_MILLE: usize = 36;
 
 /// Longest time shift that is looked for; the ring ends long before.
 const MAX_AGO_MS: u64 = 24 * 3_600_000;
@@ -158,6 +166,8 @@ pub(super) struct Place<'a> {
     running: &'a Running,
     stream: StreamId,
     id: PlayerId,
+    /// The player is beyond this network: it is served over the owner's line.
+    beyond: bool,
 }
 
 impl<'a> Place<'a> {
@@ -189,7 +199,24 @@ impl<'a> Place<'a> {
             running,
             stream,
             id,
+            beyond: !Addr::udp(client.from).is_local(),
         }
+    }
+
+    /// Waits until the owner's line has room for this player.
+    async fn turn(&self) {
+        let full = |node: &mut Node<'_>, now| node.room(now) < BEYOND_BYTES;
+        while self.beyond && self.running.engine.turn(full) {
+            // Apart, so that a connection that never waits here holds no room for it.
+            Box::pin(Timer::after(BEYOND_PAUSE)).await;
+        }
+    }
+
+    /// Where the player is.
+    fn address(&self) -> Option<Addr> {
+        let seats = self.running.seats.borrow();
+        let seat = seats.get(self.id)?.as_ref()?;
+        Some(Addr::udp(seat.address))
     }
 
     fn is_at_end(&self) -> bool {
@@ -245,6 +272,7 @@ impl Drop for Place<'_> {
 /// So many bytes that are all there, and no more.
 async fn pour_out(place: &Place<'_>, socket: &Async<TcpStream>, mut left: u64) -> io::Result<()> {
     while left > 0 {
+        place.turn().await;
         match place.write_some(socket.get_ref(), None) {
             // The ring has gone on without this client.
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -267,6 +295,7 @@ async fn pour(
 ) -> io::Result<()> {
     let running = place.running;
     while !running.engine.is_leaving() && !running.is_stopped(place.stream) {
+        place.turn().await;
         let rings = running.engine.media.rings();
         match place.write_some(socket.get_ref(), titles.as_deref_mut()) {
             // What follows is another medium.
@@ -301,19 +330,26 @@ impl Place<'_> {
         }
         let room = titles.as_ref().map_or(usize::MAX, |t| t.icy.media_room());
         let written = self.running.engine.turn(|node, now| {
+            let most = match self.beyond {
+                true => room.min(node.room(now)),
+                false => room,
+            };
             let mut pieces: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
             node.peek_player_vectored(now, self.id, &mut pieces);
-            let mut left = room;
+            let mut left = most;
             let slices = pieces.map(|piece| {
                 let part = piece.get(..left).unwrap_or(piece);
                 left -= part.len();
                 IoSlice::new(part)
             });
-            if left == room {
+            if left == most {
                 return Ok(0);
             }
             let written = socket.write_vectored(&slices)?;
             node.advance_player(self.id, written);
+            if let Some(to) = self.address().filter(|_| self.beyond) {
+                node.served(to, written + written * TCP_PER_MILLE / 1_000);
+            }
             match written {
                 0 => Err(io::Error::from(ErrorKind::WriteZero)),
                 written => Ok(written),

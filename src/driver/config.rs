@@ -6,7 +6,8 @@ use super::settings::{self, FILE_ONLY_KEYS, Settings};
 use super::stream_uri::{HostPort, StreamUri};
 use super::units::{self, Rate, Size, Time};
 use super::values::{
-    address, auto_or_off, bitrate, block_k, content_type, count, dialable, line, path, span_between,
+    address, auto_or_off, bitrate, block_k, content_type, count, dialable, line, path,
+    span_between, upload_limit,
 };
 use super::web::Web;
 use crate::limits::MAX_N;
@@ -28,6 +29,8 @@ pub const DEFAULT_HTTP_PORT: u16 = 8480;
 pub const DEFAULT_UPLOAD_LIMIT_BPS: u64 = 2_000_000;
 /// What a relay or listener sends in a month at most, until its owner says otherwise.
 pub const DEFAULT_QUOTA_BYTES: u64 = 200_000_000_000;
+/// Queueing delay that a relay or listener stays below, until its owner says otherwise.
+pub const DEFAULT_DELAY_TARGET: Span = Span::from_ms(50);
 /// Memory the plan may use, until the owner says otherwise.
 pub const DEFAULT_MEMORY_BYTES: u64 = 8 << 20;
 /// How long a missing block is waited for, until the owner says otherwise.
@@ -90,6 +93,10 @@ pub struct Config {
     pub upload_limit_bps: Option<u64>,
     /// Bytes sent in a calendar month at most; nothing is no limit.
     pub quota_bytes: Option<u64>,
+    /// Day of the month on which the quota begins anew, 1 to 28, UTC.
+    pub quota_day: u16,
+    /// Queueing delay on the way out to stay below; nothing is not watched.
+    pub delay_target: Span,
     /// Nodes sent to at most.
     pub max_children: u16,
     /// HTTP players at most.
@@ -187,9 +194,13 @@ impl Config {
                 "sharing this line's upload without limit (--upload-limit and --quota set one)",
             ),
             (limit, quota) => format!(
-                "sharing at most {} of this line's upload (--upload-limit); {} a month (--quota) is shown, not enforced yet",
+                "sharing at most {} of this line's upload (--upload-limit), {} a month (--quota){}",
                 limit_text(limit.map(Rate)),
                 limit_text(quota.map(Size)),
+                match (&self.state, quota) {
+                    (None, Some(_)) => ", counted anew with each start (--state keeps count)",
+                    _ => "",
+                }
             ),
         }
     }
@@ -249,6 +260,11 @@ impl fmt::Display for Config {
         row("memory", &Size(self.memory_bytes))?;
         row("upload-limit", &limit_text(self.upload_limit_bps.map(Rate)))?;
         row("quota", &limit_text(self.quota_bytes.map(Size)))?;
+        row("quota-day", &self.quota_day)?;
+        match self.delay_target {
+            Span::ZERO => row("delay-target", &"none (the line is not watched)")?,
+            target => row("delay-target", &Time(target))?,
+        }
         row("max-children", &self.max_children)?;
         row("max-players", &self.max_players)?;
         row("spare", &self.spare_stripes)?;
@@ -296,7 +312,7 @@ pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
     check_role(role, given)?;
     let shares = role != Role::Source;
     let http = given.one("http", address)?.unwrap_or_else(default_http);
-    let upload_limit_bps = given.one("upload-limit", units::parse_rate_limit)?;
+    let upload_limit_bps = given.one("upload-limit", upload_limit)?;
     let quota_bytes = given.one("quota", units::parse_size_limit)?;
     Ok(Config {
         bind: bind(given)?,
@@ -310,6 +326,15 @@ pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
         upload_limit_bps: upload_limit_bps
             .unwrap_or_else(|| shares.then_some(DEFAULT_UPLOAD_LIMIT_BPS)),
         quota_bytes: quota_bytes.unwrap_or_else(|| shares.then_some(DEFAULT_QUOTA_BYTES)),
+        quota_day: given.one("quota-day", count(1, 28))?.unwrap_or(1),
+        delay_target: given
+            .one("delay-target", span_between(Span::ZERO, Span::from_s(1)))?
+            // A source's stream is what its line is for.
+            .unwrap_or(if shares {
+                DEFAULT_DELAY_TARGET
+            } else {
+                Span::ZERO
+            }),
         max_children: given.one("max-children", count(0, 1_000))?.unwrap_or(32),
         max_players: given.one("max-players", count(0, 1_000))?.unwrap_or(16),
         offload: given.one("offload", auto_or_off)?.unwrap_or(true),
@@ -552,7 +577,7 @@ mod tests {
         assert_eq!(bind, ["[::]:8479", "0.0.0.0:8479"]);
         assert_eq!(
             config.sharing(),
-            "sharing at most 2Mbit of this line's upload (--upload-limit); 200GB a month (--quota) is shown, not enforced yet"
+            "sharing at most 2Mbit of this line's upload (--upload-limit), 200GB a month (--quota), counted anew with each start (--state keeps count)"
         );
         let source = from(Role::Source, "key = \"k\"\ninput = \"-\"").unwrap();
         assert_eq!((source.upload_limit_bps, source.quota_bytes), (None, None));

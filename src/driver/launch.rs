@@ -10,7 +10,7 @@ use crate::memory;
 use crate::proto::budget::{RING, Sizes};
 use crate::proto::config::{NodeConfig, Role};
 use crate::proto::node::Node;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
@@ -205,6 +205,7 @@ pub fn node(
     let secret = keyfile::node_key(config.state.as_deref())?;
     let told = NodeConfig {
         upload_limit_bps: config.forwarding_limit_bps(),
+        delay_target: Some(config.delay_target).filter(|target| *target > Span::ZERO),
         max_children: usize::from(config.max_children),
         spare: config.spare_stripes,
         burst: config.burst,

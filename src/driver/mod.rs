@@ -36,6 +36,7 @@ mod inbox;
 mod intake;
 mod journal;
 mod launch;
+mod lease;
 #[cfg_attr(
     not(feature = "serial"),
     allow(dead_code, reason = "nobody opens a line in such a build")
@@ -45,9 +46,11 @@ mod lobby;
 mod lonely;
 mod manager;
 mod mdns;
+mod months;
 #[cfg(feature = "demo")]
 mod orphan;
 mod pump;
+mod quota;
 mod rates;
 pub mod reactor;
 mod reload;

@@ -33,7 +33,7 @@ pub async fn run(engine: &Engine, mut udp: Uplinks, lines: &Lines, rates: &RefCe
             }
             out.drain(node, now, &mut udp, lines);
             let mut rates = rates.borrow_mut();
-            rates.note(now, node.stats(), udp.refused());
+            rates.note(now, node.stats(), udp.refused(), udp.refused_bytes());
             rates.dropped = udp.dropped();
             more
         });

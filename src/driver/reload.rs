@@ -78,6 +78,8 @@ fn later(now: &Config, wanted: &Config) -> Vec<&'static str> {
         ("streams or programme", now.task != wanted.task),
         ("max-children", now.max_children != wanted.max_children),
         ("quota", now.quota_bytes != wanted.quota_bytes),
+        ("quota-day", now.quota_day != wanted.quota_day),
+        ("delay-target", now.delay_target != wanted.delay_target),
         ("bind", now.bind != wanted.bind),
         ("http", now.http != wanted.http),
         ("advertise", now.advertise != wanted.advertise),

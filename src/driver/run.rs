@@ -7,6 +7,7 @@ use super::control::Control;
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
 use super::lines::Lines;
+use super::quota::{self, Quota};
 use super::rates::Rates;
 use super::server::{self, Server};
 use super::source::Origin;
@@ -29,6 +30,9 @@ use std::{format, io, vec};
 
 /// Goodbyes have to be out by then.
 const GOODBYE: Duration = Duration::from_millis(800);
+
+/// The quota has to be written by then; if it is not, the lease counts as used.
+const LAST_WRITE: Duration = Duration::from_millis(150);
 
 /// How the node ended, and the bell for it.
 pub struct Ending {
@@ -104,6 +108,7 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
         .spawn(resolve::run(&running, wanted, locals))
         .detach();
     executor.spawn(hls::tend(&running)).detach();
+    executor.spawn(quota::keep(&running)).detach();
     executor.spawn(tick::run(&running)).detach();
     if let Some(responder) = &responder {
         executor.spawn(responder.run(&running)).detach();
@@ -143,6 +148,11 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
             io::Result::Ok(())
         };
         let _ = within(GOODBYE, said).await;
+        let remembered = async {
+            quota::close(&running).await;
+            Ok(())
+        };
+        let _ = within(LAST_WRITE, remembered).await;
         outcome
     }));
     outcome.map_err(|error| Failure::runtime("waiting", error))?
@@ -163,6 +173,7 @@ impl House {
         let token = config.web.token()?;
         let streams = launch::streams(config, origin.as_ref().map(Origin::key));
         let mut node = launch::node(config, clock.now(), &streams)?;
+        let mut quota = Quota::open(config);
         if let Some(origin) = origin.as_mut() {
             origin.give_to(&mut node, clock);
         }
@@ -172,6 +183,7 @@ impl House {
         let reached_at = udp::reachable_at(udp.local());
         let at = config.advertise.unwrap_or(reached_at);
         let names = streams.iter().map(|(key, _)| names(key, at)).collect();
+        quota::begin(quota.as_mut(), &mut node, clock.now());
         let running = Running {
             // Besides the players, standard output waits for media.
             engine: Engine::new(node, clock, tasks + 1),
@@ -179,6 +191,7 @@ impl House {
             vitals: RefCell::default(),
             control: Control::new(config.forwarding_limit_bps(), token.as_deref()),
             rates: RefCell::new(Rates::default()),
+            quota: RefCell::new(quota),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
             lines: Lines::new(&config.serial),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),

@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::inbox::Inbox;
 use super::reactor::Async;
 use super::segments::{Outcome, Segments};
+use crate::limits::IP_UDP_HEADER_BYTES;
 use crate::proto::node::Node;
 use crate::proto::transmit::{MAX_BATCH, Transmit};
 use crate::wire::addr::Addr;
@@ -31,6 +32,8 @@ pub struct Udp {
     segments: Segments,
     /// Datagrams the system would not take: no route, no such address.
     pub refused: u64,
+    /// Their bytes, headers included.
+    pub refused_bytes: u64,
 }
 
 /// How far a batch has gone out.
@@ -73,6 +76,7 @@ impl Udp {
             socket: Async::new(socket)?,
             local,
             refused: 0,
+            refused_bytes: 0,
         })
     }
 
@@ -147,7 +151,11 @@ impl Udp {
     /// Anything but a full socket is the same as losing the datagram on the way.
     fn send_one(&mut self, to: SocketAddr, pieces: &[IoSlice<'_>]) -> Outcome {
         let outcome = self.segments.send_one(self.socket.get_ref(), to, pieces);
-        self.refused += u64::from(outcome == Outcome::Refused);
+        if outcome == Outcome::Refused {
+            let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+            self.refused += 1;
+            self.refused_bytes += (bytes + IP_UDP_HEADER_BYTES) as u64;
+        }
         outcome
     }
 

@@ -99,6 +99,11 @@ impl Uplinks {
         self.links.iter().map(|udp| udp.refused).sum()
     }
 
+    /// Bytes of those datagrams, headers included.
+    pub fn refused_bytes(&self) -> u64 {
+        self.links.iter().map(|udp| udp.refused_bytes).sum()
+    }
+
     /// Datagrams the kernel dropped because they were not taken in in time.
     pub fn dropped(&self) -> u64 {
         self.links.iter().map(Udp::dropped).sum()

@@ -1,7 +1,8 @@
 //! Readers of single values, whose errors say what would be right; `settings` adds where the value was given.
 
-use super::units::{self, Time};
+use super::units::{self, Rate, Time};
 use crate::limits::MAX_K;
+use crate::proto::bucket::MIN_LIMIT_BPS;
 use crate::time::Span;
 use std::format;
 use std::net::SocketAddr;
@@ -75,6 +76,17 @@ pub(super) fn bitrate(text: &str) -> Result<u32, String> {
         _ => Err(format!(
             "{text:?} is out of range; write a rate from 1kbit to 100Mbit"
         )),
+    }
+}
+
+/// Bits per second sent at most: none, or enough for two datagrams a second.
+pub(super) fn upload_limit(text: &str) -> Result<Option<u64>, String> {
+    match units::parse_rate_limit(text)? {
+        Some(bps) if bps > 0 && bps < MIN_LIMIT_BPS => Err(format!(
+            "{text:?} is too little for anything; write 0, or {} and more",
+            Rate(MIN_LIMIT_BPS)
+        )),
+        limit => Ok(limit),
     }
 }
 

@@ -7,16 +7,21 @@ use super::heap;
 use super::hls::Memories;
 use super::journal::Journal;
 use super::lines::Lines;
+use super::months;
+use super::quota::Quota;
 use super::rates::Rates;
 use super::vitals::{self, Vitals};
 use crate::http::history::History;
 use crate::http::status::{
-    EventStatus, LineStatus, LinkStatus, MachineStatus, MemoryStatus, NodeStatus, PeerStatus,
-    PlayerStatus, StatusSource, StreamState, StreamStatus, StripeStatus, UploadStatus,
+    DayStatus, EventStatus, LineStatus, LinkStatus, MachineStatus, MemoryStatus, NetworkStatus,
+    NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus, StripeStatus,
+    UplinkStatus, UploadStatus,
 };
+use crate::proto::ledger::{MAX_DAYS, MAX_PREFIXES};
 use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::peer::PeerId;
 use crate::proto::stream::Stream;
+use crate::proto::uplink::Sharing;
 use crate::time::{Instant, Span};
 use core::cell::{Ref, RefCell};
 use core::net::SocketAddr;
@@ -81,6 +86,8 @@ pub struct Running {
     pub control: Control,
     /// How fast the line runs.
     pub rates: RefCell<Rates>,
+    /// The monthly quota, if there is one.
+    pub quota: RefCell<Option<Quota>>,
     /// What is sampled once a second.
     pub vitals: RefCell<Vitals>,
     /// Who sits where, by the node's places for players.
@@ -105,6 +112,7 @@ impl Running {
         View {
             node: self.engine.look(),
             seats: self.seats.borrow(),
+            quota: self.quota.borrow(),
             vitals: self.vitals.borrow(),
             journal: self.engine.journal(),
             now: self.engine.clock.now(),
@@ -117,6 +125,7 @@ impl Running {
 pub struct View<'a> {
     node: Ref<'a, Node<'static>>,
     seats: Ref<'a, Vec<Option<Seat>>>,
+    quota: Ref<'a, Option<Quota>>,
     vitals: Ref<'a, Vitals>,
     journal: Ref<'a, Journal>,
     running: &'a Running,
@@ -157,10 +166,62 @@ impl StatusSource for View<'_> {
             rate_bps,
             bytes_total: stats.tx_bytes,
             quota_bytes: self.running.facts.quota_bytes,
-            quota_used_bytes: stats.tx_bytes,
+            quota_used_bytes: match self.quota.as_ref() {
+                Some(quota) => quota.shown().used_bytes,
+                None => stats.tx_bytes,
+            },
             download_rate_bps,
             download_bytes_total: stats.rx_bytes,
         }
+    }
+
+    fn uplink(&self) -> UplinkStatus<'_> {
+        let line = self.node.uplink();
+        let ms = |span: Span| u32::try_from(span.as_ms()).unwrap_or(u32::MAX);
+        let quota = self.quota.as_ref().map(Quota::shown);
+        UplinkStatus {
+            sharing: match line.sharing {
+                Sharing::Open => "open",
+                Sharing::Full => "full",
+                Sharing::Ended => "ended",
+            },
+            quota_resets_unix_s: quota.and_then(|quota| quota.resets_unix_s),
+            quota_trouble: quota.map_or("", |quota| quota.trouble),
+            delay_target_ms: self.node.config().delay_target.map(ms),
+            queue_ms: line.queue.map(ms),
+            pace_bps: line.pace_bps,
+        }
+    }
+
+    fn network_slots(&self) -> usize {
+        MAX_PREFIXES
+    }
+
+    fn network(&self, i: usize) -> Option<NetworkStatus> {
+        let (network, traffic) = (*self.node.ledger().networks().get(i)?)?;
+        Some(NetworkStatus {
+            address: network.address(),
+            rx_bytes_total: traffic.rx_bytes,
+            tx_bytes_total: traffic.tx_bytes,
+        })
+    }
+
+    fn other_networks(&self) -> (u64, u64) {
+        let others = self.node.ledger().others();
+        (others.rx_bytes, others.tx_bytes)
+    }
+
+    fn day_slots(&self) -> usize {
+        MAX_DAYS
+    }
+
+    fn day(&self, ago: usize) -> Option<DayStatus> {
+        let (number, traffic) = self.node.ledger().day(ago)?;
+        Some(DayStatus {
+            date: months::civil(u64::from(number)),
+            rx_bytes: traffic.rx_bytes,
+            tx_bytes: traffic.tx_bytes,
+        })
     }
 
     fn stream_slots(&self) -> usize {
@@ -197,6 +258,8 @@ impl StatusSource for View<'_> {
             invalid_chunks_total: stats.invalid,
             discarded_chunks_total: stats.duplicate,
             audience: u64::from(self.node.audience(i)),
+            rx_bytes_total: stats.rx_bytes,
+            tx_bytes_total: stats.tx_bytes,
             peers: self.node.peers().in_stream(i).count() as u64,
             stripe_bps: stream
                 .card

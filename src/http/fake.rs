@@ -183,6 +183,44 @@ impl StatusSource for Fake {
         }
     }
 
+    fn uplink(&self) -> UplinkStatus<'_> {
+        UplinkStatus {
+            sharing: "open",
+            quota_resets_unix_s: self.limit,
+            quota_trouble: &self.title,
+            delay_target_ms: Some(self.n32(50)),
+            queue_ms: Some(self.n32(7)),
+            pace_bps: self.limit,
+        }
+    }
+
+    fn network_slots(&self) -> usize {
+        self.peers.len()
+    }
+
+    fn network(&self, i: usize) -> Option<NetworkStatus> {
+        self.peers.get(i)?.then_some(NetworkStatus {
+            address: Some(match self.address.ip() {
+                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0)),
+                v6 => v6,
+            }),
+            rx_bytes_total: self.n(1),
+            tx_bytes_total: self.n(2),
+        })
+    }
+
+    fn day_slots(&self) -> usize {
+        self.players.len()
+    }
+
+    fn day(&self, ago: usize) -> Option<DayStatus> {
+        self.players.get(ago)?.then_some(DayStatus {
+            date: (2026, 11, 22),
+            rx_bytes: self.n(1),
+            tx_bytes: self.n(2),
+        })
+    }
+
     fn stream_slots(&self) -> usize {
         self.states.len()
     }
@@ -211,6 +249,8 @@ impl StatusSource for Fake {
             invalid_chunks_total: self.n(4),
             discarded_chunks_total: self.n(5),
             audience: self.n(17),
+            rx_bytes_total: self.n(6),
+            tx_bytes_total: self.n(7),
             peers: self.stream_peers,
             stripe_bps: self.n(80_000),
             recent_gaps: self.recent_gaps,

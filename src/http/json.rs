@@ -1,6 +1,7 @@
 //! The status document as JSON, `/status.json`. Names are stable: scripts depend on them; more may be added.
 
 use crate::http::healthz::Health;
+use crate::http::ledger;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
 use crate::http::serial;
 use crate::http::status::{PeerStatus, PlayerStatus, StatusSource, StreamStatus, StripeStatus};
@@ -74,8 +75,18 @@ fn render(part: Part<'_>, source: &dyn StatusSource, out: &mut Out<'_>) {
             separate(out, first);
             player(&status, out);
         }
+        Part::Ledger => ledger::json_begin(out),
+        Part::Network { first, status } => {
+            separate(out, first);
+            ledger::json_network(&status, out);
+        }
+        Part::Days => ledger::json_days(source.other_networks(), out),
+        Part::Day { first, status } => {
+            separate(out, first);
+            ledger::json_day(&status, out);
+        }
         Part::End => {
-            out.str("]");
+            out.str("]}");
             serial::json(source, out);
             out.str("}\n");
         }
@@ -118,8 +129,22 @@ fn head(source: &dyn StatusSource, out: &mut Out<'_>) {
         upload.download_rate_bps,
         upload.download_bytes_total,
     ));
+    uplink(source, out);
     machine(source, out);
     out.str(",\"streams\":[");
+}
+
+fn uplink(source: &dyn StatusSource, out: &mut Out<'_>) {
+    let line = source.uplink();
+    text(out, ",\"uplink\":{\"sharing\":", line.sharing, 32);
+    text(out, ",\"quota_trouble\":", line.quota_trouble, 192);
+    out.fmt(format_args!(
+        ",\"quota_resets_unix_s\":{},\"delay_target_ms\":{},\"queue_ms\":{},\"pace_bps\":{}}}",
+        OrNull(line.quota_resets_unix_s),
+        OrNull(line.delay_target_ms),
+        OrNull(line.queue_ms),
+        OrNull(line.pace_bps),
+    ));
 }
 
 /// The machine, and what is wrong: the kinds of troubles only, whose sentences are on the page.
@@ -166,7 +191,7 @@ fn stream_numbers(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
     ));
     out.fmt(format_args!(
         ",\"gaps_total\":{},\"missing_bytes_total\":{},\"repaired_chunks_total\":{},\"invalid_chunks_total\":{},\
-         \"discarded_chunks_total\":{},\"audience\":{},\"stripe_bps\":{}",
+         \"discarded_chunks_total\":{},\"audience\":{},\"stripe_bps\":{},\"rx_bytes_total\":{},\"tx_bytes_total\":{}",
         stream.gaps_total,
         stream.missing_bytes_total,
         stream.repaired_chunks_total,
@@ -174,6 +199,8 @@ fn stream_numbers(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
         stream.discarded_chunks_total,
         stream.audience,
         stream.stripe_bps,
+        stream.rx_bytes_total,
+        stream.tx_bytes_total,
     ));
 }
 
@@ -308,6 +335,19 @@ mod tests {
             "/players/0",
             "address:s stream:s tx_bytes_total skipped_bytes_total",
         );
+        has("/streams/0", "rx_bytes_total tx_bytes_total");
+        has(
+            "/uplink",
+            "sharing:s quota_trouble:s quota_resets_unix_s delay_target_ms queue_ms pace_bps",
+        );
+        has("/ledger", "networks:a others:o days:a");
+        has(
+            "/ledger/networks/0",
+            "network:s rx_bytes_total tx_bytes_total",
+        );
+        has("/ledger/others", "rx_bytes_total tx_bytes_total");
+        has("/ledger/days/0", "day:s rx_bytes tx_bytes");
+        assert_eq!(value["ledger"]["networks"][0]["network"], "192.0.2.0/24");
         assert_eq!(value["streams"][0]["lag_ms"], 1_234);
         assert_eq!(value["streams"][0]["stripes"][1]["parent"], Value::Null);
     }

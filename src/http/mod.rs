@@ -13,6 +13,7 @@ pub mod history;
 pub mod hls;
 pub mod icy;
 pub mod json;
+mod ledger;
 pub mod metrics;
 pub mod out;
 pub mod page;

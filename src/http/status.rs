@@ -5,7 +5,8 @@
 
 use crate::http::history::History;
 use crate::wire::addr::Addr;
-use core::net::SocketAddr;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
 
 /// A node id, an X25519 public key.
 pub type NodeId = [u8; 32];
@@ -18,6 +19,30 @@ pub trait StatusSource {
     fn memory(&self) -> MemoryStatus;
     /// The owner's line.
     fn upload(&self) -> UploadStatus;
+    /// How the owner's line stands beyond plain numbers.
+    fn uplink(&self) -> UplinkStatus<'_> {
+        UplinkStatus::default()
+    }
+    /// Places in the ledger's table of networks, holes included.
+    fn network_slots(&self) -> usize {
+        0
+    }
+    /// The network in place `i`, if there is one.
+    fn network(&self, _i: usize) -> Option<NetworkStatus> {
+        None
+    }
+    /// What the ledger has of networks that have no place of their own: bytes received and sent.
+    fn other_networks(&self) -> (u64, u64) {
+        (0, 0)
+    }
+    /// Days in the ledger, at most.
+    fn day_slots(&self) -> usize {
+        0
+    }
+    /// The day that was counted `ago` days before the present one, if there was one.
+    fn day(&self, _ago: usize) -> Option<DayStatus> {
+        None
+    }
     /// Places in the table of streams, holes included.
     fn stream_slots(&self) -> usize;
     /// The stream in place `i`, if there is one.
@@ -171,6 +196,74 @@ pub struct UploadStatus {
     pub download_bytes_total: u64,
 }
 
+/// What quota and household leave of the owner's line.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct UplinkStatus<'a> {
+    /// `open`: children are taken. `full`: the quota nears its end, nobody new is sent to. `ended`: it has, nothing is passed on.
+    pub sharing: &'a str,
+    /// When the quota begins anew, in seconds since 1970; `None` while nobody knows.
+    pub quota_resets_unix_s: Option<u64>,
+    /// Why the quota cannot be kept on disk; empty when all is well.
+    pub quota_trouble: &'a str,
+    /// Queueing delay on the way out to stay below, in ms; `None`: it is not watched.
+    pub delay_target_ms: Option<u32>,
+    /// Queueing delay measured, in ms; `None`: there is nobody by whom it could be.
+    pub queue_ms: Option<u32>,
+    /// Most bits a second that are sent because the household needs the line; `None`: it does not.
+    pub pace_bps: Option<u64>,
+}
+
+/// One network at the other end of the line: a /24 of IPv4, or a /48 of IPv6. Headers are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct NetworkStatus {
+    /// Its first address; `None` is a serial line.
+    pub address: Option<IpAddr>,
+    /// Bytes received from there since start.
+    pub rx_bytes_total: u64,
+    /// Bytes sent there since start.
+    pub tx_bytes_total: u64,
+}
+
+impl NetworkStatus {
+    /// Leading bits that its addresses share.
+    pub fn bits(&self) -> u8 {
+        match self.address {
+            Some(IpAddr::V4(_)) => 24,
+            Some(IpAddr::V6(_)) => 48,
+            None => 0,
+        }
+    }
+}
+
+/// `192.0.2.0/24`, `2001:db8:1::/48`, `line`.
+impl fmt::Display for NetworkStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{address}/{}", self.bits()),
+            None => f.write_str("line"),
+        }
+    }
+}
+
+/// One day of the ledger, by the box's clock in UTC. Headers are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct DayStatus {
+    /// Year, month from 1, day.
+    pub date: (u32, u32, u32),
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+}
+
+/// `2026-11-22`.
+impl fmt::Display for DayStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.date;
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
 /// How a stream does here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StreamState {
@@ -247,6 +340,10 @@ pub struct StreamStatus<'a> {
     pub discarded_chunks_total: u64,
     /// Listeners at and below this node.
     pub audience: u64,
+    /// Bytes received of this stream and of what neighbours say about it, headers included.
+    pub rx_bytes_total: u64,
+    /// Bytes sent, likewise.
+    pub tx_bytes_total: u64,
     /// Neighbours that take part in it.
     pub peers: u64,
     /// Bits per second that one copy of one stripe takes on the line, its seals included.
@@ -279,6 +376,8 @@ impl StreamStatus<'_> {
         invalid_chunks_total: 0,
         discarded_chunks_total: 0,
         audience: 0,
+        rx_bytes_total: 0,
+        tx_bytes_total: 0,
         peers: 0,
         stripe_bps: 0,
         recent_gaps: 0,

@@ -2,6 +2,7 @@
 
 use crate::http::healthz::Health;
 use crate::http::history::SHORT_STEPS;
+use crate::http::ledger;
 use crate::http::out::{For, Out, ShortId, escaped, pack};
 use crate::http::serial;
 use crate::http::status::{
@@ -173,7 +174,9 @@ fn render(part: Part<'_>, source: &dyn StatusSource, out: &mut Out<'_>) {
             first,
             status,
         } => stripe(index, first, &status, out),
-        Part::StreamEnd => {}
+        Part::StreamEnd | Part::Ledger | Part::Days => {}
+        Part::Network { first, status } => ledger::text_network(first, &status, out),
+        Part::Day { status, .. } => ledger::text_day(&status, out),
         Part::End => serial::text(source, out),
         Part::Peers => out.str("\nneighbours\n"),
         Part::Peer { first, status } => peer(first, &status, out),
@@ -205,6 +208,7 @@ fn figures(source: &dyn StatusSource, out: &mut Out<'_>) {
         Data(upload.quota_used_bytes),
         Limit(upload.quota_bytes.map(Data)),
     ));
+    ledger::text_uplink(&source.uplink(), out);
     out.fmt(format_args!(
         "download   {}   {} in all\n",
         Rate(upload.download_rate_bps),

@@ -1,7 +1,9 @@
 //! The way through a node's tables that the JSON, the text and the page have in common, in pieces small enough to fit a part.
 
 use crate::http::out::Out;
-use crate::http::status::{PeerStatus, PlayerStatus, StatusSource, StreamStatus, StripeStatus};
+use crate::http::status::{
+    DayStatus, NetworkStatus, PeerStatus, PlayerStatus, StatusSource, StreamStatus, StripeStatus,
+};
 
 /// A stream is shown in so many pieces, so that its longest texts do not meet in one part.
 pub(crate) const STREAM_PIECES: u8 = 3;
@@ -15,6 +17,8 @@ pub(crate) enum Place {
     Stripe { i: usize, j: usize, first: bool },
     Peer { i: usize, first: bool },
     Player { i: usize, first: bool },
+    Network { i: usize, first: bool },
+    Day { ago: usize, first: bool },
     End,
 }
 
@@ -47,7 +51,19 @@ pub(crate) enum Part<'a> {
         first: bool,
         status: PlayerStatus<'a>,
     },
-    /// After the last player.
+    /// After the last player; the ledger's list of networks begins after it.
+    Ledger,
+    Network {
+        first: bool,
+        status: NetworkStatus,
+    },
+    /// After the last network; the list of days begins after it.
+    Days,
+    Day {
+        first: bool,
+        status: DayStatus,
+    },
+    /// After the last day.
     End,
 }
 
@@ -132,8 +148,8 @@ pub(crate) fn step(
             }
         }
         Place::Player { i, .. } if i >= source.player_slots() => {
-            show(Part::End);
-            Place::End
+            show(Part::Ledger);
+            Place::Network { i: 0, first: true }
         }
         Place::Player { i, first } => {
             let status = source.player(i);
@@ -142,6 +158,37 @@ pub(crate) fn step(
             }
             Place::Player {
                 i: i + 1,
+                first: first && status.is_none(),
+            }
+        }
+        Place::Network { i, .. } if i >= source.network_slots() => {
+            show(Part::Days);
+            Place::Day {
+                ago: 0,
+                first: true,
+            }
+        }
+        Place::Network { i, first } => {
+            let status = source.network(i);
+            if let Some(status) = status {
+                show(Part::Network { first, status });
+            }
+            Place::Network {
+                i: i + 1,
+                first: first && status.is_none(),
+            }
+        }
+        Place::Day { ago, .. } if ago >= source.day_slots() => {
+            show(Part::End);
+            Place::End
+        }
+        Place::Day { ago, first } => {
+            let status = source.day(ago);
+            if let Some(status) = status {
+                show(Part::Day { first, status });
+            }
+            Place::Day {
+                ago: ago + 1,
                 first: first && status.is_none(),
             }
         }

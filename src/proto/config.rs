@@ -1,5 +1,6 @@
 //! What a node is told at start.
 
+use super::bucket::MIN_LIMIT_BPS;
 use crate::time::Span;
 
 /// Most streams one node carries.
@@ -36,8 +37,10 @@ pub struct NodeConfig {
     pub burst: Span,
     /// How long a missing block is waited for before it is skipped.
     pub window: Span,
-    /// Bytes of IP and UDP header that count for each datagram.
+    /// Bytes of IPv4 and UDP header that count for each datagram; IPv6 counts 20 more.
     pub overhead_bytes: usize,
+    /// Queueing delay on the owner's line to stay below; `None`: it is not watched.
+    pub delay_target: Option<Span>,
     /// Bytes a second that each serial line carries (its baud rate over ten, less what turning a half-duplex line round
     /// costs); 0: no such line. What goes over lines does not count against `upload_limit_bps`.
     pub lines: [u32; MAX_LINES],
@@ -55,7 +58,14 @@ impl NodeConfig {
             burst: Span::from_s(2),
             window: Span::from_s(4),
             overhead_bytes: crate::limits::IP_UDP_HEADER_BYTES,
+            delay_target: None,
             lines: [0; MAX_LINES],
         }
+    }
+
+    /// Whether the limits are good for sending to others at all.
+    pub fn forwards(&self) -> bool {
+        let limit = self.upload_limit_bps;
+        limit.is_none_or(|limit| limit >= MIN_LIMIT_BPS) && self.max_children > 0
     }
 }

@@ -8,7 +8,7 @@ use crate::error::Malformed;
 use crate::limits::MAX_DATAGRAM_BYTES;
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
-use crate::wire::chunk::{ChunkId, tag_of};
+use crate::wire::chunk::{ChunkId, TICK_US, long_ticks, tag_of, ticks};
 use crate::wire::datagram::{AEAD_TAG_BYTES, CONTROL_HEADER_BYTES};
 use crate::wire::message::{Message, Reason, Standing, Wanted};
 
@@ -17,7 +17,7 @@ const LEASE: Span = Span::from_s(60);
 
 /// A Ping to a new address is said again after this long, plus the round trip; how long it is.
 const PROBE_AGAIN: Span = Span::from_ms(300);
-const PROBE_BYTES: usize = CONTROL_HEADER_BYTES + AEAD_TAG_BYTES + 6;
+const PROBE_BYTES: usize = CONTROL_HEADER_BYTES + AEAD_TAG_BYTES + 7;
 
 /// Forgeries a neighbour is forgiven.
 const MAX_INVALID: u32 = 16;
@@ -35,7 +35,9 @@ impl Node<'_> {
         header: &[u8],
         sealed: &[u8],
     ) -> Result<(), Malformed> {
-        let Some(id) = self.peers.by_session(session) else {
+        let known = self.peers.by_session(session);
+        self.count_received(from, header.len() + sealed.len(), known);
+        let Some(id) = known else {
             self.stats.stray += 1;
             return Ok(());
         };
@@ -46,7 +48,10 @@ impl Node<'_> {
         let len = peer.keys.open(nonce, header, sealed, &mut plain)?;
         peer.heard_at = now;
         peer.unanswered = 0;
-        peer.rx_bytes += (header.len() + sealed.len()) as u64;
+        if let Some(at) = self.only_stream(id) {
+            let bytes = self.on_line(from, header.len() + sealed.len());
+            self.streams[at].stats.rx_bytes += bytes as u64;
+        }
         self.confirmed(session);
         self.note_address(now, id, from, header.len() + sealed.len());
         let mut rest = &plain[..len];
@@ -104,12 +109,13 @@ impl Node<'_> {
         message: &Message<'_>,
     ) -> Result<(), Malformed> {
         match message {
-            Message::Ping { token } => {
+            Message::Ping { token, sent } => {
+                let delay = ticks(now.as_us()).wrapping_sub(*sent) & 0xff_ffff;
                 if let Some(peer) = self.peers.get_mut(id) {
-                    peer.pong = Some(*token);
+                    peer.pong = Some((*token, delay));
                 }
             }
-            Message::Pong { token } => self.on_pong(now, id, *token),
+            Message::Pong { token, delay } => self.on_pong(now, id, *token, *delay),
             Message::Bye { .. } => self.drop_peer(now, id, Down::Bye),
             Message::Join {
                 key,
@@ -146,18 +152,40 @@ impl Node<'_> {
         Ok(())
     }
 
+    /// The stream that all control words with a neighbour are about, if there is just one.
+    pub(super) fn only_stream(&self, id: PeerId) -> Option<StreamId> {
+        let mut joined = (0..self.streams.len()).filter(|&at| self.peers.link(id, at).joined);
+        joined.next().filter(|_| joined.next().is_none())
+    }
+
     fn stream_by_tag(&self, tag: u32) -> Option<StreamId> {
         self.streams.iter().position(|stream| stream.tag == tag)
     }
 
-    fn on_pong(&mut self, now: Instant, id: PeerId, token: u32) {
+    fn on_pong(&mut self, now: Instant, id: PeerId, token: u32, delay: u32) {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        if let Some((_, said_at)) = peer.ping.filter(|(ours, _)| *ours == token) {
+        let asked = peer.ping.filter(|(ours, _)| *ours == token);
+        let round = match asked {
+            Some((_, said_at)) => now.since(said_at),
+            // One that only measured; its token is the time.
+            None => {
+                let ticks = long_ticks(now.as_us()).wrapping_sub(token);
+                Span::from_us(u64::from(ticks) * TICK_US)
+            }
+        };
+        if asked.is_some() {
             peer.ping = None;
-            peer.measured(now.since(said_at));
+            peer.measured(round);
         }
+        let moves = peer.moving_to.is_some_and(|moving| moving.token == token);
+        if !moves {
+            self.measured(now, id, delay, round);
+        }
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
         if let Some(moving) = peer
             .moving_to
             .filter(|moving| moving.token == token && moving.asked_at.is_some())

@@ -1,6 +1,6 @@
 //! The parent's side: who is granted which stripes, and the chunks on their way to children.
 
-use super::bucket::Urgency;
+use super::bucket::{Urgency, places_bps};
 use super::node::{Node, Repair, StreamId};
 use super::outbox::Traffic;
 use super::peer::{Due, Link, PeerId};
@@ -126,17 +126,16 @@ impl Node<'_> {
             return 0;
         };
         let children = self.children();
-        if self.leaving || (!self.is_child(id) && children >= self.config.max_children) {
+        if !self.may_grant() || (!self.is_child(id) && children >= self.config.max_children) {
             return 0;
         }
         if let Some(addr @ Addr::Line(_)) = self.peers.get(id).map(|peer| peer.addr) {
             return self.line_places(at, id, addr);
         }
-        let Some(limit) = self.config.upload_limit_bps else {
+        let Some(limit) = self.uplink_bps() else {
             return (self.config.max_children * card.n()).min(usize::from(u16::MAX)) as u16;
         };
-        // A sixteenth is kept for control and repair.
-        let free = (limit * 15 / 16).saturating_sub(self.granted_bps());
+        let free = places_bps(limit).saturating_sub(self.granted_bps());
         u16::try_from(free / card.stripe_bps()).unwrap_or(u16::MAX)
     }
 
@@ -144,7 +143,7 @@ impl Node<'_> {
     pub(super) fn places_for(&self, at: StreamId, id: PeerId) -> u16 {
         let free = self.places(at, id);
         if free > 0
-            || self.leaving
+            || !self.may_grant()
             || self.is_line(id)
             || !self.is_child(id) && self.children() >= self.config.max_children
         {
@@ -223,7 +222,8 @@ impl Node<'_> {
         let newcomer = self.peers.link(id, at);
         let hands_on = newcomer.home & 1 << stripe != 0 && newcomer.standing.forwards();
         // A line has its own room, which nobody else takes.
-        let barred = !self.is_child(id) && self.children() >= self.config.max_children;
+        let barred =
+            !self.may_grant() || !self.is_child(id) && self.children() >= self.config.max_children;
         if barred || self.is_line(id) {
             return false;
         }
@@ -258,26 +258,36 @@ impl Node<'_> {
         } else {
             theirs.trailing_zeros() as u8
         };
-        if let Some(link) = self.peers.link_mut(victim, at) {
-            link.granted_down &= !(1 << taken);
-            link.spare &= !(1 << taken);
-            link.refuse = Some((1 << taken, Reason::Full));
+        self.take_stripe(victim, at, taken);
+        true
+    }
+
+    /// A stripe is no longer sent to a child, and it is told whom to try.
+    pub(super) fn take_stripe(&mut self, id: PeerId, at: StreamId, stripe: u8) {
+        if let Some(link) = self.peers.link_mut(id, at) {
+            link.granted_down &= !(1 << stripe);
+            link.spare &= !(1 << stripe);
+            // What is still to be refused for the same reason goes with it.
+            let full = link.refuse.filter(|(_, reason)| *reason == Reason::Full);
+            let before = full.map_or(0, |(stripes, _)| stripes);
+            link.refuse = Some((before | 1 << stripe, Reason::Full));
             link.due.add(Due::GRANT);
             link.due.add(Due::REFUSE);
         }
-        true
     }
 
     /// The next batch of chunks (or a seal) for a child, in turn.
     pub(super) fn poll_stream(&mut self, now: Instant, out: &mut Transmit) -> bool {
         let (capacity, streams) = (self.peers.capacity(), self.streams.len());
-        let bytes = MAX_DATAGRAM_BYTES + self.config.overhead_bytes;
-        let room = self.bucket.allows(now, bytes, Urgency::Stream);
+        // Looked at first, so that nobody loses his turn because the one before him took what there was.
+        if !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
+            return false;
+        }
         let mut left = capacity * streams;
         while left > 0 {
             let (id, at) = self.turn;
             // Places behind the last neighbour are passed over together.
-            let vacant = room && id >= self.peers.end();
+            let vacant = id >= self.peers.end();
             let places = if vacant { (capacity - id).min(left) } else { 1 };
             left -= places;
             self.turn = if id + places < capacity {
@@ -287,9 +297,6 @@ impl Node<'_> {
             };
             if self.feed(now, id, at, out) {
                 return true;
-            }
-            if !room {
-                return false;
             }
         }
         false
@@ -354,13 +361,14 @@ impl Node<'_> {
         let fits = out.chunks.is_empty()
             || out.last_bytes == out.segment_bytes && len <= out.segment_bytes;
         let room = self.has_room_for(now, id) && self.may_send(now, len, Urgency::Stream);
-        if out.chunks.is_full() || !fits || !room {
+        // A child's turn is as long as the bucket is deep: the others want their part of it.
+        let turn_over = out.chunks.len() * len >= self.bucket.turn_bytes();
+        if out.chunks.is_full() || !fits || turn_over || !room {
             return false;
         }
-        let Some(peer) = self.peers.get_mut(id) else {
+        let Some(peer) = self.peers.get(id) else {
             return false;
         };
-        peer.tx_bytes += len as u64;
         let outgoing = Outgoing {
             prefix: prefix(peer.theirs, now.as_us()),
             stream: at as u8,
@@ -369,12 +377,13 @@ impl Node<'_> {
         if out.chunks.is_empty() {
             (out.to, out.segment_bytes) = (peer.addr, len);
         }
+        let to = peer.addr;
         out.last_bytes = len;
         // Not full: looked above.
         let _ = out.chunks.push(outgoing);
         self.streams[at].stats.forwarded += 1;
-        let to = peer.addr;
-        self.account(now, to, len, Traffic::Chunk);
+        self.streams[at].stats.tx_bytes += self.on_line(to, len) as u64;
+        self.account(now, to, len, Some(id), Traffic::Chunk);
         true
     }
 

@@ -1,6 +1,8 @@
 //! Opening and ending sessions: Hello, Cookie, Initiate, Reply, Finish; Try these when there is no room.
 
 use super::config::MAX_STREAMS;
+use super::gauge::Gauge;
+use super::ledger::Traffic;
 use super::node::{Down, Event, Node, SMALL_BYTES, StreamId};
 use super::peer::{Due, Peer, PeerId};
 use crate::crypto::session::{Handshake, SessionKeys};
@@ -526,10 +528,14 @@ impl Node<'_> {
             ping_due: false,
             unanswered: 0,
             pong: None,
+            least_delay: None,
+            gauge: Gauge::NEW,
+            gauge_due: false,
             moving_to: None,
             unknown: None,
             rx_bytes: 0,
             tx_bytes: 0,
+            settled: Traffic::default(),
             invalid: 0,
             bye: None,
         };
@@ -554,6 +560,7 @@ impl Node<'_> {
 
     /// Ends a session and forgets everything that hung on it.
     pub(super) fn drop_peer(&mut self, now: Instant, id: PeerId, why: Down) {
+        self.settle_peer(id);
         let fed = self.is_child(id);
         let Some(peer) = self.peers.remove(id) else {
             return;

@@ -9,6 +9,7 @@ use super::bucket::Bucket;
 use super::card::Card;
 use super::config::{MAX_LINES, MAX_STREAMS, NodeConfig, Role};
 pub use super::handshake::Attempt;
+use super::ledger::Ledger;
 use super::line::Line;
 use super::peer::{Due, Link, Peer, PeerId, Peers};
 use super::player::{Player, Stage};
@@ -17,6 +18,7 @@ use super::segments::Segment;
 use super::source::{Programme, Source, Start};
 use super::stats::NodeStats;
 use super::stream::{Stream, StreamPools, Taken};
+use super::uplink::Uplink;
 use crate::crypto::cookie::CookieJar;
 use crate::crypto::session;
 use crate::error::{Full, Malformed};
@@ -25,8 +27,8 @@ use crate::rng::Rng;
 use crate::storage::queue::Queue;
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
-use crate::wire::chunk::{Chunk, ChunkId};
-use crate::wire::datagram::Datagram;
+use crate::wire::chunk::{Chunk, ChunkId, ticks};
+use crate::wire::datagram::{Datagram, is_answer};
 use crate::wire::message::Reason;
 
 /// Longest datagram of a handshake or a stateless answer.
@@ -194,6 +196,8 @@ pub struct Node<'s> {
     pub(super) small: heapless::Deque<Small, 16>,
     pub(super) events: heapless::Deque<Event, 16>,
     pub(super) bucket: Bucket,
+    pub(super) ledger: Ledger,
+    pub(super) uplink: Uplink,
     pub(super) lines: [Line; MAX_LINES],
     pub(super) words: Allowance,
     /// When the bucket will let something through again, if it held something back.
@@ -235,6 +239,8 @@ impl<'s> Node<'s> {
             small: heapless::Deque::new(),
             events: heapless::Deque::new(),
             bucket: Bucket::new(config.upload_limit_bps, now),
+            ledger: Ledger::default(),
+            uplink: Uplink::new(now, config.delay_target, config.upload_limit_bps),
             lines: Line::all(config.lines),
             words: Allowance::default(),
             held_until: None,
@@ -351,13 +357,13 @@ impl<'s> Node<'s> {
     /// Takes a datagram in.
     pub fn handle_datagram(&mut self, now: Instant, from: Addr, bytes: &[u8]) {
         self.silent_below = 0;
-        self.stats.rx_datagrams += 1;
-        if from.socket().is_some() {
-            self.stats.rx_bytes += (bytes.len() + self.config.overhead_bytes) as u64;
-        }
         let handled = match Datagram::parse(bytes) {
-            Ok(Datagram::Chunk { session, chunk, .. }) => {
-                self.on_chunk(now, session, bytes.len(), &chunk);
+            Ok(Datagram::Chunk {
+                session,
+                sent,
+                chunk,
+            }) => {
+                self.on_chunk(now, from, session, sent, bytes.len(), &chunk);
                 Ok(())
             }
             Ok(Datagram::Control {
@@ -366,27 +372,43 @@ impl<'s> Node<'s> {
                 header,
                 sealed,
             }) => self.on_control(now, from, session, nonce, header, sealed),
-            Ok(handshake) => self.on_handshake(now, from, &handshake),
-            Err(error) => Err(error),
+            Ok(handshake) => {
+                self.count_received(from, bytes.len(), None);
+                self.on_handshake(now, from, &handshake)
+            }
+            Err(error) => {
+                self.count_received(from, bytes.len(), None);
+                Err(error)
+            }
         };
         if handled.is_err() {
             self.stats.malformed += 1;
         }
     }
 
-    fn on_chunk(&mut self, now: Instant, session: u64, len: usize, chunk: &Chunk<'_>) {
-        let Some(id) = self.peers.by_session(session) else {
+    fn on_chunk(
+        &mut self,
+        now: Instant,
+        from: Addr,
+        session: u64,
+        sent: u32,
+        len: usize,
+        chunk: &Chunk<'_>,
+    ) {
+        let peer = self.peers.by_session(session);
+        self.count_received(from, len, peer);
+        let Some(id) = peer else {
             self.stats.stray += 1;
             return;
         };
         let Some(at) = self.streams.iter().position(|s| s.tag == chunk.tag) else {
             return;
         };
+        self.streams[at].stats.rx_bytes += self.on_line(from, len) as u64;
         let taken = self.streams[at].accept_chunk(now, id, chunk);
         let Some((peer, link)) = self.peers.both_mut(id, at) else {
             return;
         };
-        peer.rx_bytes += len as u64;
         match taken {
             Taken::Invalid => {
                 self.blame(now, id);
@@ -395,6 +417,7 @@ impl<'s> Node<'s> {
             Taken::Dropped | Taken::Parked => {}
             Taken::New | Taken::Duplicate => {
                 peer.heard_at = now;
+                peer.delayed(ticks(now.as_us()).wrapping_sub(sent) & 0xff_ffff);
                 link.chunk_at = now;
                 link.unanswered /= 2;
                 self.promote_trial(at, id, chunk.id.index);
@@ -848,8 +871,16 @@ impl<'s> Node<'s> {
             return;
         };
         if let Ok(bytes) = heapless::Vec::from_slice(&bytes[..len]) {
-            // When the queue is full the datagram is lost, as on the wire; its sender asks again.
-            let _ = self.small.push_back((to, bytes));
+            // When the queue is full a datagram is lost, as on the wire; its sender asks again. What is asked from here goes
+            // before what strangers are answered.
+            if is_answer(&bytes) {
+                let _ = self.small.push_back((to, bytes));
+            } else {
+                if self.small.is_full() {
+                    self.small.pop_back();
+                }
+                let _ = self.small.push_front((to, bytes));
+            }
         }
     }
 }

@@ -1,13 +1,15 @@
 //! What leaves: handshakes first, then what neighbours are owed in words, then what they asked for, then the stream.
 
 use super::bucket::Urgency;
+use super::gauge::least_delay;
 use super::node::{Down, Job, Node};
 use super::peer::{Due, Moving, PeerId};
 use super::transmit::Transmit;
-use crate::limits::{MAX_DATAGRAM_BYTES, MAX_N};
+use crate::limits::{IPV6_EXTRA_HEADER_BYTES, MAX_DATAGRAM_BYTES, MAX_N};
 use crate::time::Instant;
 use crate::wire::addr::Addr;
-use crate::wire::datagram::{CONTROL_HEADER_BYTES, MAX_CONTROL_BYTES};
+use crate::wire::chunk::{long_ticks, ticks};
+use crate::wire::datagram::{CONTROL_HEADER_BYTES, MAX_CONTROL_BYTES, is_answer};
 use crate::wire::message::{Message, PeerHint, Reason, Standing, Wanted};
 use heapless::Vec;
 
@@ -24,6 +26,7 @@ const SEALS_BACK_MS: u64 = 8_000;
 #[derive(Clone, Copy)]
 pub(super) enum Traffic {
     Words,
+    Answer,
     Seal,
     Chunk,
 }
@@ -62,13 +65,49 @@ impl<'n> Node<'n> {
             || self.poll_repairs(now, out)
     }
 
-    /// A datagram of a handshake. Those for a line that is busy wait behind the others.
+    /// Counts a datagram that leaves, and pays for it. The owner's upload is not touched by what goes over a line.
+    pub(super) fn account(
+        &mut self,
+        now: Instant,
+        to: Addr,
+        payload_bytes: usize,
+        peer: Option<PeerId>,
+        what: Traffic,
+    ) {
+        let bytes = self.on_line(to, payload_bytes);
+        self.count_sent(to, bytes, peer);
+        if self.charge_line(now, to, payload_bytes) {
+            return;
+        }
+        let urgency = match what {
+            Traffic::Words | Traffic::Seal => Urgency::Words,
+            Traffic::Answer => Urgency::Strangers,
+            Traffic::Chunk => Urgency::Stream,
+        };
+        self.bucket.spend(bytes, urgency);
+        match what {
+            Traffic::Words => {
+                self.words.spend(bytes);
+                self.stats.tx_control_bytes += bytes as u64;
+            }
+            Traffic::Answer => self.stats.tx_control_bytes += bytes as u64,
+            Traffic::Seal => self.stats.tx_seal_bytes += bytes as u64,
+            Traffic::Chunk => {}
+        }
+    }
+
+    /// A datagram of a handshake. Those for a line that is busy wait behind the others, and so does what strangers are answered while
+    /// their share of the limit is used up.
     fn poll_small(&mut self, now: Instant, out: &mut Transmit) -> bool {
         for _ in 0..self.small.len() {
             let Some((to, bytes)) = self.small.pop_front() else {
                 return false;
             };
-            if !self.has_line_room(now, to) {
+            let (urgency, what) = match is_answer(&bytes) {
+                true => (Urgency::Strangers, Traffic::Answer),
+                false => (Urgency::Words, Traffic::Words),
+            };
+            if !self.has_line_room(now, to) || !self.may_send(now, bytes.len(), urgency) {
                 // Room: one was just taken out.
                 let _ = self.small.push_back((to, bytes));
                 continue;
@@ -76,29 +115,10 @@ impl<'n> Node<'n> {
             out.to = to;
             out.control[..bytes.len()].copy_from_slice(&bytes);
             out.control_len = bytes.len();
-            self.account(now, to, bytes.len(), Traffic::Words);
+            self.account(now, to, bytes.len(), None, what);
             return true;
         }
         false
-    }
-
-    /// Counts a datagram that leaves. The owner's upload is not touched by what goes over a line.
-    pub(super) fn account(&mut self, now: Instant, to: Addr, payload_bytes: usize, what: Traffic) {
-        self.stats.tx_datagrams += 1;
-        if self.charge_line(now, to, payload_bytes) {
-            return;
-        }
-        let bytes = payload_bytes + self.config.overhead_bytes;
-        self.bucket.spend(bytes);
-        self.stats.tx_bytes += bytes as u64;
-        match what {
-            Traffic::Words => {
-                self.words.spend(bytes);
-                self.stats.tx_control_bytes += bytes as u64;
-            }
-            Traffic::Seal => self.stats.tx_seal_bytes += bytes as u64,
-            Traffic::Chunk => {}
-        }
     }
 
     /// Whether news may be told: whether words have not yet taken what they may; if they have, it is noted when they may again.
@@ -141,6 +161,7 @@ impl<'n> Node<'n> {
                 continue;
             };
             let owed = peer.ping_due
+                || peer.gauge_due
                 || peer.unknown.is_some()
                 || peer.pong.is_some()
                 || peer.bye.is_some()
@@ -170,11 +191,19 @@ impl<'n> Node<'n> {
         };
         if let Some((token, said_at)) = peer.ping.as_mut().filter(|_| peer.ping_due) {
             *said_at = now;
-            letter.add(&Message::Ping { token: *token });
+            let (token, sent) = (*token, ticks(now.as_us()));
+            letter.add(&Message::Ping { token, sent });
             peer.ping_due = false;
         }
-        if let Some(token) = peer.pong.take() {
-            letter.add(&Message::Pong { token });
+        if core::mem::take(&mut peer.gauge_due) {
+            // The token says when it was sent: nothing has to be remembered.
+            let (token, sent) = (long_ticks(now.as_us()), ticks(now.as_us()));
+            letter.add(&Message::Ping { token, sent });
+        }
+        if let Some((token, delay)) = peer.pong.take() {
+            let chunks = peer.least_delay.take();
+            let delay = chunks.map_or(delay, |least| least_delay(least, delay));
+            letter.add(&Message::Pong { token, delay });
         }
         if let Some(tag) = peer.unknown.take() {
             let reason = Reason::UnknownStream;
@@ -223,7 +252,8 @@ impl<'n> Node<'n> {
             room: &mut plain,
             len: 0,
         };
-        letter.add(&Message::Ping { token });
+        // It measures nothing, and is short.
+        letter.add(&Message::Ping { token, sent: 0 });
         let len = letter.len;
         let sent = self.post(now, id, &plain[..len], Traffic::Words, out);
         out.to = addr;
@@ -249,12 +279,14 @@ impl<'n> Node<'n> {
         let Ok(len) = peer.keys.seal(peer.theirs, &mut out.control, plain.len()) else {
             return false;
         };
-        out.to = peer.addr;
+        let to = peer.addr;
+        out.to = to;
         out.control_len = len;
         peer.told_at = now;
-        peer.tx_bytes += len as u64;
-        let to = peer.addr;
-        self.account(now, to, len, what);
+        self.account(now, to, len, Some(id), what);
+        if let Some(at) = self.only_stream(id) {
+            self.streams[at].stats.tx_bytes += self.on_line(to, len) as u64;
+        }
         true
     }
 
@@ -316,11 +348,10 @@ impl<'n> Node<'n> {
         } else {
             0
         };
-        let idle = self.config.upload_limit_bps == Some(0) || self.config.max_children == 0;
-        let forwards = if idle || self.streams[at].stopped {
-            0
-        } else {
+        let forwards = if self.config.forwards() && !self.streams[at].stopped {
             Standing::FORWARDS
+        } else {
+            0
         };
         let plays = if self.streams[at].plays {
             Standing::PLAYS
@@ -557,7 +588,7 @@ impl<'n> Node<'n> {
             let bulky = matches!(job, Job::Preamble { .. });
             if bulky && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
                 // It waits behind the others, unless nothing may ever be sent here.
-                if self.config.upload_limit_bps != Some(0) {
+                if self.config.forwards() {
                     self.queue(job);
                 }
             } else if self.serve(now, job, out) {
@@ -694,7 +725,8 @@ impl<'n> Node<'n> {
         payload_bytes: usize,
         urgency: Urgency,
     ) -> bool {
-        let bytes = payload_bytes + self.config.overhead_bytes;
+        // Whether it goes over IPv4 or IPv6 does not matter here.
+        let bytes = payload_bytes + self.config.overhead_bytes + IPV6_EXTRA_HEADER_BYTES;
         if self.bucket.allows(now, bytes, urgency) {
             return true;
         }

@@ -1,5 +1,6 @@
 //! What the owner changes while the node runs: how much it may send, and which streams it carries.
 
+use super::bucket::places_bps;
 use super::config::Role;
 use super::forward::not_handed_on;
 use super::node::{Node, StreamId};
@@ -25,9 +26,10 @@ impl Node<'_> {
         }
         self.config.upload_limit_bps = limit_bps;
         self.bucket.set_limit(limit_bps, now);
+        self.uplink.set_limit(limit_bps);
         self.held_until = None;
         // As much as `places` gives out.
-        let most_bps = limit_bps.map_or(u64::MAX, |limit| limit.saturating_mul(15) / 16);
+        let most_bps = limit_bps.map_or(u64::MAX, places_bps);
         self.take_back(self.granted_bps().saturating_sub(most_bps));
         for at in 0..self.streams.len() {
             self.tell_standing(at);

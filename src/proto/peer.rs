@@ -1,5 +1,7 @@
 //! Neighbours: one [`Peer`] a session, one [`Link`] for each stream it shares with this node.
 
+use super::gauge::{Gauge, least_delay};
+use super::ledger::Traffic;
 use crate::crypto::session::SessionKeys;
 use crate::limits::MAX_N;
 use crate::time::{Instant, Span};
@@ -54,16 +56,24 @@ pub struct Peer {
     pub ping_due: bool,
     /// Pings in a row that were not answered.
     pub unanswered: u8,
-    /// The Pong owed.
-    pub pong: Option<u32>,
+    /// The Pong owed: the token, and the one-way delay of the Ping.
+    pub pong: Option<(u32, u32)>,
+    /// The least one-way delay of chunks since the last Pong, in ticks modulo 2^24.
+    pub least_delay: Option<u32>,
+    /// The queue on the way to it.
+    pub gauge: Gauge,
+    /// A Ping is owed that only measures.
+    pub gauge_due: bool,
     /// An address it was heard from, under proof.
     pub moving_to: Option<Moving>,
     /// The tag of a stream it asked for that is not carried here.
     pub unknown: Option<u32>,
-    /// Bytes received and sent, IP and UDP headers not counted.
+    /// Bytes received and sent, IP and UDP headers counted.
     pub rx_bytes: u64,
     /// See `rx_bytes`.
     pub tx_bytes: u64,
+    /// Of those, what is in the ledger's table of networks.
+    pub settled: Traffic,
     /// Chunks from it that did not verify.
     pub invalid: u32,
     /// The session ends as soon as this has been said.
@@ -77,6 +87,24 @@ impl Peer {
             None => rtt,
             Some(old) => Span::from_us((old.as_us() * 7 + rtt.as_us()) / 8),
         });
+    }
+
+    /// Notes the one-way delay of a chunk.
+    pub fn delayed(&mut self, ticks: u32) {
+        self.least_delay = Some(
+            self.least_delay
+                .map_or(ticks, |least| least_delay(least, ticks)),
+        );
+    }
+
+    /// What has not been put into the ledger's table of networks; it has been afterwards.
+    pub fn unsettled(&mut self) -> Traffic {
+        let (rx_bytes, tx_bytes) = (self.rx_bytes, self.tx_bytes);
+        let before = core::mem::replace(&mut self.settled, Traffic { rx_bytes, tx_bytes });
+        Traffic {
+            rx_bytes: rx_bytes - before.rx_bytes,
+            tx_bytes: tx_bytes - before.tx_bytes,
+        }
     }
 
     /// Round-trip time to reckon with while none is measured.

@@ -3,6 +3,10 @@
 /// What happened to a stream here.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct StreamStats {
+    /// Bytes received that carry this stream or speak of it alone, IP and UDP headers counted.
+    pub rx_bytes: u64,
+    /// Bytes sent, likewise.
+    pub tx_bytes: u64,
     /// Chunks taken in, new and proved.
     pub chunks: u64,
     /// Media bytes that became playable.

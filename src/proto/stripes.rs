@@ -79,7 +79,8 @@ impl Node<'_> {
             return (0, 0);
         };
         let all = card.all_stripes();
-        if self.leaving || self.streams[at].stopped || !self.standing(at).forwards() {
+        let silent = self.leaving || self.has_ended() || self.streams[at].stopped;
+        if silent || !self.standing(at).forwards() {
             return (0, 0);
         }
         if self.streams[at].source.is_some() {

@@ -5,6 +5,7 @@ use super::config::{NodeConfig, Role};
 use super::node::Node;
 use super::source::{Programme, Source, Start};
 use super::transmit::Transmit;
+use super::uplink::Sharing;
 use crate::crypto::sign::SigningKey;
 use crate::memory;
 use crate::rng::Rng;
@@ -449,4 +450,103 @@ fn a_stream_its_owner_stopped_is_neither_fetched_nor_passed_on_until_started_aga
     world.play(relay);
     world.run(8, 800_000);
     assert!(world.members[relay].node.streams()[0].stats.chunks > taken + 100);
+}
+
+#[test]
+fn children_share_what_there_is_evenly() {
+    let mut world = World::new(800_000);
+    let listeners: Vec<usize> = (0..5)
+        .map(|_| world.join(Role::Listener, |c| c.upload_limit_bps = Some(0), Some(0)))
+        .collect();
+    listeners.iter().for_each(|&id| world.play(id));
+    world.run(5, 800_000);
+    // A quarter of what they take.
+    let now = world.now;
+    let source = &mut world.members[0].node;
+    source.bucket.set_pace(now, Some(1_000_000));
+    let sent = |world: &World| -> Vec<u64> {
+        let peers = world.members[0].node.peers().iter();
+        peers.map(|(_, peer)| peer.tx_bytes).collect()
+    };
+    let before = sent(&world);
+    world.run(8, 800_000);
+    let got: Vec<u64> = sent(&world)
+        .iter()
+        .zip(&before)
+        .map(|(a, b)| a - b)
+        .collect();
+    let (least, most) = (got.iter().min().unwrap(), got.iter().max().unwrap());
+    assert!(got.len() == 5 && most * 4 < least * 5, "{got:?}");
+    assert!(got.iter().sum::<u64>() < 8 * 160_000, "{got:?}");
+}
+
+/// The chunks a node sent and the children it has.
+fn fed(world: &World, id: usize) -> usize {
+    let node = &world.members[id].node;
+    let links = node
+        .peers()
+        .iter()
+        .map(|(peer, _)| node.peers().link(peer, 0));
+    links.filter(|link| link.granted_down != 0).count()
+}
+
+#[test]
+fn at_the_end_of_the_quota_children_leave_in_good_order_and_players_stay() {
+    let mut world = World::new(800_000);
+    world.limit_source(4_000_000);
+    let relays: Vec<usize> = (0..2)
+        .map(|_| world.join(Role::Relay, |_| {}, Some(0)))
+        .collect();
+    world.run(3, 800_000);
+    let listeners: Vec<usize> = (0..3)
+        .map(|_| world.join(Role::Listener, |c| c.upload_limit_bps = Some(0), Some(0)))
+        .collect();
+    listeners.iter().for_each(|&id| world.play(id));
+    world.run(8, 800_000);
+    let busiest = relays
+        .into_iter()
+        .max_by_key(|&id| fed(&world, id))
+        .unwrap();
+    world.play(busiest);
+    world.run(2, 800_000);
+    assert!(fed(&world, busiest) > 0);
+    let now = world.now;
+    let node = &mut world.members[busiest].node;
+    node.set_allowance(now, Some(20_000_000), 1_000_000, Sharing::Ended);
+    world.run(22, 800_000);
+    assert_eq!(fed(&world, busiest), 0);
+    let stats = world.members[busiest].node.stats();
+    let (sent, control) = (stats.tx_bytes, stats.tx_control_bytes);
+    world.run(10, 800_000);
+    let stats = world.members[busiest].node.stats();
+    assert_eq!(stats.tx_bytes - sent, stats.tx_control_bytes - control);
+    for id in listeners.into_iter().chain([busiest]) {
+        let stats = world.members[id].node.streams()[0].stats;
+        assert!(
+            world.check_heard(id) > 2_500_000 && stats.gaps == 0,
+            "{id}: {stats:?}"
+        );
+    }
+    // A new month.
+    let now = world.now;
+    let node = &mut world.members[busiest].node;
+    node.set_allowance(now, None, 0, Sharing::Open);
+    assert_eq!(node.allowance(), None);
+}
+
+#[test]
+fn nothing_leaves_beyond_the_allowance() {
+    let mut world = World::new(800_000);
+    let listener = world.join(Role::Listener, |_| {}, Some(0));
+    world.play(listener);
+    world.run(3, 800_000);
+    let now = world.now;
+    let source = &mut world.members[0].node;
+    let before = source.stats().tx_bytes;
+    source.set_allowance(now, Some(100_000), 10_000, Sharing::Open);
+    world.run(20, 800_000);
+    let source = &world.members[0].node;
+    let sent = source.stats().tx_bytes - before;
+    assert!(sent <= 100_000 && sent > 80_000, "{sent}");
+    assert_eq!(source.allowance(), Some(100_000 - sent));
 }

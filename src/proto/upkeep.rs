@@ -67,6 +67,7 @@ impl Node<'_> {
             self.tend_peer(now, id);
         }
         self.keep_a_place(now);
+        self.tend_uplink(now);
         let mut busy = false;
         for at in 0..self.streams.len() {
             self.tend_players(now, at);

@@ -1,4 +1,4 @@
-//! Is the upload limit kept? Bytes sent in any second, on a raster of tenths, against the limit and one bucket.
+//! Is the upload limit kept? Bytes sent in any second, on a raster of tenths, against the limit.
 
 /// Bins a window has: ten of 100 ms.
 const BINS: usize = 10;
@@ -18,9 +18,9 @@ pub struct UploadCheck {
 }
 
 impl UploadCheck {
-    /// For a limit in bits a second (`None`: none). The bucket is the one of `proto::bucket`: a tenth of a second, 5,000 bytes at least.
+    /// For a limit in bits a second (`None`: none).
     pub fn new(limit_bps: Option<u64>) -> Self {
-        let limit = limit_bps.map_or(u64::MAX, |bps| bps / 8 + (bps / 80).max(5_000));
+        let limit = limit_bps.map_or(u64::MAX, |bps| bps / 8);
         Self {
             limit_bytes: limit,
             bins: [0; BINS],
@@ -61,8 +61,8 @@ mod tests {
             greedy.sent(ms * 1_000, 1_200);
         }
         assert_eq!(honest.worst_excess, 0);
-        // 120,000 a second against 100,000 and a bucket of 10,000.
-        assert_eq!(greedy.worst_excess, 10_000);
+        // 120,000 a second against 100,000.
+        assert_eq!(greedy.worst_excess, 20_000);
     }
 
     #[test]

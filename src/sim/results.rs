@@ -277,6 +277,8 @@ impl Spread {
 /// `now - then` of every counter of a stream.
 pub fn stream_since(now: &StreamStats, then: &StreamStats) -> StreamStats {
     StreamStats {
+        rx_bytes: now.rx_bytes - then.rx_bytes,
+        tx_bytes: now.tx_bytes - then.tx_bytes,
         chunks: now.chunks - then.chunks,
         played_bytes: now.played_bytes - then.played_bytes,
         duplicate: now.duplicate - then.duplicate,

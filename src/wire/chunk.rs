@@ -30,11 +30,24 @@ pub struct ChunkId {
     pub index: u8,
 }
 
+/// Unit of the send times in chunks and Pings, in microseconds.
+pub const TICK_US: u64 = 16;
+
+/// A moment of the sender's clock as it is told to others: in ticks of [`TICK_US`], modulo 2^24.
+pub fn ticks(us: u64) -> u32 {
+    (us / TICK_US) as u32 & 0xff_ffff
+}
+
+/// The same in 32 bits, for whoever reads only his own.
+pub fn long_ticks(us: u64) -> u32 {
+    (us / TICK_US) as u32
+}
+
 /// The per-receiver part in front of a chunk. `sent_us` is the sender's clock, for one-way delay variation.
 pub fn prefix(session: u64, sent_us: u64) -> [u8; CHUNK_PREFIX_BYTES] {
     let mut out = [0; CHUNK_PREFIX_BYTES];
     out[0] = first_byte(CHUNK);
-    out[1..4].copy_from_slice(&((sent_us >> 4) as u32).to_be_bytes()[1..]);
+    out[1..4].copy_from_slice(&ticks(sent_us).to_be_bytes()[1..]);
     out[4..].copy_from_slice(&session.to_be_bytes());
     out
 }

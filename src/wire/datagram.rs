@@ -36,6 +36,12 @@ pub(crate) const fn first_byte(kind: u8) -> u8 {
     VERSION << 4 | kind
 }
 
+/// Whether this is what somebody without a session is answered.
+pub fn is_answer(datagram: &[u8]) -> bool {
+    let kinds = [COOKIE, REPLY, TRY_THESE].map(first_byte);
+    datagram.first().is_some_and(|first| kinds.contains(first))
+}
+
 /// One datagram, taken apart but not believed.
 #[allow(missing_docs, reason = "each variant says what its fields are")]
 #[derive(Clone, Copy, Debug)]

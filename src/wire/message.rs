@@ -144,10 +144,10 @@ pub enum Message<'a> {
     },
     /// Listeners at and below the sender; told to one parent only.
     Audience { tag: Tag, listeners: u32 },
-    /// Are you there?
-    Ping { token: u32 },
-    /// Yes.
-    Pong { token: u32 },
+    /// Are you there? `sent` is the sender's clock, as in a chunk's prefix.
+    Ping { token: u32, sent: u32 },
+    /// Yes. `delay` is the receiver's clock less `sent`, the least of that Ping and all chunks since the last Pong.
+    Pong { token: u32, delay: u32 },
     /// The session ends now.
     Bye { reason: Reason },
 }
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn several_messages_share_a_datagram() {
         let messages = [
-            Message::Ping { token: 7 },
+            Message::Ping { token: 7, sent: 9 },
             Message::Subscribe {
                 tag: 1,
                 stripes: 5,

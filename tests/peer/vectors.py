@@ -60,7 +60,7 @@ def handshake() -> dict[str, Vector]:
     up, down = initiator.keys()
     assert responder.keys() == (down, up)
 
-    ping = (messages.Ping(0x1234), messages.Want(TAG, messages.WantDescriptor()))
+    ping = (messages.Ping(0x1234, 0x5678), messages.Want(TAG, messages.WantDescriptor()))
     plain = messages.write_all(ping)
     session = Keys(up, down, next_nonce=7)
     return {
@@ -170,8 +170,8 @@ def every_message() -> Vector:
         "want title": messages.Want(TAG, messages.WantTitle(1)),
         "peer exchange": messages.PeerExchange(TAG, tuple(PeerHint(a, 0b100) for a in ADDRESSES)),
         "audience": messages.Audience(TAG, 1234),
-        "ping": messages.Ping(2**32 - 1),
-        "pong": messages.Pong(2**32 - 1),
+        "ping": messages.Ping(2**32 - 1, 2**24 - 1),
+        "pong": messages.Pong(2**32 - 1, 300),
         "bye": messages.Bye(Reason.LEAVING),
     }
     return {name: MESSAGE.write(message) for name, message in everything.items()}

@@ -182,11 +182,13 @@ class Audience:
 @dataclass(frozen=True)
 class Ping:
     token: Annotated[int, U32]
+    sent: Annotated[int, U32]
 
 
 @dataclass(frozen=True)
 class Pong:
     token: Annotated[int, U32]
+    delay: Annotated[int, U32]
 
 
 @dataclass(frozen=True)

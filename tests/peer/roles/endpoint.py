@@ -24,8 +24,20 @@ FIRST_RETRY_S = 0.25
 MAX_TRIES = 4
 HALF_OPEN_S = 4.0
 QUIET_S = 8.0
+TICKS = 1 << 24
 COOKIE_BUCKET_S = 8
 CROSSED_S = 3.0
+
+
+def ticks() -> int:
+    """This node's clock as it is told to others: units of 16 us, modulo 2^24."""
+    return time.monotonic_ns() // 16_000 % TICKS
+
+
+def least(delays: list[int]) -> int:
+    """The least of some differences of clocks that may have turned over between them."""
+    first = delays[0]
+    return min(((delay - first + TICKS // 2) % TICKS - TICKS // 2, delay) for delay in delays)[1]
 
 
 @dataclass
@@ -46,6 +58,8 @@ class Session:
     finish_at: float = 0.0
     pinged_at: float = 0.0
     unanswered: int = 0
+    # One-way delays of the chunks since the last Pong, as told there: ticks modulo 2^24.
+    delays: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -113,7 +127,7 @@ class Endpoint:
         return sealed
 
     def send_chunk(self, session: Session, body: bytes) -> None:
-        sent = time.monotonic_ns() // 16_000
+        sent = ticks()
         self.send_raw(session.address, Chunk(session.theirs, sent, body).write())
 
     def send_raw(self, address: Address, data: bytes) -> None:
@@ -164,6 +178,7 @@ class Endpoint:
                 session = self.sessions.get(it.session)
                 if session:
                     session.heard_at = now
+                    session.delays.append((ticks() - it.sent) % TICKS)
                     self.role.on_chunk(session, it)
             case Control():
                 self._on_control(now, it)
@@ -275,7 +290,8 @@ class Endpoint:
             self.counts[type(message).__name__] += 1
             match message:
                 case Ping():
-                    self.send(session, Pong(message.token))
+                    delays, session.delays = [*session.delays, (ticks() - message.sent) % TICKS], []
+                    self.send(session, Pong(message.token, least(delays)))
                 case Bye():
                     self._drop(session)
                     return
@@ -305,7 +321,7 @@ class Endpoint:
                 if session.unanswered > 3:
                     self._drop(session)
                 else:
-                    self.send(session, Ping(secrets.randbits(32)))
+                    self.send(session, Ping(secrets.randbits(32), ticks()))
 
     def _say_finish(self, now: float, session: Session) -> None:
         session.finish_at = now + FIRST_RETRY_S * 2**session.finish_tries

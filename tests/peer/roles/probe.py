@@ -21,8 +21,8 @@ from .listener import Listener
 ANSWER_S = 0.5
 # Within this time a Ping to a new address is answered here.
 PROMPT_S = 0.15
-# The longest datagram with one Ping: header, message, tag.
-PING_BYTES = 17 + 6 + 16
+# The longest datagram with one Ping that measures nothing: header, message, tag.
+PING_BYTES = 17 + 7 + 16
 JOIN_S = 5.0
 
 
@@ -90,7 +90,7 @@ def probe_moved(node: Address, stream: Uri) -> list[Answer]:
     want = Want(listener.tag, WantDescriptor())
     words: dict[str, tuple[Message, ...]] = {
         "nothing": (),
-        "a ping": (Ping(1),),
+        "a ping": (Ping(1, 1),),
         "want descriptor": (want,),
         "join": (Join(stream.key, 7, 0),),
     }
@@ -128,10 +128,10 @@ def _move(endpoint: Endpoint, session: Session, want: Want) -> Answer:
         sent_bytes = received_bytes = 0
         asked = say(want, ANSWER_S) + say(want, PROMPT_S)
         match asked:
-            case [Ping(token), Ping(again)] if token == again:
+            case [Ping(token, _), Ping(again, _)] if token == again:
                 unproven = sent_bytes, received_bytes
-                heard = say(Pong(token), 0.0) + say(Ping(7), ANSWER_S)
-                return Answer("a move", *unproven, "" if Pong(7) in heard else f"not moved: {heard}")
+                heard = say(Pong(token, 0), 0.0) + say(Ping(7, 0), ANSWER_S)
+                return Answer("a move", *unproven, "" if any(isinstance(it, Pong) and it.token == 7 for it in heard) else f"not moved: {heard}")
             case _:
                 return Answer("a move", sent_bytes, received_bytes, f"asked {asked}")
 

@@ -1,0 +1,609 @@
+//! The monthly quota: hard, over restarts and power cuts. `months` says which month it is, `lease` what is on disk, and this what the node
+//! may still send.
+//!
+//! Without a state directory the count begins with the process. With one that cannot be written, nothing is passed on beyond what was
+//! leased; this node's own players are served from an even share, what is left over 31 days, which cannot add up to more than
+//! the quota however often the process starts.
+
+use super::config::Config;
+use super::lease::{self, Kept, TOO_SOON};
+use super::months::{self, Months, Steadiness};
+use super::reactor::Timer;
+use super::units::Size;
+use super::view::Running;
+use crate::proto::node::Node;
+use crate::proto::uplink::Sharing;
+use crate::time::Instant;
+use core::time::Duration;
+use std::path::PathBuf;
+use std::string::String;
+use std::thread::{self, JoinHandle};
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::{format, io};
+
+/// The clock and the counters are looked at this often.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A disk that could not be written is tried again after this; and so long a lease may lag behind what has to be remembered.
+const AGAIN: Duration = Duration::from_secs(600);
+const REMEMBER: Duration = Duration::from_secs(3_600);
+
+/// A new lease is written when the last one would be used up within this, at the present rate.
+const WRITE_S: u64 = 10;
+
+/// An even share is that of a month of 31 days.
+const MONTH_S: u64 = 31 * 86_400;
+
+/// What fetching costs, in bytes a second: kept for this node's own players, up to a tenth of the quota.
+const FETCHING: u64 = 1_000;
+
+/// With so many seconds left, at the present rate, nobody is given more; with so many, the children are let go.
+const FULL_S: u64 = 120;
+const ENDED_S: u64 = 40;
+
+/// Where the count is kept.
+#[derive(Debug)]
+enum Store {
+    /// Nowhere: it begins with the process.
+    Nowhere,
+    /// In this file, which says so many bytes in all; `failed` tells why it could not be written last.
+    File {
+        file: PathBuf,
+        leased: u64,
+        failed: Option<String>,
+    },
+}
+
+/// The quota and what was used of it.
+#[derive(Debug)]
+pub struct Quota {
+    quota_bytes: u64,
+    first_day: u32,
+    months: Months,
+    steadiness: Steadiness,
+    store: Store,
+    /// What may be used without having been leased.
+    even_share: u64,
+    lease: u64,
+    most_lease: u64,
+    since_write: Duration,
+    /// Bytes that the node had sent at the last look.
+    counted: u64,
+    sharing: Sharing,
+    unix_s: u64,
+    /// Why the file could not be believed.
+    damaged: String,
+    /// Bytes a second of late.
+    rate: u64,
+}
+
+/// What the status shows of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// Bytes used this month.
+    pub used_bytes: u64,
+    /// When it begins anew, in seconds since 1970, if that is known.
+    pub resets_unix_s: Option<u64>,
+    /// Why the count cannot be kept; empty when all is well.
+    pub trouble: &'a str,
+}
+
+/// A write that has to be done, apart from the node since it may take long.
+pub struct Write {
+    file: PathBuf,
+    months: Months,
+    lease: u64,
+}
+
+impl Write {
+    fn run(&self) -> io::Result<()> {
+        lease::write(&self.file, &self.months, self.lease)
+    }
+}
+
+impl Quota {
+    /// The quota of a configuration, with what was used of it before; nothing if there is none.
+    pub fn open(config: &Config) -> Option<Self> {
+        Self::open_at(config, unix_s())
+    }
+
+    fn open_at(config: &Config, unix_s: u64) -> Option<Self> {
+        let quota_bytes = config.quota_bytes?;
+        let (lease, most_lease) = lease::sizes(quota_bytes, config.upload_limit_bps);
+        let mut quota = Self {
+            quota_bytes,
+            first_day: u32::from(config.quota_day),
+            months: Months::default(),
+            steadiness: Steadiness::default(),
+            store: Store::Nowhere,
+            even_share: 0,
+            lease,
+            most_lease,
+            since_write: Duration::ZERO,
+            counted: 0,
+            sharing: Sharing::Open,
+            unix_s,
+            damaged: String::new(),
+            rate: 0,
+        };
+        if let Some(state) = config.state.as_deref().filter(|_| quota_bytes > 0) {
+            quota.restore(lease::file_in(state), unix_s);
+        }
+        Some(quota)
+    }
+
+    fn restore(&mut self, file: PathBuf, unix_s: u64) {
+        let mut leased = 0;
+        match lease::read(&file) {
+            Kept::Nothing => {}
+            Kept::Months(months) => {
+                leased = months.used;
+                self.months = months;
+            }
+            Kept::Broken(why) => {
+                log::warn!(
+                    "--quota: {} {why}; this month's quota counts as used up (remove the file to begin anew)",
+                    file.display()
+                );
+                self.damaged = format!("the quota's file {why}");
+                self.months.used = self.quota_bytes;
+                leased = self.quota_bytes;
+            }
+        }
+        self.store = Store::File {
+            file,
+            leased,
+            failed: None,
+        };
+        // Which month it is has to be known before the first lease is written.
+        self.look(unix_s, Duration::ZERO);
+        if let Some(write) = self.wanted_write() {
+            let result = write.run();
+            self.written(&write, result);
+        }
+    }
+
+    /// Looks at the clock.
+    fn look(&mut self, unix_s: u64, passed: Duration) {
+        self.unix_s = unix_s;
+        let begun = self
+            .months
+            .look(&mut self.steadiness, self.unix_s, passed, self.first_day);
+        if begun {
+            log::info!(
+                "--quota: a new month has begun; {} were used before",
+                Size(self.months.before.1)
+            );
+            self.sharing = Sharing::Open;
+            self.even_share = 0;
+            self.damaged.clear();
+            if let Store::File { leased, .. } = &mut self.store {
+                // What is on disk is the old month's.
+                *leased = self.months.used;
+            }
+        }
+    }
+
+    /// Takes in what was sent since the last time, and says what has to be written now.
+    fn tick(&mut self, sent_in_all: u64, unix_s: u64, passed: Duration) -> Option<Write> {
+        self.look(unix_s, passed);
+        let sent = sent_in_all.saturating_sub(self.counted);
+        self.months.add(sent);
+        let ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        if let Some(rate) = sent.saturating_mul(1_000).checked_div(ms) {
+            self.rate = rate.max(self.rate / 2);
+        }
+        self.counted = sent_in_all.max(self.counted);
+        self.since_write += passed;
+        let left = self.quota_bytes.saturating_sub(self.months.used);
+        if let Store::File {
+            failed: Some(_), ..
+        } = self.store
+        {
+            let ms = u64::try_from(passed.as_millis()).unwrap_or(0);
+            let share = u128::from(left) * u128::from(ms) / (u128::from(MONTH_S) * 1_000);
+            self.even_share += u64::try_from(share).unwrap_or(0);
+        }
+        self.wanted_write()
+    }
+
+    /// A new lease when a quarter of the last one is left, or when there is something to remember.
+    fn wanted_write(&mut self) -> Option<Write> {
+        let Store::File {
+            file,
+            leased,
+            failed,
+        } = &self.store
+        else {
+            return None;
+        };
+        let ahead = leased.saturating_sub(self.months.used);
+        let soon = self.rate.saturating_mul(WRITE_S);
+        let low = ahead < (self.lease / 4).max(soon) && *leased < self.quota_bytes;
+        let aged = self.months.next.is_some() && self.since_write >= REMEMBER;
+        let due = failed.is_none() || self.since_write >= AGAIN;
+        if !due || !(low || aged || failed.is_some()) {
+            return None;
+        }
+        if low && self.since_write < TOO_SOON && *leased > 0 && failed.is_none() {
+            let enough = soon.saturating_mul(4);
+            self.lease = (self.lease * 2).max(enough).min(self.most_lease);
+        }
+        let left = self.quota_bytes.saturating_sub(self.months.used);
+        Some(Write {
+            file: file.clone(),
+            months: self.months,
+            lease: self.lease.min(left),
+        })
+    }
+
+    /// Takes in what became of a write.
+    fn written(&mut self, write: &Write, result: io::Result<()>) {
+        self.since_write = Duration::ZERO;
+        let Store::File {
+            file,
+            leased,
+            failed,
+        } = &mut self.store
+        else {
+            return;
+        };
+        match result {
+            // A month that began while it was being written has a count of its own.
+            Ok(()) if write.months.month == self.months.month => {
+                *leased = write.months.used.saturating_add(write.lease);
+                self.even_share = 0;
+                if failed.take().is_some() {
+                    log::info!("--quota: {} can be written again", file.display());
+                }
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if failed.is_none() {
+                    log::warn!(
+                        "--quota: {} cannot be written: {error}; what was sent could not be remembered, so nothing more is passed on beyond {}",
+                        file.display(),
+                        Size(*leased)
+                    );
+                }
+                *failed = Some(format!("the quota cannot be kept on disk: {error}"));
+            }
+        }
+    }
+
+    /// Bytes that may be used up now, with what is on disk.
+    fn covered(&self) -> u64 {
+        let covered = match &self.store {
+            Store::Nowhere => self.quota_bytes,
+            Store::File { leased, .. } => leased.saturating_add(self.even_share),
+        };
+        covered.min(self.quota_bytes)
+    }
+
+    /// Tells the node what it may send, when it sends so many bytes a second.
+    fn tell(&mut self, node: &mut Node<'_>, now: Instant, rate: u64) {
+        let left = self.quota_bytes.saturating_sub(self.months.used);
+        let fetching = FETCHING.saturating_mul(self.months.left_s(self.unix_s, self.first_day));
+        let reserve = fetching.min(self.quota_bytes / 10);
+        let sharing = self.sharing_with(left.saturating_sub(reserve), rate);
+        if sharing != self.sharing {
+            self.sharing = sharing;
+            self.say(sharing);
+        }
+        let may = self.covered().saturating_sub(self.months.used);
+        // What is not on disk yet is a part of the reserve.
+        let kept = reserve.saturating_sub(left - may.min(left));
+        let failing = matches!(
+            self.store,
+            Store::File {
+                failed: Some(_),
+                ..
+            }
+        );
+        let told = match failing && may < self.lease / 4 {
+            true => Sharing::Ended,
+            false => sharing,
+        };
+        node.set_allowance(now, Some(may), kept, told);
+    }
+
+    /// How much is shared with so many bytes left. It goes one way only until the next month.
+    fn sharing_with(&self, left: u64, rate: u64) -> Sharing {
+        // Of a quota that is small for the line, no more than half is kept for a good end.
+        let full = rate.saturating_mul(FULL_S).min(self.quota_bytes / 2);
+        let ended = rate.saturating_mul(ENDED_S).min(self.quota_bytes / 4);
+        match self.sharing {
+            Sharing::Ended => Sharing::Ended,
+            _ if left <= ended => Sharing::Ended,
+            Sharing::Full => Sharing::Full,
+            Sharing::Open if left <= full => Sharing::Full,
+            Sharing::Open => Sharing::Open,
+        }
+    }
+
+    fn say(&self, sharing: Sharing) {
+        let until = match self.months.resets_at(self.unix_s, self.first_day) {
+            Some(end) => months::date(end),
+            None => String::from("the next month"),
+        };
+        let quota = Size(self.quota_bytes);
+        match sharing {
+            Sharing::Open => {}
+            Sharing::Full => {
+                log::info!("--quota: {quota} are nearly used up; nobody new is sent to")
+            }
+            Sharing::Ended => log::warn!(
+                "--quota: {quota} are as good as used up; nothing is passed on until {until}, players here are served on"
+            ),
+        }
+    }
+
+    /// What the status shows.
+    pub fn shown(&self) -> Shown<'_> {
+        Shown {
+            used_bytes: self.months.used,
+            resets_unix_s: self.months.resets_at(self.unix_s, self.first_day),
+            trouble: match &self.store {
+                Store::File {
+                    failed: Some(why), ..
+                } => why,
+                _ => &self.damaged,
+            },
+        }
+    }
+
+    /// Writes what was used, no lease: the process ends.
+    fn close(&mut self, sent_in_all: u64, unix_s: u64) -> Option<Write> {
+        let _ = self.tick(sent_in_all, unix_s, Duration::ZERO);
+        match &self.store {
+            Store::File {
+                file, failed: None, ..
+            } => Some(Write {
+                file: file.clone(),
+                months: self.months,
+                lease: 0,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Tells the node what it may send before anything is sent.
+pub fn begin(quota: Option<&mut Quota>, node: &mut Node<'_>, now: Instant) {
+    node.begin_day(today(unix_s()));
+    if let Some(quota) = quota {
+        quota.tell(node, now, 0);
+    }
+}
+
+/// A write on its way: a tired card may take its time, and the node goes on meanwhile.
+type Writing = JoinHandle<(Write, io::Result<()>)>;
+
+fn begin_write(write: Write) -> Option<Writing> {
+    let work = move || {
+        let result = write.run();
+        (write, result)
+    };
+    // A system that has no thread to give is asked again a second later.
+    thread::Builder::new().spawn(work).ok()
+}
+
+/// Follows the clock and the counters for as long as the node runs.
+pub async fn keep(running: &Running) {
+    let mut last = running.engine.clock.uptime();
+    let mut writing: Option<Writing> = None;
+    loop {
+        Timer::after(TICK).await;
+        let uptime = running.engine.clock.uptime();
+        let passed = uptime.saturating_sub(last);
+        last = uptime;
+        if let Some(done) = writing.take_if(|writing| writing.is_finished())
+            && let Ok((write, result)) = done.join()
+            && let Some(quota) = running.quota.borrow_mut().as_mut()
+        {
+            quota.written(&write, result);
+        }
+        let wanted = look(running, passed);
+        if writing.is_none() {
+            writing = wanted.and_then(begin_write);
+        }
+    }
+}
+
+fn look(running: &Running, passed: Duration) -> Option<Write> {
+    let unix_s = unix_s();
+    let mut quota = running.quota.borrow_mut();
+    let rates = running.rates.borrow_mut();
+    running.engine.with(|node, now| {
+        node.begin_day(today(unix_s));
+        let quota = quota.as_mut()?;
+        let write = quota.tick(rates.accepted_bytes(node.stats()), unix_s, passed);
+        let (rate_bps, _) = rates.now(now, node.stats());
+        quota.tell(node, now, rate_bps / 8);
+        write
+    })
+}
+
+/// Writes what was used, at the end.
+pub async fn close(running: &Running) {
+    let write = {
+        let rates = running.rates.borrow();
+        let sent = rates.accepted_bytes(running.engine.look().stats());
+        let mut quota = running.quota.borrow_mut();
+        quota.as_mut().and_then(|quota| quota.close(sent, unix_s()))
+    };
+    let Some(writing) = write.and_then(begin_write) else {
+        return;
+    };
+    while !writing.is_finished() {
+        Timer::after(Duration::from_millis(5)).await;
+    }
+    if let Ok((_, Err(error))) = writing.join() {
+        log::warn!("--quota: the sum cannot be written: {error}");
+    }
+}
+
+/// Seconds since 1970 by the system's clock.
+fn unix_s() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// The day's number in the ledger.
+fn today(unix_s: u64) -> u32 {
+    u32::try_from(unix_s / 86_400).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::config::{self, Role};
+    use crate::driver::config_file::from_toml;
+    use std::fs;
+    use std::path::Path;
+    use std::vec::Vec;
+
+    const NOV_22: u64 = 1_795_305_600;
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn config(quota: &str, state: Option<&Path>) -> Config {
+        let state = state.map_or(String::new(), |state| format!("state = {state:?}\n"));
+        let uri = "weir://a.example:8479/aaaqeayeaudaocajbifqydiob4ibceqtcqkrmfyydenbwha5dypq";
+        let toml =
+            format!("streams = [{uri:?}]\nquota = {quota:?}\nupload-limit = \"8Mbit\"\n{state}");
+        config::resolve(Role::Relay, &from_toml("f.toml", &toml).unwrap()).unwrap()
+    }
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let name = format!("weir-quota-{name}-{}", std::process::id());
+            Self(std::env::temp_dir().join(name))
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// A process that sends all it may, up to `rate` bytes a second, for so many seconds. Returns what it sent and how often it wrote.
+    fn run(quota: &mut Quota, from_s: u64, seconds: u64, rate: u64) -> (u64, u32) {
+        let (mut sent, mut writes) = (quota.counted, 0);
+        for second in 0..seconds {
+            let may = quota.covered().saturating_sub(quota.months.used);
+            sent += rate.min(may);
+            if let Some(write) = quota.tick(sent, from_s + second, SECOND) {
+                let result = write.run();
+                writes += u32::from(result.is_ok());
+                quota.written(&write, result);
+            }
+        }
+        (sent, writes)
+    }
+
+    #[test]
+    fn over_any_number_of_crashes_no_more_than_the_quota_is_sent_and_little_is_lost() {
+        let scratch = Scratch::new("crashes");
+        let config = config("1GB", Some(&scratch.0));
+        let (mut sent, mut writes) = (0, 0);
+        for start in 0..40 {
+            // Each dies without a word after some minutes.
+            let mut quota = Quota::open_at(&config, NOV_22 + start * 600).unwrap();
+            assert!(quota.months.used >= sent, "sent bytes were forgotten");
+            let (more, wrote) = run(&mut quota, NOV_22 + start * 600, 300 + start, 50_000);
+            (sent, writes) = (sent + more, writes + wrote);
+        }
+        assert!(sent <= 1_000_000_000 && sent > 250_000_000, "{sent}");
+        assert!(writes < 40 * 4, "{writes} writes");
+    }
+
+    #[test]
+    fn an_evening_costs_few_writes_and_a_clean_stop_no_byte() {
+        let scratch = Scratch::new("evening");
+        let config = config("200GB", Some(&scratch.0));
+        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+        let (sent, writes) = run(&mut quota, NOV_22, 6 * 3_600, 1_000_000);
+        assert_eq!(sent, 6 * 3_600 * 1_000_000);
+        assert!(writes <= 6 * 5, "{writes} writes in six hours at the limit");
+        let last = quota.close(sent, NOV_22 + 6 * 3_600).unwrap();
+        last.run().unwrap();
+        let again = Quota::open_at(&config, NOV_22 + 7 * 3_600).unwrap();
+        assert_eq!(again.months.used, sent);
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_written_leaves_an_even_share() {
+        let scratch = Scratch::new("disk");
+        fs::write(&scratch.0, "a file where a directory should be").unwrap();
+        let config = config("31GB", Some(&scratch.0));
+        let mut all = 0;
+        for start in 0..10 {
+            let mut quota = Quota::open_at(&config, NOV_22 + start * 3_600).unwrap();
+            assert!(!quota.shown().trouble.is_empty());
+            let (sent, writes) = run(&mut quota, NOV_22 + start * 3_600, 3_600, 1_000_000);
+            assert_eq!(writes, 0);
+            all += sent;
+        }
+        // 1 GB a day, however often it starts.
+        assert!(all <= 10 * 1_000_000_000 / 24, "{all}");
+        assert!(all > 9 * 1_000_000_000 / 24, "{all}");
+        fs::remove_file(&scratch.0).unwrap();
+        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+        assert!(quota.shown().trouble.is_empty());
+        assert!(run(&mut quota, NOV_22, 10, 1_000_000).0 == 10_000_000);
+    }
+
+    #[test]
+    fn a_disk_that_fails_later_is_tried_again() {
+        let scratch = Scratch::new("later");
+        let config = config("1GB", Some(&scratch.0));
+        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+        let leased = quota.covered();
+        fs::remove_dir_all(&scratch.0).unwrap();
+        fs::write(&scratch.0, "in the way").unwrap();
+        let (sent, _) = run(&mut quota, NOV_22, 500, 1_000_000);
+        assert!(sent < leased + 500 * 400, "{sent} of {leased} on disk");
+        assert!(!quota.shown().trouble.is_empty());
+        fs::remove_file(&scratch.0).unwrap();
+        let (sent, writes) = run(&mut quota, NOV_22 + 500, 620, 1_000_000);
+        assert!(writes > 0 && sent > leased + 1_000_000 && quota.shown().trouble.is_empty());
+    }
+
+    #[test]
+    fn a_damaged_file_is_a_quota_used_up_until_the_next_month() {
+        let scratch = Scratch::new("damaged");
+        let config = config("1GB", Some(&scratch.0));
+        fs::create_dir_all(&scratch.0).unwrap();
+        fs::write(lease::file_in(&scratch.0), "weir-quota-v1 1 2 3").unwrap();
+        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+        assert_eq!(run(&mut quota, NOV_22, 60, 1_000_000).0, 0);
+        run(&mut quota, NOV_22 + 60, 4 * 3_600, 0);
+        let december = NOV_22 + 9 * 86_400;
+        run(&mut quota, december, 3 * 3_600 + 60, 0);
+        let (sent, _) = run(&mut quota, december + 4 * 3_600, 30, 1_000);
+        assert_eq!(sent, 30_000);
+    }
+
+    #[test]
+    fn the_sharing_ends_in_good_time_and_once() {
+        let mut quota = Quota::open_at(&config("1GB", None), NOV_22).unwrap();
+        let mut seen = Vec::new();
+        let mut left = 900_000_000u64;
+        while left > 0 {
+            quota.sharing = quota.sharing_with(left, 1_000_000);
+            seen.push((quota.sharing, left));
+            left = left.saturating_sub(1_000_000);
+        }
+        let first = |what| seen.iter().find(|(sharing, _)| *sharing == what).unwrap().1;
+        assert_eq!(
+            [first(Sharing::Full), first(Sharing::Ended)],
+            [120_000_000, 40_000_000]
+        );
+        assert_eq!(quota.sharing_with(900_000_000, 0), Sharing::Ended);
+        assert_eq!(quota.shown().used_bytes, 0);
+        assert_eq!(quota.shown().trouble, "");
+    }
+}

@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""What a relay does with its owner's line, seen from outside: `tests/uplink/run.py [limit] [quota] [disk] [gentle] [upload]`.
+
+Real nodes in network namespaces, measured with nft's counters, a packet tap, and the delay of other people's packets. Needs root, iproute2
+and nftables; says so and passes without them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from rig import Call, House, Node, Probe, Tap, Upload, inside, most_in_a_second, run, wait_for, weir
+
+
+def limit() -> None:
+    """No second holds more than the limit; the ledger says what nft says."""
+    for limit_bps, bitrate_bps in ((1_500_000, 320_000), (128_000, 32_000)):
+        with House() as house:
+            source = house.source(bitrate_bps, "--max-children", "1")
+            tap = Tap()
+            relay = house.relay(source, "--upload-limit", f"{limit_bps}bit", "--delay-target", "0")
+            listeners = [house.listener(n, relay.uri_of(source)) for n in range(8)]
+            wait_for("somebody is fed", lambda: relay.children() > 0)
+            time.sleep(20)
+            before = house.counted()
+            status = relay.status()
+            upload, ledger, streams = (status[name] for name in ("upload", "ledger", "streams"))
+            received, sent = house.counted()
+            seen = tap.stop()
+            most, least = most_in_a_second(seen), sum(size for at, size in seen if at > seen[-1][0] - 10) / 10
+            print(
+                f"limit {limit_bps // 8} bytes a second: {most} in the fullest one, {least:.0f} in the last ten on average, "
+                f"{sum(node.heard > 0 for node in listeners)} of {len(listeners)} listeners fed"
+            )
+            assert most <= limit_bps / 8, "more than the limit in a second"
+            assert least > limit_bps / 8 * 0.5, "the limit is not used"
+            networks = [*ledger["networks"], ledger["others"]]
+            for name, counted, all_of_it in (
+                ("received", received, upload["download_bytes_total"]),
+                ("sent", sent, upload["bytes_total"]),
+            ):
+                key = "rx" if name == "received" else "tx"
+                sums = {
+                    "in all": all_of_it,
+                    "by network": sum(row[f"{key}_bytes_total"] for row in networks),
+                    "by day": sum(row[f"{key}_bytes"] for row in ledger["days"]),
+                    "by stream": sum(row[f"{key}_bytes_total"] for row in streams),
+                }
+                print(f"  {name}: nft {counted}, " + ", ".join(f"{what} {n}" for what, n in sums.items()))
+                for what, n in sums.items():
+                    # Handshakes are of no stream; the table of networks is a second behind.
+                    near = 0.03 if what == "by stream" else 0.01
+                    slack = limit_bps / 4 if what == "by network" else 1_000
+                    least = before[name == "sent"] * (1 - near) - slack
+                    assert least <= n <= counted * (1 + near), f"{name} {what} is not what nft counts"
+
+
+QUOTA_BYTES = 8_000_000
+
+
+def quota() -> None:
+    """Never more than the quota, over kill -9; children leave in good order, and the relay's own player hears on."""
+    with House() as house:
+        source = house.source(400_000)
+        state = house.path("state")
+        flags = ("--quota", f"{QUOTA_BYTES}B", "--state", state, "--upload-limit", "4Mbit", "--delay-target", "0")
+        relay = house.relay(source, *flags)
+        listeners = [house.listener(n, relay.uri_of(source)) for n in range(3)]
+        wait_for("a million bytes are sent", lambda: house.counted()[1] > 1_000_000)
+        relay.kill()
+        sent = house.counted()[1]
+        leased = int(Path(state, "quota").read_text().split()[2])
+        print(f"quota {QUOTA_BYTES}: killed at {sent} bytes, {leased} on disk")
+        assert sent <= leased <= QUOTA_BYTES, "the disk says less than was sent"
+        relay = house.relay(source, *flags)
+        assert relay.status()["upload"]["quota_used_bytes"] >= sent, "sent bytes were forgotten"
+        player = Player(relay)
+        wait_for("they are fed again", lambda: relay.children() > 0)
+        # What the crash cost them is known when their window has gone by.
+        time.sleep(5)
+        gaps_before = [node.gaps() for node in listeners]
+        wait_for("the sharing ends", lambda: relay.status()["uplink"]["sharing"] == "ended", 120)
+        wait_for("the children are let go", lambda: relay.children() == 0, 30)
+        at_end, heard = house.counted()[1], player.heard
+        gaps = [node.gaps() for node in listeners]
+        time.sleep(10)
+        received, after = house.counted()
+        print(
+            f"  ended at {at_end} bytes, {after} ten seconds later; the player there heard {player.heard - heard} bytes meanwhile; "
+            f"listeners' gaps: {gaps_before} before, {gaps} after"
+        )
+        assert after <= QUOTA_BYTES, "more than the quota"
+        assert player.heard - heard > 400_000 / 8 * 7, "the relay's own player hears no more"
+        heard_it = [line for node in listeners for line in node.log.splitlines() if "skipped" in line]
+        assert gaps == gaps_before == [node.gaps() for node in listeners], f"the end was heard: {heard_it}\n{relay.log}"
+        assert "as good as used up" in relay.log and "as good as used up" in relay.get("/status.txt").decode()
+        relay.stop()
+        kept = int(Path(state, "quota").read_text().split()[2])
+        assert house.counted()[1] <= kept <= house.counted()[1] * 1.01 + leased - sent, "a clean stop writes the sum"
+
+
+def disk() -> None:
+    """A disk that is full: it is said, and nothing is passed on that could not be remembered."""
+    with House() as house:
+        source = house.source(200_000)
+        state = house.path("state")
+        os.mkdir(state)
+        run("mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", state)
+        try:
+            fill = Path(state, "fill")
+            try:
+                fill.write_bytes(bytes(65_536))
+            except OSError:
+                pass
+            relay = house.relay(source, "--quota", "1GB", "--state", state, "--delay-target", "0")
+            listener = house.listener(0, source.uri(), "--peers", f"{House.RELAY}:8479")
+            wait_for("the listener hears", lambda: listener.heard > 100_000)
+            line = relay.status()["uplink"]
+            print(f"full disk: {line['quota_trouble']!r}, {relay.children()} stripes passed on")
+            assert "cannot be kept on disk" in line["quota_trouble"] and relay.children() == 0
+            assert "cannot be written" in relay.log
+        finally:
+            for node in house.nodes:
+                node.kill()
+            run("umount", state)
+
+
+LINE_BPS = 3_000_000
+TARGET_MS = 50
+
+
+def _evening(house: House) -> tuple[Node, list[Node], Probe]:
+    """A relay that feeds listeners over a line of 3 Mbit/s with a buffer of half a second; another relay in the world could."""
+    source = house.source(400_000, "--max-children", "2")
+    house.squeeze(LINE_BPS, 500)
+    probe = Probe()
+    relay = house.relay(source, "--upload-limit", "2500kbit", "--delay-target", f"{TARGET_MS}ms")
+    wait_for("the source is known", lambda: relay.status()["streams"][0]["state"] != "joining")
+    listeners = [house.listener(n, relay.uri_of(source)) for n in range(5)]
+    wait_for("the line is used", lambda: relay.status()["upload"]["rate_bps"] > 1_600_000)
+    other = ("--upload-limit", "unlimited", "--delay-target", "0")
+    house.start(House.WORLD, "10.77.3.19", "relay", source.uri(), *other)
+    wait_for("everybody hears", lambda: all(node.heard > 200_000 for node in listeners))
+    return relay, listeners, probe
+
+
+def gentle() -> None:
+    """A video call gets its part, the queue is short again, nobody hears it, and the children come back."""
+    with House() as house:
+        relay, listeners, probe = _evening(house)
+        begun = time.monotonic()
+        time.sleep(5)
+        before = relay.status()
+        quiet_ms = probe.median_ms(begun)
+        call = Call(2_000_000)
+        begun = time.monotonic()
+        wait_for("the pace falls", lambda: relay.status()["uplink"]["pace_bps"] is not None, 15)
+        reacted_s = time.monotonic() - begun
+        time.sleep(max(0.0, 15 - reacted_s))
+        arrived, settled = call.arrived, time.monotonic()
+        time.sleep(15)
+        during = relay.status()
+        got_bps = (call.arrived - arrived) * 8 / (time.monotonic() - settled)
+        busy_ms, peak_ms = probe.median_ms(settled), probe.median_ms(begun, begun + 3)
+        late = probe.share_above(TARGET_MS + quiet_ms, settled)
+        short_s = max((at for at, delay in probe.delays if at < settled and delay * 1_000 > TARGET_MS), default=begun) - begun
+        print(
+            f"a call of 2.0 Mbit/s on a line of {LINE_BPS / 1e6:.1f}: delay {quiet_ms:.0f} ms before, {peak_ms:.0f} ms in its first 3 s, "
+            f"below the target after {short_s:.1f} s, {busy_ms:.0f} ms after 15 ({late:.0%} of packets above the target); "
+            f"it got {got_bps / 1e6:.2f} Mbit/s"
+        )
+        print(
+            f"  the relay noticed after {reacted_s:.1f} s and went from {before['upload']['rate_bps'] / 1e6:.2f} to "
+            f"{during['upload']['rate_bps'] / 1e6:.2f} Mbit/s (pace {during["uplink"]['pace_bps']}, its queue {during["uplink"]['queue_ms']} ms)"
+        )
+        call.stop()
+        ended = time.monotonic()
+        wait_for("the pace is free again", lambda: relay.status()["uplink"]["pace_bps"] is None, 150)
+        print(
+            f"  free again {time.monotonic() - ended:.0f} s after the call; "
+            f"gaps: {[node.gaps() for node in listeners]}"
+        )
+        assert busy_ms < TARGET_MS + quiet_ms, "the queue stays long"
+        assert got_bps > 1_900_000, "the call does not get its part"
+        # While the queue is long, the call itself costs datagrams; one gap among all listeners is forgiven.
+        assert sum(node.gaps() for node in listeners) <= 1, "it was heard"
+        probe.stop()
+
+
+def upload() -> None:
+    """An upload that takes what it can get is given the line."""
+    with House() as house:
+        relay, listeners, probe = _evening(house)
+        upload = Upload()
+        time.sleep(15)
+        arrived, since = upload.arrived, time.monotonic()
+        time.sleep(10)
+        got_bps = (upload.arrived - arrived) * 8 / (time.monotonic() - since)
+        rate_bps = relay.status()["upload"]["rate_bps"]
+        print(
+            f"an upload over TCP on a line of {LINE_BPS / 1e6:.1f} Mbit/s: it gets {got_bps / 1e6:.2f}, the relay sends {rate_bps / 1e6:.2f} (pace {relay.status()["uplink"]['pace_bps']}); "
+            f"gaps: {[node.gaps() for node in listeners]}"
+        )
+        assert got_bps > 0.8 * LINE_BPS * 0.95, "the upload does not get the line"
+        upload.stop()
+        probe.stop()
+
+
+class Player:
+    """Somebody in the relay's box who listens over HTTP."""
+
+    def __init__(self, relay: Node) -> None:
+        self.heard = 0
+        key = relay.status()["streams"][0]["key"]
+        url = f"http://{relay.address}:8480/streams/{key}"
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", relay.namespace, "curl", "-sN", "--max-time", "300", url], stdout=subprocess.PIPE
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        while data := self.process.stdout.read1(65_536):
+            self.heard += len(data)
+
+
+SCENARIOS = {it.__name__: it for it in (limit, quota, disk, gentle, upload)}
+
+
+def skipped() -> str:
+    """Why nothing can be looked at here; empty if it can."""
+    if os.geteuid() != 0:
+        return "not root"
+    missing = [tool for tool in ("ip", "tc", "nft", "curl") if not shutil.which(tool)]
+    if missing:
+        return f"{', '.join(missing)} not installed"
+    try:
+        with House():
+            with inside(House.BOX):
+                pass
+    except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+        return f"no network namespaces here: {error}"
+    return ""
+
+
+def main() -> int:
+    wanted = sys.argv[1:] or list(SCENARIOS)
+    unknown = [name for name in wanted if name not in SCENARIOS]
+    if unknown:
+        print(f"no scenario is called {unknown[0]}; there are: {' '.join(SCENARIOS)}", file=sys.stderr)
+        return 2
+    if why := skipped():
+        print(f"skipped: {why}")
+        return 0
+    if not weir().exists():
+        print(f"{weir()} is not there: cargo build", file=sys.stderr)
+        return 1
+    failed = []
+    for name in wanted:
+        print(f"-- {name}", flush=True)
+        try:
+            SCENARIOS[name]()
+        except (AssertionError, TimeoutError, RuntimeError) as error:
+            print(f"{name} FAILED: {error}", flush=True)
+            failed.append(name)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
