@@ -34,8 +34,8 @@ static LISTENER: StaticCell<Listener<'static, Line>> = StaticCell::new();
 #[unsafe(no_mangle)]
 static WEIR_RAM_BYTES: usize = RAM_BYTES + uart::QUEUE_BYTES;
 
-/// Leaves 48 KiB of 128 for the stack and whatever else the board does.
-const _: () = assert!(RAM_BYTES + uart::QUEUE_BYTES <= 80 * 1_024);
+/// Leaves 40 KiB of 128 for the stack and whatever else the board does.
+const _: () = assert!(RAM_BYTES + uart::QUEUE_BYTES <= 88 * 1_024);
 
 static MILLISECONDS: AtomicU32 = AtomicU32::new(0);
 
