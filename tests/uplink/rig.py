@@ -307,9 +307,13 @@ class Probe:
             threading.Thread(target=work, daemon=True).start()
 
     def _send(self) -> None:
-        while self.running:
-            self.here.sendto(struct.pack("d", time.monotonic()), ("10.77.3.2", self.PORT))
-            time.sleep(self.EVERY_S)
+        try:
+            while self.running:
+                self.here.sendto(struct.pack("d", time.monotonic()), ("10.77.3.2", self.PORT))
+                time.sleep(self.EVERY_S)
+        except OSError:
+            # The world has been taken down.
+            pass
 
     def _receive(self) -> None:
         while self.running:

@@ -25,6 +25,8 @@ def limit() -> None:
             source = house.source(bitrate_bps, "--max-children", "1")
             tap = Tap()
             relay = house.relay(source, "--upload-limit", f"{limit_bps}bit", "--delay-target", "0")
+            # A player there makes it take the whole stream, and with it the source's only place.
+            keep_the_stream(relay)
             listeners = [house.listener(n, relay.uri_of(source)) for n in range(8)]
             wait_for("somebody is fed", lambda: relay.children() > 0)
             time.sleep(20)
@@ -132,6 +134,7 @@ def disk() -> None:
 
 
 LINE_BPS = 3_000_000
+CALL_BPS = 2_300_000
 TARGET_MS = 50
 
 
@@ -141,11 +144,13 @@ def _evening(house: House) -> tuple[Node, list[Node], Probe]:
     house.squeeze(LINE_BPS, 500)
     probe = Probe()
     relay = house.relay(source, "--upload-limit", "2500kbit", "--delay-target", f"{TARGET_MS}ms")
-    wait_for("the source is known", lambda: relay.status()["streams"][0]["state"] != "joining")
+    other = house.start(
+        House.WORLD, "10.77.3.19", "relay", source.uri(), "--upload-limit", "2500kbit", "--delay-target", "0"
+    )
+    for node in (relay, other):
+        keep_the_stream(node)
     listeners = [house.listener(n, relay.uri_of(source)) for n in range(5)]
-    wait_for("the line is used", lambda: relay.status()["upload"]["rate_bps"] > 1_600_000)
-    other = ("--upload-limit", "unlimited", "--delay-target", "0")
-    house.start(House.WORLD, "10.77.3.19", "relay", source.uri(), *other)
+    wait_for("the line is used", lambda: relay.status()["upload"]["rate_bps"] > 1_000_000)
     wait_for("everybody hears", lambda: all(node.heard > 200_000 for node in listeners))
     return relay, listeners, probe
 
@@ -158,7 +163,7 @@ def gentle() -> None:
         time.sleep(5)
         before = relay.status()
         quiet_ms = probe.median_ms(begun)
-        call = Call(2_000_000)
+        call = Call(CALL_BPS)
         begun = time.monotonic()
         wait_for("the pace falls", lambda: relay.status()["uplink"]["pace_bps"] is not None, 15)
         reacted_s = time.monotonic() - begun
@@ -171,13 +176,13 @@ def gentle() -> None:
         late = probe.share_above(TARGET_MS + quiet_ms, settled)
         short_s = max((at for at, delay in probe.delays if at < settled and delay * 1_000 > TARGET_MS), default=begun) - begun
         print(
-            f"a call of 2.0 Mbit/s on a line of {LINE_BPS / 1e6:.1f}: delay {quiet_ms:.0f} ms before, {peak_ms:.0f} ms in its first 3 s, "
+            f"a call of {CALL_BPS / 1e6:.1f} Mbit/s on a line of {LINE_BPS / 1e6:.1f}: delay {quiet_ms:.0f} ms before, {peak_ms:.0f} ms in its first 3 s, "
             f"below the target after {short_s:.1f} s, {busy_ms:.0f} ms after 15 ({late:.0%} of packets above the target); "
             f"it got {got_bps / 1e6:.2f} Mbit/s"
         )
         print(
             f"  the relay noticed after {reacted_s:.1f} s and went from {before['upload']['rate_bps'] / 1e6:.2f} to "
-            f"{during['upload']['rate_bps'] / 1e6:.2f} Mbit/s (pace {during["uplink"]['pace_bps']}, its queue {during["uplink"]['queue_ms']} ms)"
+            f"{during['upload']['rate_bps'] / 1e6:.2f} Mbit/s (pace {during['uplink']['pace_bps']}, its queue {during['uplink']['queue_ms']} ms)"
         )
         call.stop()
         ended = time.monotonic()
@@ -187,7 +192,7 @@ def gentle() -> None:
             f"gaps: {[node.gaps() for node in listeners]}"
         )
         assert busy_ms < TARGET_MS + quiet_ms, "the queue stays long"
-        assert got_bps > 1_900_000, "the call does not get its part"
+        assert got_bps > 0.95 * CALL_BPS, "the call does not get its part"
         # While the queue is long, the call itself costs datagrams; one gap among all listeners is forgiven.
         assert sum(node.gaps() for node in listeners) <= 1, "it was heard"
         probe.stop()
@@ -204,12 +209,18 @@ def upload() -> None:
         got_bps = (upload.arrived - arrived) * 8 / (time.monotonic() - since)
         rate_bps = relay.status()["upload"]["rate_bps"]
         print(
-            f"an upload over TCP on a line of {LINE_BPS / 1e6:.1f} Mbit/s: it gets {got_bps / 1e6:.2f}, the relay sends {rate_bps / 1e6:.2f} (pace {relay.status()["uplink"]['pace_bps']}); "
+            f"an upload over TCP on a line of {LINE_BPS / 1e6:.1f} Mbit/s: it gets {got_bps / 1e6:.2f}, the relay sends {rate_bps / 1e6:.2f} (pace {relay.status()['uplink']['pace_bps']}); "
             f"gaps: {[node.gaps() for node in listeners]}"
         )
         assert got_bps > 0.8 * LINE_BPS * 0.95, "the upload does not get the line"
         upload.stop()
         probe.stop()
+
+
+def keep_the_stream(node: Node) -> None:
+    """Somebody listens at this node, from now on."""
+    player = Player(node)
+    wait_for("the node's own player hears", lambda: player.heard > 0)
 
 
 class Player:
