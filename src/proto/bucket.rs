@@ -1,6 +1,6 @@
 //! The owner's upload limit, over everything sent, and what is left of the quota.
 //!
-//! Three things hold a datagram back. [`Second`] knows what left in the last second, so that no second, wherever it begins, holds more
+//! Three things hold a datagram back. `Second` knows what left in the last second, so that no second, wherever it begins, holds more
 //! than the limit. A token bucket in front of it spreads the stream over the second, at the limit or at the slower pace of a line that is
 //! needed by others. And the allowance is what the caller lets this node send in all until it says more.
 
