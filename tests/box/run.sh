@@ -95,6 +95,9 @@ until_logged 'temporary node key'
 [ "$(status | grep -c '"role":"relay"')" = 1 ] || fail 'it does not answer without a network'
 echo '  starts without a network, on a read-only root, and says that its key is temporary'
 passed=$((passed + 1))
+# From here on: what `mount` wrote before the relay took its place is counted with it.
+bytes_written() { sed -n 's/^write_bytes: //p' "/proc/$relay/io"; }
+written_at_start=$(bytes_written)
 until_logged 'radio.test'
 
 # The network comes, then the name.
@@ -130,8 +133,8 @@ sleep 2 # two seconds of stream
 echo '  the player on the LAN was never cut off'
 passed=$((passed + 1))
 
-written=$(grep '^write_bytes: ' "/proc/$relay/io")
-[ "$written" = 'write_bytes: 0' ] || fail "it wrote: $written"
+written=$(($(bytes_written) - written_at_start))
+[ "$written" = 0 ] || fail "it wrote $written bytes"
 echo '  nothing was written to storage'
 passed=$((passed + 1))
 
