@@ -490,6 +490,7 @@ fn every_message() {
             Message::Pong {
                 token: u32::MAX,
                 delay: 300,
+                waited: 1_000,
             },
         ),
         (

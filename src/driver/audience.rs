@@ -2,7 +2,7 @@
 //! asked for that.
 
 use super::reactor::{Async, Timer};
-use super::server::{Client, STUCK, farewell, head_of, refuse, write_all};
+use super::server::{Client, STUCK, farewell, head_of, refuse, with_headers, write_all};
 use super::view::{Running, Seat};
 use super::within::within;
 use crate::http::hls::TIMESTAMP_BYTES;
@@ -32,9 +32,6 @@ const MAX_SAID: usize = 8;
 /// A player beyond this network is given no less than this at a time, and looks again after this while the line is full.
 const BEYOND_BYTES: usize = 1_500;
 const BEYOND_PAUSE: Duration = Duration::from_millis(20);
-
-/// What IP and TCP headers add to it: 52 bytes for each 1,448.
-const TCP_PER_MILLE: usize = 36;
 
 /// Longest time shift that is looked for; the ring ends long before.
 const MAX_AGO_MS: u64 = 24 * 3_600_000;
@@ -86,6 +83,7 @@ pub(super) async fn serve<'a>(
         },
     };
     let head = head_of(|out| write_head(running, stream, request, icy, ago_ms, out))?;
+    client.count(running, head.len());
     write_all(socket, &head).await?;
     let titles = icy.map(|metaint| Box::new(Titles::new(metaint)));
     Ok(Some(Media::Live { place, titles }))
@@ -275,8 +273,8 @@ async fn pour_out(place: &Place<'_>, socket: &Async<TcpStream>, mut left: u64) -
         place.turn().await;
         match place.write_some(socket.get_ref(), None) {
             // The ring has gone on without this client.
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(written) => left = left.saturating_sub(written as u64),
+            Ok(Written { bytes: 0, .. }) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(written) => left = left.saturating_sub(written.bytes as u64),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 within(STUCK, socket.writable()).await?;
             }
@@ -299,13 +297,14 @@ async fn pour(
         let rings = running.engine.media.rings();
         match place.write_some(socket.get_ref(), titles.as_deref_mut()) {
             // What follows is another medium.
-            Ok(0) if place.is_at_end() => return farewell(socket).await,
-            Ok(0) => {
+            Ok(Written { is_all: true, .. }) if place.is_at_end() => return farewell(socket).await,
+            // What has come since has rung the bell.
+            Ok(Written { is_all: true, .. }) => {
                 if !poll_fn(|context| poll_wait(socket, running, rings, context)).await? {
                     return Ok(());
                 }
             }
-            Ok(_) => smol::future::yield_now().await,
+            Ok(Written { is_all: false, .. }) => smol::future::yield_now().await,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 within(STUCK, socket.writable()).await?;
             }
@@ -315,17 +314,31 @@ async fn pour(
     Ok(())
 }
 
+/// How much was written, and whether that was all there was.
+struct Written {
+    bytes: usize,
+    is_all: bool,
+}
+
 impl Place<'_> {
-    /// Writes what there is, without waiting; 0 when there is nothing.
+    /// Writes what there is, without waiting; nothing when there is nothing.
     fn write_some(
         &self,
         mut socket: &TcpStream,
         mut titles: Option<&mut Titles>,
-    ) -> io::Result<usize> {
+    ) -> io::Result<Written> {
         if let Some(titles) = &mut titles {
             titles.refill(self);
             if titles.is_due() {
-                return titles.write(socket);
+                let bytes = titles.write(socket)?;
+                if let Some(to) = self.address().filter(|_| self.beyond) {
+                    let bytes = with_headers(to, bytes);
+                    self.running.engine.turn(|node, _| node.served(to, bytes));
+                }
+                return Ok(Written {
+                    bytes,
+                    is_all: false,
+                });
             }
         }
         let room = titles.as_ref().map_or(usize::MAX, |t| t.icy.media_room());
@@ -335,28 +348,36 @@ impl Place<'_> {
                 false => room,
             };
             let mut pieces: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
-            node.peek_player_vectored(now, self.id, &mut pieces);
+            let count = node.peek_player_vectored(now, self.id, &mut pieces);
             let mut left = most;
             let slices = pieces.map(|piece| {
                 let part = piece.get(..left).unwrap_or(piece);
                 left -= part.len();
                 IoSlice::new(part)
             });
-            if left == most {
-                return Ok(0);
+            let offered = most - left;
+            if offered == 0 {
+                return Ok(Written {
+                    bytes: 0,
+                    is_all: true,
+                });
             }
-            let written = socket.write_vectored(&slices)?;
+            // The kernel looks at each piece, empty or not.
+            let written = socket.write_vectored(slices.get(..count).unwrap_or(&slices))?;
             node.advance_player(self.id, written);
             if let Some(to) = self.address().filter(|_| self.beyond) {
-                node.served(to, written + written * TCP_PER_MILLE / 1_000);
+                node.served(to, with_headers(to, written));
             }
             match written {
                 0 => Err(io::Error::from(ErrorKind::WriteZero)),
-                written => Ok(written),
+                bytes => Ok(Written {
+                    bytes,
+                    is_all: bytes == offered && node.peek_player(now, self.id).is_empty(),
+                }),
             }
         })?;
         if let Some(titles) = titles {
-            titles.icy.wrote_media(written);
+            titles.icy.wrote_media(written.bytes);
         }
         Ok(written)
     }

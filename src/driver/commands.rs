@@ -4,7 +4,7 @@ use super::config::{Config, DemoConfig};
 use super::config_source::ConfigSource;
 use super::failure::Failure;
 use super::units::Size;
-use super::{heap, launch, output, run as running, server};
+use super::{heap, launch, output, run as running, server, udp};
 use std::format;
 use std::string::ToString;
 
@@ -29,10 +29,11 @@ pub fn check(file: &str, config: &Config) -> Result<(), Failure> {
     let budget = config.memory_bytes;
     output::print(&format!(
         "{file}:\n{config}memory plan, in bytes:\n{plan}  {:<16} {budget:>33}\n\
-         besides, in the kernel: at most {} for each of {} connections that stand still, until they are dropped\n",
+         besides, in the kernel: at most {} for each of {} connections that stand still, until they are dropped; {} for each UDP socket\n",
         "budget",
         Size(server::KERNEL_BYTES),
-        launch::http_tasks(config)
+        launch::http_tasks(config),
+        Size(udp::KERNEL_BYTES)
     ))?;
     launch::check(config).map(drop)
 }

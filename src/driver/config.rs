@@ -259,7 +259,12 @@ impl fmt::Display for Config {
         row("mdns", &self.web.mdns)?;
         row("memory", &Size(self.memory_bytes))?;
         row("upload-limit", &limit_text(self.upload_limit_bps.map(Rate)))?;
-        row("quota", &limit_text(self.quota_bytes.map(Size)))?;
+        let anew = match (&self.state, self.quota_bytes) {
+            (None, Some(1..)) => " (counted anew with each start: there is no state)",
+            _ => "",
+        };
+        let quota = limit_text(self.quota_bytes.map(Size));
+        row("quota", &format_args!("{quota}{anew}"))?;
         row("quota-day", &self.quota_day)?;
         match self.delay_target {
             Span::ZERO => row("delay-target", &"none (the line is not watched)")?,

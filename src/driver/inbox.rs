@@ -16,10 +16,19 @@ use std::vec;
 use std::vec::Vec;
 
 /// One message with receive offload: as much as the kernel joins.
-pub const OFFLOAD_BYTES: usize = 64 * 1024;
+const OFFLOAD_BYTES: usize = 64 * 1024;
 
 /// One message without. Longer datagrams than the protocol has are cut here and then do not verify.
 const DATAGRAM_BYTES: usize = MAX_DATAGRAM_BYTES + 1;
+
+/// What an inbox takes.
+pub const fn room_bytes(offload: bool) -> usize {
+    if offload {
+        OFFLOAD_BYTES
+    } else {
+        DATAGRAM_BYTES
+    }
+}
 
 /// Where messages are received.
 pub struct Inbox {
@@ -43,14 +52,7 @@ impl Inbox {
         let offload = offload && setsockopt(socket, sockopt::UdpGroSegment, &true).is_ok();
         let _ = setsockopt(socket, sockopt::RxqOvfl, &1);
         Self {
-            room: vec![
-                0;
-                if offload {
-                    OFFLOAD_BYTES
-                } else {
-                    DATAGRAM_BYTES
-                }
-            ],
+            room: vec![0; room_bytes(offload)],
             control: cmsg_space!(i32, u32),
             dropped: 0,
         }

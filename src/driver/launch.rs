@@ -4,6 +4,7 @@ use super::config::{Config, Task};
 use super::failure::Failure;
 use super::keyfile;
 use super::plan::Plan;
+use super::pools;
 use super::serial_line::{LineRole, MAX_LINES};
 use super::server;
 use crate::memory;
@@ -12,24 +13,11 @@ use crate::proto::config::{NodeConfig, Role};
 use crate::proto::node::Node;
 use crate::time::{Instant, Span};
 use std::format;
-use std::string::{String, ToString};
+use std::string::String;
 use std::vec::Vec;
-
-/// What the process holds besides its heap, as measured (docs/MEMORY.md): code and constants that are used, the stack, and
-/// that of the thread that looks names up.
-const PROGRAM_BYTES: usize = CODE_BYTES + STACK_BYTES + NAMES_BYTES;
-const CODE_BYTES: usize = 1_280 << 10;
-const STACK_BYTES: usize = 128 << 10;
-const NAMES_BYTES: usize = 64 << 10;
-
-/// Heap of the driver besides its pools: settings, tasks, log lines, and what the allocator itself needs.
-const DRIVER_BYTES: usize = 96 << 10;
 
 /// The least ring worth having: 16 s of a talk programme.
 const MIN_RING_BYTES: usize = 128 << 10;
-
-/// What a source holds before its stream is described, and the scanner's buffers.
-const SOURCE_BYTES: usize = 512 << 10;
 
 /// The streams of a configuration and what this node is to them.
 pub fn streams(config: &Config, own_key: Option<[u8; 32]>) -> Vec<([u8; 32], Role)> {
@@ -57,7 +45,7 @@ pub fn sizes(config: &Config) -> Sizes {
     let players = usize::from(config.max_players) + stdout;
     let budget = usize::try_from(config.memory_bytes).unwrap_or(usize::MAX);
     Sizes::new(streams, sources, usize::from(config.max_children), players)
-        .fill(budget, reserved_bytes(config))
+        .fill(budget, pools::reserved_bytes(config))
 }
 
 /// Bytes a second that each line carries to another node; none over a console.
@@ -71,64 +59,6 @@ fn line_rates(config: &Config) -> [u32; MAX_LINES] {
     rates
 }
 
-/// What a serial line holds: frames on their way out and in, a console's screen.
-const LINE_BYTES: usize = 16 << 10;
-
-/// What is planned besides the node's own pools.
-fn driver_pools(config: &Config) -> Vec<(&'static str, usize, usize, String)> {
-    let tasks = http_tasks(config);
-    let (players, spare) = (config.max_players, server::SPARE_TASKS);
-    let mut pools = [
-        (
-            "connections",
-            tasks,
-            server::TASK_BYTES,
-            format!("{players} players + {spare} for pages"),
-        ),
-        (
-            "requests",
-            tasks,
-            server::REQUEST_BYTES,
-            format!("one for each of {tasks} connections, until it is answered"),
-        ),
-        (
-            "driver",
-            1,
-            DRIVER_BYTES,
-            "tasks, settings, log lines".to_string(),
-        ),
-        (
-            "program",
-            1,
-            PROGRAM_BYTES,
-            "code, stack; not on the heap".to_string(),
-        ),
-    ]
-    .to_vec();
-    if !config.serial.is_empty() {
-        pools.push((
-            "serial",
-            config.serial.len(),
-            LINE_BYTES,
-            "one for each line".to_string(),
-        ));
-    }
-    if let Task::Source(_) = config.task {
-        pools.push((
-            "input",
-            1,
-            SOURCE_BYTES,
-            "scanner and first second".to_string(),
-        ));
-    }
-    pools
-}
-
-fn reserved_bytes(config: &Config) -> usize {
-    let pools = driver_pools(config);
-    pools.iter().map(|(_, count, each, _)| count * each).sum()
-}
-
 /// Every pool of a node with this configuration. Where the budget leaves no ring worth having, the plan has one all the
 /// same, and is over the budget.
 pub fn plan(config: &Config) -> Plan {
@@ -140,8 +70,13 @@ pub fn plan(config: &Config) -> Plan {
         };
         plan.add(pool.name, pool.count as u64, each as u64, pool.why.as_str());
     }
-    for (name, count, each, why) in driver_pools(config) {
-        plan.add(name, count as u64, each as u64, why);
+    for pool in pools::driver_pools(config) {
+        plan.add(
+            pool.name,
+            pool.count as u64,
+            pool.each_bytes as u64,
+            pool.why,
+        );
     }
     plan
 }
@@ -189,7 +124,7 @@ fn fewer(config: &Config) -> Vec<String> {
 /// What the heap may hold of a plan.
 pub fn heap_bytes(plan: &Plan) -> usize {
     let bytes = usize::try_from(plan.total_bytes()).unwrap_or(usize::MAX);
-    bytes.saturating_sub(PROGRAM_BYTES)
+    bytes.saturating_sub(pools::off_heap_bytes())
 }
 
 /// The node with its streams, and their places in the order of [`streams`].

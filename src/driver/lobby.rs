@@ -34,6 +34,11 @@ const MAX_ACCEPTED: usize = 16;
 /// Connections that wait for a task to look at them.
 const HANDED: usize = 8;
 
+/// Guests at the door, at most, and what each takes: its place, and what the reactor keeps of its socket.
+pub(super) const GUESTS: usize = LOBBY + HANDED;
+pub(super) const GUEST_BYTES: usize = size_of::<(Guest, Instant)>() + SOCKET_BYTES;
+const SOCKET_BYTES: usize = 192;
+
 /// Somebody who has connected.
 pub(super) type Guest = (Async<TcpStream>, SocketAddr);
 

@@ -16,6 +16,7 @@ pub mod keyfile;
 pub mod logging;
 pub mod output;
 pub mod plan;
+mod pools;
 pub mod settings;
 pub mod status;
 pub mod stream_uri;

@@ -8,11 +8,14 @@ use super::udp::Sent;
 use super::uplinks::Uplinks;
 use crate::proto::node::Node;
 use crate::proto::transmit::Transmit;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use core::cell::RefCell;
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+
+/// The sockets' buffers follow the streams this often.
+const SIZE_AGAIN: Span = Span::from_s(1);
 
 /// Moves datagrams between the socket and the node until the node has left and said so.
 pub async fn run(engine: &Engine, mut udp: Uplinks, lines: &Lines, rates: &RefCell<Rates>) {
@@ -24,12 +27,18 @@ pub async fn run(engine: &Engine, mut udp: Uplinks, lines: &Lines, rates: &RefCe
         timer: Timer::never(),
         set_for: None,
     };
+    let mut sized_at = Instant::ZERO;
     loop {
         let rings = engine.work.rings();
         let more = engine.turn(|node, now| {
             let more = udp.receive(|from, bytes| node.handle_datagram(now, from, bytes));
             if node.poll_timeout().is_some_and(|due| due <= now) {
                 node.handle_timeout(now);
+            }
+            if now.since(sized_at) >= SIZE_AGAIN {
+                sized_at = now;
+                let (rx_bps, tx_bps) = node.flow_bps();
+                udp.size_for(rx_bps, tx_bps);
             }
             out.drain(node, now, &mut udp, lines);
             let mut rates = rates.borrow_mut();

@@ -91,6 +91,14 @@ fn later(now: &Config, wanted: &Config) -> Vec<&'static str> {
         ("window", now.window != wanted.window),
         ("serial", now.serial != wanted.serial),
         ("state", now.state != wanted.state),
+        ("offload", now.offload != wanted.offload),
+        (
+            "control-token",
+            now.web.control_token != wanted.web.control_token,
+        ),
+        ("http-hosts", now.web.hosts != wanted.web.hosts),
+        ("http-public", now.web.public != wanted.web.public),
+        ("mdns", now.web.mdns != wanted.web.mdns),
     ];
     let differs = differs.into_iter().filter(|(_, differs)| *differs);
     differs.map(|(key, _)| key).collect()

@@ -15,6 +15,7 @@ use crate::http::healthz::healthz;
 use crate::http::request::{Framing, MAX_HEAD_BYTES, Method, Parsed, Request};
 use crate::http::response::{self, MAX_RESPONSE_HEAD_BYTES};
 use crate::http::route::{Route, host_allowed, route};
+use crate::wire::addr::Addr;
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::pin::Pin;
@@ -178,7 +179,7 @@ impl Server {
             return refuse(503, "others are watching; ask again later").await;
         }
         if let Some(document) = Document::for_route(&route, request.host) {
-            let sent = sized(send_document(stream, request, document, running));
+            let sent = sized(send_document(client, request, document, running));
             within(DOCUMENT_LIMIT, sent).await?;
             return Ok(None);
         }
@@ -241,6 +242,26 @@ pub(super) struct Client<'a> {
     pub from: SocketAddr,
 }
 
+impl Client<'_> {
+    /// So many bytes were said to it: over the owner's line, if it is beyond this network.
+    pub fn count(&self, running: &Running, bytes: usize) {
+        let to = Addr::udp(self.from);
+        if !to.is_local() {
+            let bytes = with_headers(to, bytes);
+            running.engine.turn(|node, _| node.served(to, bytes));
+        }
+    }
+}
+
+/// Bytes of a TCP connection with what its headers add to them: 52 for each 1,448, over IPv6 72 for each 1,428.
+pub(super) fn with_headers(to: Addr, bytes: usize) -> usize {
+    let per_mille = match to.socket() {
+        Some(SocketAddr::V6(_)) => 51,
+        _ => 36,
+    };
+    bytes + (bytes * per_mille).div_ceil(1_000)
+}
+
 /// Reads until a head is complete, hopeless or cut short. Few are longer than the first room that is made for them.
 async fn read_head(mut stream: &Async<TcpStream>, head: &mut Vec<u8>) -> io::Result<()> {
     while head.len() < MAX_HEAD_BYTES {
@@ -269,18 +290,22 @@ const NOT_CARRIED: &str = "this stream is not carried here";
 
 /// A document in parts, up to the close of the connection.
 async fn send_document(
-    stream: &Async<TcpStream>,
+    client: &Client<'_>,
     request: &Request<'_>,
     mut document: Document,
     running: &Running,
 ) -> io::Result<()> {
+    let stream = client.stream;
     let content_type = document.content_type();
     let framing = Framing::UntilClose;
     let head =
         |out: &mut [u8]| response::document(request.version, content_type, framing, false, out);
-    write_all(stream, &head_of(head)?).await?;
+    let head = head_of(head)?;
+    client.count(running, head.len());
+    write_all(stream, &head).await?;
     let mut part = [0; PART_BYTES];
     while let Some(len) = next_part(request, &mut document, running, &mut part) {
+        client.count(running, len);
         write_all(stream, part.get(..len).unwrap_or(&[])).await?;
     }
     farewell(stream).await

@@ -18,8 +18,21 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::string::String;
 
-/// Kernel buffers in each direction: a group of a few Mbit/s to all children fits.
-const SOCKET_BUFFER_BYTES: usize = 512 * 1024;
+/// Kernel buffers in each direction: for what comes or goes while the box does something else, and never less or more than these.
+/// A stream of 100 kbit/s needs no half of a small router's spare memory, and one of 20 Mbit/s is bounded all the same.
+const AWAY_MS: u64 = 400;
+const MIN_BUFFER_BYTES: usize = 64 * 1024;
+const MAX_BUFFER_BYTES: usize = 512 * 1024;
+
+/// What the buffers of a socket can come to: the system counts twice what it is told (socket(7)).
+pub const KERNEL_BYTES: u64 = 2 * 2 * MAX_BUFFER_BYTES as u64;
+
+/// The kernel buffer for so many bits a second: a power of two, so that it need not be changed with each child that comes.
+pub fn buffer_bytes(bps: u64) -> usize {
+    let bytes = usize::try_from((bps / 8_000).saturating_mul(AWAY_MS)).unwrap_or(usize::MAX);
+    let bytes = bytes.clamp(MIN_BUFFER_BYTES, MAX_BUFFER_BYTES);
+    bytes.next_power_of_two()
+}
 
 /// Most messages taken in before others get a turn.
 const MAX_RECEIVED: usize = 64;
@@ -70,14 +83,24 @@ impl Udp {
 
     fn new(socket: UdpSocket, offload: bool) -> io::Result<Self> {
         let local = socket.local_addr()?;
-        Ok(Self {
+        let udp = Self {
             inbox: Inbox::new(&socket, offload),
             segments: Segments::new(&socket, offload),
             socket: Async::new(socket)?,
             local,
             refused: 0,
             refused_bytes: 0,
-        })
+        };
+        udp.set_buffers((MIN_BUFFER_BYTES, MIN_BUFFER_BYTES));
+        Ok(udp)
+    }
+
+    /// Gives the kernel's buffers this many bytes for what comes in, and for what goes out. What waits there already stays.
+    pub fn set_buffers(&self, (rx_bytes, tx_bytes): (usize, usize)) {
+        let socket = socket2::SockRef::from(self.socket.get_ref());
+        // The system may allow less; then it is less.
+        let _ = socket.set_recv_buffer_size(rx_bytes);
+        let _ = socket.set_send_buffer_size(tx_bytes);
     }
 
     /// Where it is bound; the port is never 0.
@@ -195,9 +218,6 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    // The system may allow less; then it is less.
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -265,6 +285,19 @@ mod tests {
         assert_eq!(heard(&mut v4).remove(0).1, b"and back");
         assert!(Udp::reaches(both.local(), v4.local()));
         assert!(!Udp::reaches(v4.local(), both.local()));
+    }
+
+    #[test]
+    fn buffers_follow_the_stream_within_bounds() {
+        assert_eq!(buffer_bytes(64_000), MIN_BUFFER_BYTES);
+        assert_eq!(buffer_bytes(4_000_000), 1 << 18);
+        assert_eq!(buffer_bytes(u64::MAX), MAX_BUFFER_BYTES);
+        let udp = Udp::bind(&["127.0.0.1:0".parse().unwrap()], true).unwrap();
+        let had = || socket2::SockRef::from(udp.socket.get_ref()).recv_buffer_size();
+        let before = had().unwrap();
+        udp.set_buffers((buffer_bytes(2_000_000), MIN_BUFFER_BYTES));
+        // The system doubles what it is told, and gives no more than its owner allows.
+        assert!(had().unwrap() > before);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! neighbour. An address that is not there yet (a modem that is slow to dial) is tried again while the others work.
 
 use super::failure::Failure;
-use super::udp::{Sent, Udp};
+use super::udp::{Sent, Udp, buffer_bytes};
 use crate::proto::node::Node;
 use crate::proto::transmit::Transmit;
 use crate::wire::addr::Addr;
@@ -17,7 +17,10 @@ use std::time::Instant;
 use std::vec::Vec;
 
 /// Neighbours whose way is remembered, where there are several ways; more than there are sessions and attempts.
-const ROUTES: usize = 2_048;
+pub const ROUTES: usize = 2_048;
+
+/// What one of them takes.
+pub const ROUTE_BYTES: usize = size_of::<Option<Route>>();
 
 /// Without a word for so long, another way is tried.
 const SILENT: Duration = Duration::from_secs(10);
@@ -45,6 +48,8 @@ pub struct Uplinks {
     missing: Vec<SocketAddr>,
     tried_at: Instant,
     offload: bool,
+    /// The kernel's buffers for what comes in and goes out, in bytes.
+    buffers: (usize, usize),
 }
 
 impl Uplinks {
@@ -77,7 +82,17 @@ impl Uplinks {
             missing,
             tried_at: Instant::now(),
             offload,
+            buffers: (buffer_bytes(0), buffer_bytes(0)),
         })
+    }
+
+    /// Makes the kernel's buffers of each socket large enough for so many bits a second in and out.
+    pub fn size_for(&mut self, rx_bps: u64, tx_bps: u64) {
+        let buffers = (buffer_bytes(rx_bps), buffer_bytes(tx_bps));
+        if self.buffers != buffers {
+            self.buffers = buffers;
+            self.links.iter().for_each(|udp| udp.set_buffers(buffers));
+        }
     }
 
     /// Where the first is bound.
@@ -174,9 +189,11 @@ impl Uplinks {
         }
         self.tried_at = Instant::now();
         let (links, offload) = (&mut self.links, self.offload);
+        let buffers = self.buffers;
         self.missing
             .retain(|&address| match Udp::bind(&[address], offload) {
                 Ok(udp) => {
+                    udp.set_buffers(buffers);
                     log::info!("udp {address} too");
                     links.push(udp);
                     false

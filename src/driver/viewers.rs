@@ -5,13 +5,19 @@ use crate::time::{Instant, Span};
 /// How many may watch at once.
 pub const MAX_VIEWERS: usize = 4;
 
+/// What one of them takes.
+pub const SEAT_BYTES: usize = size_of::<Seat>();
+
+/// The number it chose, and when it last asked.
+type Seat = Option<(u32, Instant)>;
+
 /// Who has not asked for so long is gone.
 const GONE: Span = Span::from_s(10);
 
 /// The table of viewers, by the numbers that they chose.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Viewers {
-    seats: [Option<(u32, Instant)>; MAX_VIEWERS],
+    seats: [Seat; MAX_VIEWERS],
 }
 
 impl Viewers {

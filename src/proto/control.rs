@@ -25,6 +25,9 @@ const MAX_INVALID: u32 = 16;
 /// Most seals handed to a newcomer, and most blocks' seals one request can ask for.
 const MAX_SEALS_ASKED: u16 = 64;
 
+/// An answer that says it waited longer is believed so much.
+const MAX_WAITED: Span = Span::from_ms(500);
+
 impl Node<'_> {
     pub(super) fn on_control(
         &mut self,
@@ -112,10 +115,17 @@ impl Node<'_> {
             Message::Ping { token, sent } => {
                 let delay = ticks(now.as_us()).wrapping_sub(*sent) & 0xff_ffff;
                 if let Some(peer) = self.peers.get_mut(id) {
-                    peer.pong = Some((*token, delay));
+                    peer.pong = Some((*token, delay, now));
                 }
             }
-            Message::Pong { token, delay } => self.on_pong(now, id, *token, *delay),
+            Message::Pong {
+                token,
+                delay,
+                waited,
+            } => {
+                let waited = Span::from_us(u64::from(*waited) * TICK_US).min(MAX_WAITED);
+                self.on_pong(now, id, *token, *delay, waited);
+            }
             Message::Bye { .. } => self.drop_peer(now, id, Down::Bye),
             Message::Join {
                 key,
@@ -162,7 +172,7 @@ impl Node<'_> {
         self.streams.iter().position(|stream| stream.tag == tag)
     }
 
-    fn on_pong(&mut self, now: Instant, id: PeerId, token: u32, delay: u32) {
+    fn on_pong(&mut self, now: Instant, id: PeerId, token: u32, delay: u32, waited: Span) {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
@@ -175,6 +185,7 @@ impl Node<'_> {
                 Span::from_us(u64::from(ticks) * TICK_US)
             }
         };
+        let round = Span::from_us(round.as_us().saturating_sub(waited.as_us()));
         if asked.is_some() {
             peer.ping = None;
             peer.measured(round);

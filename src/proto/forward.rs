@@ -2,10 +2,9 @@
 
 use super::bucket::{Urgency, places_bps};
 use super::node::{Node, Repair, StreamId};
-use super::outbox::Traffic;
 use super::peer::{Due, Link, PeerId};
 use super::stream::{SEAL_ENTRY, bits};
-use super::transmit::{Outgoing, Transmit};
+use super::transmit::{MAX_BATCH, Outgoing, Transmit};
 use crate::limits::{CHUNK_PREFIX_BYTES, MAX_DATAGRAM_BYTES};
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
@@ -24,6 +23,23 @@ pub(super) struct Wish {
     pub stripes: u32,
     pub spare: u32,
     pub seals: bool,
+}
+
+/// A batch on its way: to whom, and what it may hold.
+struct Load {
+    to: Addr,
+    prefix: [u8; CHUNK_PREFIX_BYTES],
+    /// Headers of each datagram.
+    overhead_bytes: usize,
+    /// What the limit leaves now.
+    room_bytes: usize,
+    turn_bytes: usize,
+    /// Chunks.
+    most: usize,
+    /// Length of the chunk for which there was no room.
+    short_bytes: Option<usize>,
+    /// What it holds, without the headers.
+    bytes: usize,
 }
 
 impl Node<'_> {
@@ -125,8 +141,9 @@ impl Node<'_> {
         let Some(card) = self.streams[at].card.as_ref() else {
             return 0;
         };
-        let children = self.children();
-        if !self.may_grant() || (!self.is_child(id) && children >= self.config.max_children) {
+        // Counting the children is what takes long, so it comes last.
+        let full = || !self.is_child(id) && self.children() >= self.config.max_children;
+        if !self.may_grant() || full() {
             return 0;
         }
         if let Some(addr @ Addr::Line(_)) = self.peers.get(id).map(|peer| peer.addr) {
@@ -305,33 +322,31 @@ impl Node<'_> {
     /// Takes a child through the log from where it stands.
     fn feed(&mut self, now: Instant, id: PeerId, at: StreamId, out: &mut Transmit) -> bool {
         let link = self.peers.link(id, at);
-        let (mask, wants_seals) = (link.granted_down, link.wants_seals);
-        if mask == 0 || link.cursor == self.streams[at].log.end() || !self.has_room_for(now, id) {
+        let (mask, wants_seals, before) = (link.granted_down, link.wants_seals, link.cursor);
+        if mask == 0 || before == self.streams[at].log.end() || !self.has_room_for(now, id) {
             return false;
         }
-        let link = self.peers.link(id, at);
-        let tail = self.streams[at].log.tail();
-        let mut cursor = link.cursor.max(tail);
-        self.streams[at].stats.skipped += cursor - link.cursor;
-        let mut steps = 0;
-        while let Some(entry) = self.streams[at]
-            .log
-            .get(cursor)
-            .filter(|_| steps < MAX_STEPS)
-        {
-            steps += 1;
+        let Some(mut load) = self.begin_load(now, id) else {
+            return false;
+        };
+        let mut cursor = before.max(self.streams[at].log.tail());
+        self.streams[at].stats.skipped += cursor - before;
+        for _ in 0..MAX_STEPS {
+            let Some(entry) = self.streams[at].log.get(cursor) else {
+                break;
+            };
             if entry.index == SEAL_ENTRY {
-                let room = self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Words);
-                if wants_seals && (!out.chunks.is_empty() || !room) {
+                if wants_seals && !out.chunks.is_empty() {
+                    break;
+                }
+                if wants_seals && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Words) {
                     break;
                 }
                 cursor += 1;
                 if wants_seals && self.write_seal(now, id, at, entry.block, out) {
                     break;
                 }
-            } else if mask & 1 << entry.index == 0 {
-                cursor += 1;
-            } else if !self.append(now, id, at, entry, out) {
+            } else if mask & 1 << entry.index != 0 && !self.append(at, entry, &mut load, out) {
                 break;
             } else {
                 cursor += 1;
@@ -340,51 +355,75 @@ impl Node<'_> {
         if let Some(link) = self.peers.link_mut(id, at) {
             link.cursor = cursor;
         }
+        self.pay(now, id, at, &load, out);
         !out.chunks.is_empty() || out.control_len > 0
     }
 
+    /// What a batch for a neighbour may hold: looked up once for all its chunks.
+    fn begin_load(&mut self, now: Instant, id: PeerId) -> Option<Load> {
+        let peer = self.peers.get(id)?;
+        let (to, session) = (peer.addr, peer.theirs);
+        Some(Load {
+            to,
+            prefix: prefix(session, now.as_us()),
+            overhead_bytes: self.on_line(to, 0),
+            room_bytes: self.bucket.room(now),
+            turn_bytes: self.bucket.turn_bytes(),
+            // A line is asked for room before each.
+            most: if to.socket().is_some() { MAX_BATCH } else { 1 },
+            short_bytes: None,
+            bytes: 0,
+        })
+    }
+
     /// Adds a chunk to a batch. False when the batch must end before it. A chunk that is gone is skipped.
-    fn append(
-        &mut self,
-        now: Instant,
-        id: PeerId,
-        at: StreamId,
-        chunk: ChunkId,
-        out: &mut Transmit,
-    ) -> bool {
-        let Some(bytes) = self.streams[at].prepare(chunk) else {
-            self.streams[at].stats.skipped += 1;
+    fn append(&mut self, at: StreamId, id: ChunkId, load: &mut Load, out: &mut Transmit) -> bool {
+        let stream = &mut self.streams[at];
+        let Some(bytes) = stream.prepare(id) else {
+            stream.stats.skipped += 1;
             return true;
         };
         let len = bytes + CHUNK_PREFIX_BYTES;
         // Only the last of a batch may be shorter.
         let fits = out.chunks.is_empty()
             || out.last_bytes == out.segment_bytes && len <= out.segment_bytes;
-        let room = self.has_room_for(now, id) && self.may_send(now, len, Urgency::Stream);
         // A child's turn is as long as the bucket is deep: the others want their part of it.
-        let turn_over = out.chunks.len() * len >= self.bucket.turn_bytes();
-        if out.chunks.is_full() || !fits || turn_over || !room {
+        let turn_over = out.chunks.len() * len >= load.turn_bytes;
+        if !fits || turn_over || out.chunks.len() >= load.most {
             return false;
         }
-        let Some(peer) = self.peers.get(id) else {
+        if len + load.overhead_bytes > load.room_bytes {
+            load.short_bytes = Some(len);
             return false;
-        };
-        let outgoing = Outgoing {
-            prefix: prefix(peer.theirs, now.as_us()),
-            stream: at as u8,
-            id: chunk,
-        };
+        }
         if out.chunks.is_empty() {
-            (out.to, out.segment_bytes) = (peer.addr, len);
+            (out.to, out.segment_bytes) = (load.to, len);
         }
-        let to = peer.addr;
         out.last_bytes = len;
         // Not full: looked above.
-        let _ = out.chunks.push(outgoing);
-        self.streams[at].stats.forwarded += 1;
-        self.streams[at].stats.tx_bytes += self.on_line(to, len) as u64;
-        self.account(now, to, len, Some(id), Traffic::Chunk);
+        let _ = out.chunks.push(Outgoing {
+            prefix: load.prefix,
+            stream: at as u8,
+            id,
+        });
+        load.room_bytes -= len + load.overhead_bytes;
+        load.bytes += len;
         true
+    }
+
+    /// Counts the chunks of a batch, and pays for them.
+    fn pay(&mut self, now: Instant, id: PeerId, at: StreamId, load: &Load, out: &Transmit) {
+        let count = out.chunks.len();
+        if count > 0 {
+            let sent = self.account_chunks(now, load.to, id, count, load.bytes);
+            let stats = &mut self.streams[at].stats;
+            stats.forwarded += count as u64;
+            stats.tx_bytes += sent;
+        }
+        if let Some(bytes) = load.short_bytes {
+            // When there will be room again is noted.
+            self.may_send(now, bytes, Urgency::Stream);
+        }
     }
 
     /// A chunk that somebody asked for again. The stream goes first: of a limited upload, repair gets what
@@ -418,7 +457,11 @@ impl Node<'_> {
             if stale || !known {
                 continue;
             }
-            self.append(now, peer, usize::from(stream), id, out);
+            let Some(mut load) = self.begin_load(now, peer) else {
+                continue;
+            };
+            self.append(usize::from(stream), id, &mut load, out);
+            self.pay(now, peer, usize::from(stream), &load, out);
             if !out.chunks.is_empty() {
                 self.streams[usize::from(stream)].stats.repairs_sent += 1;
                 return true;

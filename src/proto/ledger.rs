@@ -2,9 +2,11 @@
 //!
 //! Streams keep their own sums ([`super::stats::StreamStats`]). The core knows no calendar: the caller numbers the days.
 
+use super::bucket::Urgency;
 use super::node::Node;
 use super::peer::PeerId;
 use crate::limits::IPV6_EXTRA_HEADER_BYTES;
+use crate::time::Instant;
 use crate::wire::addr::Addr;
 use core::net::IpAddr;
 
@@ -202,13 +204,37 @@ impl Node<'_> {
         }
     }
 
-    /// Counts a datagram that leaves.
-    pub(super) fn count_sent(&mut self, to: Addr, bytes: usize, peer: Option<PeerId>) {
+    /// Counts so many chunks for a neighbour, of so many bytes together, and pays for them. The owner's upload is not touched by what
+    /// goes over a line. Returns their bytes there.
+    pub(super) fn account_chunks(
+        &mut self,
+        now: Instant,
+        to: Addr,
+        id: PeerId,
+        count: usize,
+        payload_bytes: usize,
+    ) -> u64 {
+        let bytes = payload_bytes + count * self.on_line(to, 0);
+        self.count_sent(to, count as u64, bytes, Some(id));
+        if !self.charge_line(now, to, payload_bytes) {
+            self.bucket.spend(bytes, Urgency::Stream);
+        }
+        bytes as u64
+    }
+
+    /// Counts datagrams that leave for one place, of so many bytes together.
+    pub(super) fn count_sent(
+        &mut self,
+        to: Addr,
+        datagrams: u64,
+        bytes: usize,
+        peer: Option<PeerId>,
+    ) {
         let traffic = Traffic {
             rx_bytes: 0,
             tx_bytes: bytes as u64,
         };
-        self.stats.tx_datagrams += 1;
+        self.stats.tx_datagrams += datagrams;
         if to.socket().is_some() {
             self.stats.tx_bytes += bytes as u64;
             self.ledger.count_day(traffic);

@@ -8,7 +8,7 @@ use super::transmit::Transmit;
 use crate::limits::{IPV6_EXTRA_HEADER_BYTES, MAX_DATAGRAM_BYTES, MAX_N};
 use crate::time::Instant;
 use crate::wire::addr::Addr;
-use crate::wire::chunk::{long_ticks, ticks};
+use crate::wire::chunk::{TICK_US, long_ticks, ticks};
 use crate::wire::datagram::{CONTROL_HEADER_BYTES, MAX_CONTROL_BYTES, is_answer};
 use crate::wire::message::{Message, PeerHint, Reason, Standing, Wanted};
 use heapless::Vec;
@@ -28,7 +28,6 @@ pub(super) enum Traffic {
     Words,
     Answer,
     Seal,
-    Chunk,
 }
 
 /// Plaintext of a control datagram under construction.
@@ -75,14 +74,13 @@ impl<'n> Node<'n> {
         what: Traffic,
     ) {
         let bytes = self.on_line(to, payload_bytes);
-        self.count_sent(to, bytes, peer);
+        self.count_sent(to, 1, bytes, peer);
         if self.charge_line(now, to, payload_bytes) {
             return;
         }
         let urgency = match what {
             Traffic::Words | Traffic::Seal => Urgency::Words,
             Traffic::Answer => Urgency::Strangers,
-            Traffic::Chunk => Urgency::Stream,
         };
         self.bucket.spend(bytes, urgency);
         match what {
@@ -92,7 +90,6 @@ impl<'n> Node<'n> {
             }
             Traffic::Answer => self.stats.tx_control_bytes += bytes as u64,
             Traffic::Seal => self.stats.tx_seal_bytes += bytes as u64,
-            Traffic::Chunk => {}
         }
     }
 
@@ -200,10 +197,15 @@ impl<'n> Node<'n> {
             let (token, sent) = (long_ticks(now.as_us()), ticks(now.as_us()));
             letter.add(&Message::Ping { token, sent });
         }
-        if let Some((token, delay)) = peer.pong.take() {
+        if let Some((token, delay, came_at)) = peer.pong.take() {
             let chunks = peer.least_delay.take();
             let delay = chunks.map_or(delay, |least| least_delay(least, delay));
-            letter.add(&Message::Pong { token, delay });
+            let waited = now.since(came_at).as_us() / TICK_US;
+            letter.add(&Message::Pong {
+                token,
+                delay,
+                waited: u32::try_from(waited).unwrap_or(u32::MAX),
+            });
         }
         if let Some(tag) = peer.unknown.take() {
             let reason = Reason::UnknownStream;

@@ -56,8 +56,8 @@ pub struct Peer {
     pub ping_due: bool,
     /// Pings in a row that were not answered.
     pub unanswered: u8,
-    /// The Pong owed: the token, and the one-way delay of the Ping.
-    pub pong: Option<(u32, u32)>,
+    /// The Pong owed: the token, the one-way delay of the Ping, and when that came.
+    pub pong: Option<(u32, u32, Instant)>,
     /// The least one-way delay of chunks since the last Pong, in ticks modulo 2^24.
     pub least_delay: Option<u32>,
     /// The queue on the way to it.

@@ -726,13 +726,13 @@ impl<'s> Stream<'s> {
 
     /// Makes a chunk fit to be sent: rebuilt if need be, its path filled in. Its length, or nothing when it cannot be had.
     pub fn prepare(&mut self, id: ChunkId) -> Option<usize> {
-        let row = self.ring.row(id.block)?;
-        let (have, pathless) = (row.have, row.pathless);
-        if have & !pathless & 1 << id.index == 0 {
-            let here = have & 1 << id.index != 0 || self.rebuild(id.block, 1 << id.index);
-            if !here || !self.fill_paths(id.block) {
-                return None;
-            }
+        if let Some(bytes) = self.ring.ready_bytes(id) {
+            return Some(bytes);
+        }
+        let have = self.ring.row(id.block)?.have;
+        let here = have & 1 << id.index != 0 || self.rebuild(id.block, 1 << id.index);
+        if !here || !self.fill_paths(id.block) {
+            return None;
         }
         self.ring.chunk(id).map(<[u8]>::len)
     }
@@ -788,6 +788,10 @@ fn proves(hasher: &merkle::Keys, card: &Card, row: &Row, id: ChunkId, bytes: &[u
 }
 
 /// The positions of the bits that are set, lowest first.
-pub fn bits(mask: u32) -> impl Iterator<Item = u8> {
-    (0..32).filter(move |i| mask >> i & 1 != 0)
+pub fn bits(mut mask: u32) -> impl Iterator<Item = u8> {
+    core::iter::from_fn(move || {
+        let lowest = (mask != 0).then(|| mask.trailing_zeros() as u8)?;
+        mask &= mask - 1;
+        Some(lowest)
+    })
 }

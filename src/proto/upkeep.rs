@@ -5,6 +5,7 @@ use super::node::{Down, Node, StreamId};
 use super::peer::{Due, Link, PeerId};
 use super::player::{Player, Stage};
 use super::stream::bits;
+use crate::limits::MAX_N;
 use crate::time::{Instant, Span};
 use crate::wire::message::Reason;
 
@@ -236,32 +237,43 @@ impl Node<'_> {
     fn tend_news(&mut self, now: Instant, at: StreamId) {
         let offer = self.offered(at);
         let news = self.unhurried(at, NEWS);
-        for id in 0..self.peers.capacity() {
-            let audience = self.audience_for(id, at);
-            let places = self.places_for(at, id);
-            let hops = self.hops_told(at, id);
-            let Some(link) = self.peers.link_mut(id, at).filter(|link| link.joined) else {
+        let hops: [u8; MAX_N] = core::array::from_fn(|stripe| self.stripe_hops(at, stripe));
+        let hops_of = |stripes| -> u16 {
+            let each = bits(stripes).map(|stripe| u16::from(hops[usize::from(stripe)]));
+            each.sum()
+        };
+        for id in 0..self.peers.end() {
+            let link = self.peers.link(id, at);
+            if !link.joined {
                 continue;
-            };
+            }
             // Whoever could be a parent is asked when one is needed; only those who share the flow are kept informed.
             let flows = link.granted_up | link.granted_down != 0;
             let pause = if flows { news } else { news.times(STRANGERS) };
-            let again = if link.told_offer.1 != offer.1 || link.told_hops != hops {
-                SOON
-            } else if link.told_offer == (offer.0, offer.1, places.min(1)) {
-                pause.times(3)
-            } else {
-                pause
+            // What has to be counted is counted when it can matter: this is done for everybody twenty times a second.
+            let offered = now.since(link.offered_at);
+            let is_same = |places: u16| link.told_offer == (offer.0, offer.1, places.min(1));
+            let moved = link.told_offer.1 != offer.1
+                || offered > SOON && link.told_hops != hops_of(link.granted_down);
+            let due_offer = match moved {
+                true => offered > SOON,
+                false => {
+                    offered > pause.times(3) || offered > pause && !is_same(self.places_for(at, id))
+                }
             };
-            if now.since(link.offered_at) > again {
-                link.due.add(Due::OFFER);
-            }
-            if now.since(link.told_at) < pause {
+            let due_have = now.since(link.told_at) >= pause;
+            let due_audience = due_have && link.told_listeners != self.audience_for(id, at);
+            let Some(link) = self.peers.link_mut(id, at) else {
                 continue;
-            }
-            link.due.add(Due::HAVE);
-            if link.told_listeners != audience {
-                link.due.add(Due::AUDIENCE);
+            };
+            for (is_due, what) in [
+                (due_offer, Due::OFFER),
+                (due_have, Due::HAVE),
+                (due_audience, Due::AUDIENCE),
+            ] {
+                if is_due {
+                    link.due.add(what);
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! no use to this node gets Bye in the same datagram.
 
 use super::bucket::Urgency;
+use super::card::Card;
 use super::forward::not_handed_on;
 use super::node::{Node, StreamId};
 use super::pace::Pace;
@@ -129,6 +130,13 @@ impl Node<'_> {
     pub fn served(&mut self, to: Addr, bytes: usize) {
         self.bucket.spend(bytes, Urgency::Stream);
         self.count_served(to, bytes);
+    }
+
+    /// Bits a second that come in when all streams do, and that go out by what is granted; for the buffers of sockets.
+    pub fn flow_bps(&self) -> (u64, u64) {
+        let cards = self.streams.iter().filter_map(|s| s.card.as_ref());
+        let stripes = |card: &Card| card.stripe_bps() * card.n() as u64;
+        (cards.map(stripes).sum(), self.granted_bps())
     }
 
     /// How the line stands.

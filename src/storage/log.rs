@@ -7,6 +7,8 @@ pub struct Log<'s, T> {
     entries: &'s mut dyn Lent<T>,
     begin: u64,
     end: u64,
+    /// Where the next entry goes: `end` modulo their number, without the division that each look would cost.
+    next: usize,
 }
 
 impl<'s, T: Copy> Log<'s, T> {
@@ -16,6 +18,7 @@ impl<'s, T: Copy> Log<'s, T> {
             entries,
             begin: 0,
             end: 0,
+            next: 0,
         }
     }
 
@@ -33,10 +36,15 @@ impl<'s, T: Copy> Log<'s, T> {
     /// Appends, over the oldest entry if need be.
     pub fn push(&mut self, entry: T) {
         let entries = self.entries.all_mut();
-        if !entries.is_empty() {
-            let at = (self.end % entries.len() as u64) as usize;
-            entries[at] = entry;
+        let count = entries.len();
+        if let Some(place) = entries.get_mut(self.next) {
+            *place = entry;
             self.end += 1;
+            self.next = if self.next + 1 < count {
+                self.next + 1
+            } else {
+                0
+            };
         }
     }
 
@@ -48,9 +56,19 @@ impl<'s, T: Copy> Log<'s, T> {
 
     /// The entry with that number, if it is still here.
     pub fn get(&self, sequence: u64) -> Option<T> {
-        let here = (self.tail()..self.end).contains(&sequence);
         let entries = self.entries.all();
-        here.then(|| entries[(sequence % entries.len() as u64) as usize])
+        let back = self
+            .end
+            .checked_sub(sequence)
+            .filter(|_| sequence >= self.begin)?;
+        let back = usize::try_from(back)
+            .ok()
+            .filter(|back| (1..=entries.len()).contains(back))?;
+        let at = self
+            .next
+            .checked_sub(back)
+            .unwrap_or(self.next + entries.len() - back);
+        entries.get(at).copied()
     }
 }
 

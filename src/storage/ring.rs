@@ -43,6 +43,8 @@ pub struct Ring<'s> {
     rows: &'s mut dyn Lent<Row>,
     tail: u64,
     end: u64,
+    /// Where the row of the block `tail` is. Those behind it follow, around the end: no look costs a division.
+    tail_at: usize,
 }
 
 impl<'s> Ring<'s> {
@@ -53,6 +55,7 @@ impl<'s> Ring<'s> {
             rows,
             tail: 0,
             end: 0,
+            tail_at: 0,
         }
     }
 
@@ -118,9 +121,12 @@ impl<'s> Ring<'s> {
         row.filter(|row| row.is_open && row.block == block)
     }
 
+    /// The place of a block's row, if the window can reach it.
     fn at(&self, block: u64) -> Option<usize> {
-        let rows = self.rows.all().len() as u64;
-        (rows > 0 && block != u64::MAX).then(|| (block % rows) as usize)
+        let rows = self.rows.all().len();
+        let ahead = usize::try_from(block.checked_sub(self.tail)?).ok()?;
+        let at = self.tail_at + Some(ahead).filter(|&ahead| ahead < rows)?;
+        Some(if at < rows { at } else { at - rows })
     }
 
     /// Makes room for a block and records its mark. False if it is too old to matter or already here.
@@ -128,9 +134,9 @@ impl<'s> Ring<'s> {
         if block < self.tail || self.row(block).is_some() {
             return false;
         }
-        let Some(at) = self.at(block) else {
+        if block == u64::MAX {
             return false;
-        };
+        }
         while block - self.tail >= self.rows.all().len() as u64 {
             if self.tail >= self.end {
                 // Nothing left to evict: the window jumps (a new run of the source).
@@ -139,6 +145,9 @@ impl<'s> Ring<'s> {
             }
             self.evict_tail();
         }
+        let Some(at) = self.at(block) else {
+            return false;
+        };
         self.rows.all_mut()[at] = Row {
             block,
             mark,
@@ -243,6 +252,14 @@ impl<'s> Ring<'s> {
         (slot != NO_SLOT).then(|| self.slots.get(slot))
     }
 
+    /// The length of a chunk that is here with its path: fit to be sent as it is.
+    pub fn ready_bytes(&self, id: ChunkId) -> Option<usize> {
+        let row = self.row(id.block)?;
+        let is_ready = row.have & !row.pathless & 1 << id.index != 0;
+        let slot = *row.slots.get(usize::from(id.index)).filter(|_| is_ready)?;
+        Some(self.slots.length(slot))
+    }
+
     /// A chunk's bytes, to write.
     pub fn chunk_mut(&mut self, id: ChunkId) -> Option<&mut [u8]> {
         let slot = *self.row(id.block)?.slots.get(usize::from(id.index))?;
@@ -312,11 +329,17 @@ impl<'s> Ring<'s> {
 
     fn evict_tail(&mut self) {
         let block = self.tail;
+        let row = self.row_mut(block);
+        let row = row.map(|row| core::mem::replace(row, Row::zeroed()));
         self.tail += 1;
-        let Some(row) = self.row_mut(block) else {
+        self.tail_at = if self.tail_at + 1 < self.rows.all().len() {
+            self.tail_at + 1
+        } else {
+            0
+        };
+        let Some(row) = row else {
             return;
         };
-        let row = core::mem::replace(row, Row::zeroed());
         for slot in row.slots {
             if slot != NO_SLOT {
                 self.slots.give(slot);

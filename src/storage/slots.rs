@@ -94,6 +94,13 @@ impl<'s> Slots<'s> {
         }
     }
 
+    /// How many bytes are in a slot that was taken.
+    pub fn length(&self, slot: Slot) -> usize {
+        self.lengths
+            .get(usize::from(slot))
+            .map_or(0, |&length| length.into())
+    }
+
     /// The bytes in a slot; nothing for [`NO_SLOT`].
     pub fn get(&self, slot: Slot) -> &[u8] {
         self.range(slot)

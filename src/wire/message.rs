@@ -146,8 +146,9 @@ pub enum Message<'a> {
     Audience { tag: Tag, listeners: u32 },
     /// Are you there? `sent` is the sender's clock, as in a chunk's prefix.
     Ping { token: u32, sent: u32 },
-    /// Yes. `delay` is the receiver's clock less `sent`, the least of that Ping and all chunks since the last Pong.
-    Pong { token: u32, delay: u32 },
+    /// Yes. `delay` is the receiver's clock less `sent`, the least of that Ping and all chunks since the last Pong. `waited` is how long
+    /// this answer waited for its turn, as under an upload limit, in ticks: no part of the round trip.
+    Pong { token: u32, delay: u32, waited: u32 },
     /// The session ends now.
     Bye { reason: Reason },
 }

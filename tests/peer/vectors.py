@@ -171,7 +171,7 @@ def every_message() -> Vector:
         "peer exchange": messages.PeerExchange(TAG, tuple(PeerHint(a, 0b100) for a in ADDRESSES)),
         "audience": messages.Audience(TAG, 1234),
         "ping": messages.Ping(2**32 - 1, 2**24 - 1),
-        "pong": messages.Pong(2**32 - 1, 300),
+        "pong": messages.Pong(2**32 - 1, 300, 1000),
         "bye": messages.Bye(Reason.LEAVING),
     }
     return {name: MESSAGE.write(message) for name, message in everything.items()}

@@ -73,8 +73,11 @@ class House:
 
     BOX, DESK, MODEM, WORLD = "line-box", "line-desk", "line-modem", "line-world"
     RELAY = "10.77.1.2"
+    # With `six`: addresses of the Internet, so that nobody there is of the house.
+    V6 = "2a0e:77:{}::{}"
 
-    def __init__(self) -> None:
+    def __init__(self, six: bool = False) -> None:
+        self.six = six
         self.nodes: list[Node] = []
         self.scratch = tempfile.TemporaryDirectory(prefix="weir-line-")
 
@@ -95,14 +98,20 @@ class House:
         for last in range(3, 20):
             run("ip", "-n", self.WORLD, "addr", "add", f"10.77.3.{last}/24", "dev", "eth")
         run("ip", "netns", "exec", self.MODEM, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        if self.six:
+            self._add_six()
         rules = f"""
             table inet count {{
                 counter sent {{ }}
                 counter received {{ }}
+                counter served {{ }}
                 chain forward {{
                     type filter hook forward priority 0
                     ip saddr {self.RELAY} udp sport {UDP_PORT} counter name sent
                     ip daddr {self.RELAY} udp dport {UDP_PORT} counter name received
+                    ip6 saddr {self.V6.format(1, 2)} udp sport {UDP_PORT} counter name sent
+                    ip6 daddr {self.V6.format(1, 2)} udp dport {UDP_PORT} counter name received
+                    ip6 saddr {self.V6.format(1, 2)} tcp sport {HTTP_PORT} counter name served
                 }}
             }}"""
         subprocess.run(["ip", "netns", "exec", self.MODEM, "nft", "-f", "-"], input=rules, text=True, check=True)
@@ -119,11 +128,31 @@ class House:
             if Path(f"/run/netns/{name}").exists():
                 run("ip", "netns", "del", name)
 
+    def _add_six(self) -> None:
+        for number, name in ((1, self.BOX), (3, self.WORLD)):
+            for ns, link, last in ((self.MODEM, f"m{number}", 1), (name, "eth", 2)):
+                run("ip", "-n", ns, "addr", "add", f"{self.V6.format(number, last)}/64", "dev", link, "nodad")
+            run("ip", "-n", name, "route", "add", "default", "via", self.V6.format(number, 1))
+        for last in range(3, 20):
+            run("ip", "-n", self.WORLD, "addr", "add", f"{self.V6.format(3, last)}/64", "dev", "eth", "nodad")
+        run("ip", "netns", "exec", self.MODEM, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+
+    def _counters(self) -> dict[str, int]:
+        listed = json.loads(run("ip", "netns", "exec", self.MODEM, "nft", "-j", "list", "counters"))
+        return {it["counter"]["name"]: it["counter"]["bytes"] for it in listed["nftables"] if "counter" in it}
+
     def counted(self) -> tuple[int, int]:
         """Bytes received and sent by the relay as nft counts them, IP header and all behind it."""
-        listed = json.loads(run("ip", "netns", "exec", self.MODEM, "nft", "-j", "list", "counters"))
-        bytes_of = {it["counter"]["name"]: it["counter"]["bytes"] for it in listed["nftables"] if "counter" in it}
+        bytes_of = self._counters()
         return bytes_of["received"], bytes_of["sent"]
+
+    def served(self) -> int:
+        """Bytes sent over HTTP to players beyond, headers and all."""
+        return self._counters()["served"]
+
+    def at(self, number: int, last: int) -> str:
+        """The address of a box: 1 of the relay's network, 3 of the world."""
+        return self.V6.format(number, last) if self.six else f"10.77.{number}.{last}"
 
     def squeeze(self, rate_bps: int, queue_ms: int) -> None:
         """The line to the world is this fast, and its modem has a buffer of so many milliseconds."""
@@ -144,24 +173,28 @@ class House:
         """A source of random bytes at 10.77.3.2."""
         run(str(weir()), "keygen", "--out", self.path("stream.key"))
         usual = ("--key", self.path("stream.key"), "--input", "-", "--bitrate", f"{bitrate_bps}bit", "--name", "noise")
-        node = self.start(self.WORLD, "10.77.3.2", "source", *usual, *arguments)
+        node = self.start(self.WORLD, self.at(3, 2), "source", *usual, *arguments)
         node.feed(bitrate_bps)
         return node
 
     def relay(self, source: "Node", *arguments: str) -> "Node":
-        return self.start(self.BOX, self.RELAY, "relay", source.uri(), *arguments)
+        return self.start(self.BOX, self.at(1, 2), "relay", source.uri(), *arguments)
 
     def listener(self, number: int, uri: str, *arguments: str) -> "Node":
         """A listener at 10.77.3.(3 + number)."""
-        return self.start(self.WORLD, f"10.77.3.{3 + number}", "listen", uri, "--upload-limit", "0", *arguments)
+        return self.start(self.WORLD, self.at(3, 3 + number), "listen", uri, "--upload-limit", "0", *arguments)
 
 
 class Node:
     """A running weir. What it writes is counted, its log kept."""
 
     def __init__(self, namespace: str, address: str, arguments: tuple[str, ...]) -> None:
-        self.namespace, self.address = namespace, address
-        bind = ("--bind", f"{address}:{UDP_PORT}", "--http", f"{address}:{HTTP_PORT}")
+        self.namespace = namespace
+        # As it stands in front of a port.
+        self.host = f"[{address}]" if ":" in address else address
+        bind = ("--bind", f"{self.host}:{UDP_PORT}", "--http", f"{self.host}:{HTTP_PORT}")
+        if "--http-public" not in arguments and ":" in address:
+            bind = (*bind, "--http-public")
         environment = {**os.environ, "WEIR_LOG": "info"}
         environment.pop("STATE_DIRECTORY", None)
         self.process = subprocess.Popen(
@@ -197,7 +230,7 @@ class Node:
 
     def uri_of(self, source: "Node") -> str:
         """The stream's URI through this node."""
-        return re.sub("//[^/]*/", f"//{self.address}:{UDP_PORT}/", source.uri())
+        return re.sub("//[^/]*/", f"//{self.host}:{UDP_PORT}/", source.uri())
 
     def feed(self, bitrate_bps: int) -> None:
         """Random bytes into its standard input, for ever."""
@@ -218,7 +251,7 @@ class Node:
         threading.Thread(target=pour, daemon=True).start()
 
     def get(self, path: str) -> bytes:
-        with inside(self.namespace), urllib.request.urlopen(f"http://{self.address}:{HTTP_PORT}{path}", timeout=10) as answer:
+        with inside(self.namespace), urllib.request.urlopen(f"http://{self.host}:{HTTP_PORT}{path}", timeout=10) as answer:
             return answer.read()
 
     def status(self) -> dict:

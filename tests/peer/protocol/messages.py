@@ -189,6 +189,7 @@ class Ping:
 class Pong:
     token: Annotated[int, U32]
     delay: Annotated[int, U32]
+    waited: Annotated[int, U32] = 0
 
 
 @dataclass(frozen=True)
