@@ -87,16 +87,16 @@ def six() -> None:
         compare(status, before, house.counted(), limit_bps / 4)
         # From outside: what nft sees of it is TCP, with headers and acknowledged in the other direction.
         used, sent = status["upload"]["quota_used_bytes"], status["upload"]["bytes_total"]
-        udp, tcp = house.counted()[1], house.served()
+        udp = house.counted()[1]
         player = Player(relay, House.WORLD)
         wait_for("the player hears", lambda: player.heard > 600_000, 60)
-        udp, tcp = house.counted()[1] - udp, house.served() - tcp
-        time.sleep(2)
-        after = relay.status()["upload"]
-        counted = after["bytes_total"] - sent
-        print(f"  a player beyond: nft {udp} UDP and {tcp} TCP, counted {counted}, of the quota {after['quota_used_bytes'] - used}")
-        assert counted >= (udp + tcp) * 0.99, "what a player beyond gets is not counted"
-        assert after["quota_used_bytes"] - used >= tcp * 0.99, "what a player beyond gets is not of the quota"
+        seen = house.counted()[1] - udp, house.served()
+        upload = relay.status()["upload"]
+        counted, of_quota = upload["bytes_total"] - sent, upload["quota_used_bytes"] - used
+        print(f"  a player beyond: nft {seen[0]} UDP and {seen[1]} TCP, counted {counted}, of the quota {of_quota}")
+        # What was written and has not left yet is in the kernel's buffer; the quota is looked at once a second.
+        assert sum(seen) * 0.99 <= counted <= (house.counted()[1] - udp + house.served()) * 1.01 + 300_000, "not what nft saw"
+        assert of_quota >= sum(seen) - limit_bps / 4, "what a player beyond gets is not of the quota"
 
 
 def fast() -> None:
@@ -111,30 +111,29 @@ def killed(times: int = 30) -> None:
     with House() as house:
         source = house.source(400_000)
         state = house.path("state")
-        flags = ("--quota", "40MB", "--state", state, "--upload-limit", "unlimited", "--delay-target", "0")
+        flags = ("--quota", "10GB", "--state", state, "--upload-limit", "unlimited", "--delay-target", "0")
         moments = random.Random(7)
-        listeners: list[Node] = []
-        uri, said = "", []
+        said = []
         for _ in range(times):
             relay = house.relay(source, *flags)
             used = relay.status()["upload"]["quota_used_bytes"]
             assert used >= house.counted()[1], f"{used} are said, nft saw {house.counted()[1]}"
-            uri = uri or relay.uri_of(source)
-            if not listeners:
-                listeners = [house.listener(n, uri) for n in range(2)]
             begun = house.counted()[1]
-            time.sleep(moments.uniform(0.2, 1.5) if said else 3.0)
-            relay.kill()
+            listeners = [house.listener(n, relay.uri_of(source)) for n in range(2)]
+            time.sleep(moments.uniform(1.0, 3.0))
+            for node in (relay, *listeners):
+                node.kill()
             sent, leased = house.counted()[1], int(Path(state, "quota").read_text().split()[2])
             said.append(sent - begun)
-            assert sent <= leased <= 40_000_000, f"the disk says {leased}, nft saw {sent}"
+            assert sent <= leased <= 10**10, f"the disk says {leased}, nft saw {sent}"
+        assert sum(more > 20_000 for more in said) > times / 2, f"nothing was sent: {said}"
         print(f"killed {times} times: {house.counted()[1]} bytes sent, {leased} on disk; each time {min(said)} to {max(said)}")
         for damage in (b"", b"weir-quota-v1 1", bytes(range(256)), Path(state, "quota").read_bytes()[:-9]):
             Path(state, "quota").write_bytes(damage)
             relay = house.relay(source, *flags)
             time.sleep(0.5)
             line = relay.status()
-            assert line["upload"]["quota_used_bytes"] == 40_000_000 and relay.children() == 0, f"{damage!r} was believed"
+            assert line["upload"]["quota_used_bytes"] == 10**10 and relay.children() == 0, f"{damage!r} was believed"
             relay.kill()
         print("  a file that is empty, cut short, of other bytes: the quota counts as used up")
 
