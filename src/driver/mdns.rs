@@ -75,10 +75,10 @@ impl Responder {
         };
         let (udp_port, http_port) = match config.web.mdns {
             Mdns::Off => return None,
+            Mdns::Ask => (None, None),
             Mdns::On => (Some(udp.port()), on_lan(http)),
-            Mdns::Auto => (on_lan(udp), on_lan(http)),
+            Mdns::Auto => (Some(on_lan(udp)?), on_lan(http)),
         };
-        udp_port?;
         Some(Self {
             networks: RefCell::new(Vec::with_capacity(MAX_NETWORKS)),
             udp: udp_port,
@@ -270,6 +270,10 @@ impl Network {
     }
 
     fn answer(&self, card: &Card, manner: Manner<'_>, to: SocketAddrV4) {
+        if card.udp.is_none() {
+            // Somebody else says it.
+            return;
+        }
         let mut out = [0; MAX_MESSAGE_BYTES];
         // Fits: a card is far smaller.
         if let Ok(len) = mdns::write_answer(card, manner, &mut out) {
