@@ -1,4 +1,4 @@
-"""Looks for weir nodes as any program on the LAN would, with python-zeroconf: look.py OWN_ADDRESS HOW_MANY."""
+"""Looks for weir nodes as any program on the LAN would, with python-zeroconf: look.py OWN_ADDRESS HOW_MANY [V6_PREFIX]."""
 
 import sys
 import time
@@ -6,6 +6,7 @@ import time
 from zeroconf import ServiceBrowser, Zeroconf
 
 address, wanted = sys.argv[1], int(sys.argv[2])
+prefix = sys.argv[3] if len(sys.argv) > 3 else None
 TYPES = ["_weir._udp.local.", "_http._tcp.local."]
 
 
@@ -36,9 +37,10 @@ for kind, names in seen.names.items():
         info = zeroconf.get_service_info(kind, name, timeout=10_000)
         assert info, name
         print(name, info.parsed_addresses(), info.port, info.properties)
-        (at,) = info.parsed_addresses()
+        at, *v6 = sorted(info.parsed_addresses())
         assert at.startswith("10.77.0."), at
-        assert info.port == (8479 if "_weir" in kind else 8480), info.port
+        assert len(v6) == (prefix is not None) and all(ip.startswith(prefix) for ip in v6), v6
+        assert info.port % 1_000 == (479 if "_weir" in kind else 480), info.port
         if "_weir" in kind:
             assert len(info.properties[b"stream"]) == 16, info.properties
         else:
