@@ -253,7 +253,12 @@ impl Responder {
                     .find(|network| (network.index, network.is_v6) == (index, is_v6));
                 let here = if is_v6 { v6.is_some() } else { v4.is_some() };
                 if let Some(known) = known {
-                    (known.v4, known.v6) = (v4.or(known.v4), v6.flatten());
+                    let now = (v4.or(known.v4), v6.flatten());
+                    if (known.v4, known.v6) != now {
+                        (known.v4, known.v6) = now;
+                        // Said again (section 8.4).
+                        known.announced = 0;
+                    }
                 } else if here && networks.len() < MAX_NETWORKS {
                     match Network::open(index, is_v6, v4, v6.flatten()) {
                         Ok(network) => networks.push(network),

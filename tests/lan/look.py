@@ -1,4 +1,4 @@
-"""Looks for weir nodes as any program on the LAN would, with python-zeroconf: look.py OWN_ADDRESS HOW_MANY [V6_PREFIX]."""
+"""Looks for weir nodes as any program on the LAN would, with python-zeroconf: look.py OWN_ADDRESS HOW_MANY."""
 
 import sys
 import time
@@ -6,7 +6,6 @@ import time
 from zeroconf import ServiceBrowser, Zeroconf
 
 address, wanted = sys.argv[1], int(sys.argv[2])
-prefix = sys.argv[3] if len(sys.argv) > 3 else None
 TYPES = ["_weir._udp.local.", "_http._tcp.local."]
 
 
@@ -37,9 +36,8 @@ for kind, names in seen.names.items():
         info = zeroconf.get_service_info(kind, name, timeout=10_000)
         assert info, name
         print(name, info.parsed_addresses(), info.port, info.properties)
-        at, *v6 = sorted(info.parsed_addresses())
-        assert at.startswith("10.77.0."), at
-        assert len(v6) == (prefix is not None) and all(ip.startswith(prefix) for ip in v6), v6
+        at, v6 = sorted(info.parsed_addresses())
+        assert at.startswith("10.77.0.") and v6 == "fd77::" + at[-1], (at, v6)
         assert info.port % 1_000 == (479 if "_weir" in kind else 480), info.port
         if "_weir" in kind:
             assert len(info.properties[b"stream"]) == 16, info.properties
