@@ -33,6 +33,8 @@ mod stripes;
 mod upkeep;
 
 #[cfg(test)]
+mod limit_tests;
+#[cfg(test)]
 mod line_tests;
 #[cfg(test)]
 mod tests;
