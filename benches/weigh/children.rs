@@ -38,7 +38,7 @@ impl Child {
         for &parent in parents {
             node.add_bootstrap(now, 0, Addr::udp(parent));
         }
-        let udp = Udp::bind(&["127.0.0.1:0".parse().expect("an address")], true).expect("a port");
+        let udp = Udp::bind(&"127.0.0.1:0".parse().expect("an address"), true).expect("a port");
         Self { node, udp }
     }
 
@@ -211,7 +211,7 @@ pub fn sink(arguments: &[String]) {
     let count: usize = arguments[0].parse().expect("a count");
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
     let mut sockets: Vec<Udp> = (0..count)
-        .map(|_| Udp::bind(&["127.0.0.1:0".parse().expect("an address")], true).expect("a port"))
+        .map(|_| Udp::bind(&"127.0.0.1:0".parse().expect("an address"), true).expect("a port"))
         .collect();
     for (number, socket) in sockets.iter().enumerate() {
         epoll::add(

@@ -1,6 +1,7 @@
 //! From the settings given to the one configuration a node runs by: every value read, every default filled in.
 
 use super::failure::Failure;
+use super::place::Place;
 use super::serial_line::{self, LineRole, SerialLine};
 use super::settings::{self, FILE_ONLY_KEYS, Settings};
 use super::stream_uri::{HostPort, StreamUri};
@@ -15,7 +16,7 @@ pub use crate::proto::config::MAX_STREAMS;
 use crate::time::Span;
 use std::fmt;
 use std::format;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::string::{String, ToString};
@@ -80,7 +81,7 @@ pub struct Config {
     /// The role, with what only that role needs.
     pub task: Task,
     /// One UDP socket each: the first of its addresses that can be bound.
-    pub bind: Vec<Vec<SocketAddr>>,
+    pub bind: Vec<Place>,
     /// The TCP address of the page, the status and the players.
     pub http: SocketAddr,
     /// What others should dial, where it is not the bound address.
@@ -243,11 +244,7 @@ impl fmt::Display for Config {
                 row("group", &or_found_out(broadcast.group.map(Time)))?;
             }
         }
-        let either = |addresses: &Vec<SocketAddr>| {
-            let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            all.join(", else ")
-        };
-        let bind: Vec<String> = self.bind.iter().map(either).collect();
+        let bind: Vec<String> = self.bind.iter().map(ToString::to_string).collect();
         row("bind", &bind.join(" and "))?;
         row("http", &self.http)?;
         if let Some(advertise) = &self.advertise {
@@ -479,22 +476,22 @@ fn broadcast(given: &Settings) -> Result<Broadcast, Failure> {
     })
 }
 
-/// One socket for each address that is given.
-fn bind(given: &Settings) -> Result<Vec<Vec<SocketAddr>>, Failure> {
-    let lists: Vec<Vec<SocketAddr>> =
-        given.all("bind", |text| text.split(',').map(address).collect())?;
-    let all: Vec<SocketAddr> = lists.into_iter().flatten().collect();
+/// One socket for each address or device that is given.
+fn bind(given: &Settings) -> Result<Vec<Place>, Failure> {
+    let lists: Vec<Vec<Place>> =
+        given.all("bind", |text| text.split(',').map(str::parse).collect())?;
+    let all: Vec<Place> = lists.into_iter().flatten().collect();
     let twice =
-        |(at, address): (usize, &SocketAddr)| address.port() != 0 && all[..at].contains(address);
+        |(at, place): (usize, &Place)| all.iter().take(at).any(|other| other.is_same(place));
     match given.origin("bind") {
-        None => Ok(default_bind()),
+        None => Ok([Place::anywhere(DEFAULT_UDP_PORT)].into()),
         Some(origin) if all.len() > MAX_BINDS => {
             Err(Failure::usage(origin, format!("at most {MAX_BINDS}")))
         }
         Some(origin) if all.iter().enumerate().any(twice) => {
             Err(Failure::usage(origin, "names an address twice"))
         }
-        Some(_) => Ok(all.into_iter().map(|address| [address].into()).collect()),
+        Some(_) => Ok(all),
     }
 }
 
@@ -520,13 +517,6 @@ fn serial(given: &Settings) -> Result<Vec<SerialLine>, Failure> {
 
 fn missing(culprit: &str, what: impl fmt::Display) -> Failure {
     Failure::usage(culprit, format!("missing; {what}"))
-}
-
-/// Both kinds of addresses on one socket, or IPv4 alone where the machine has no IPv6.
-fn default_bind() -> Vec<Vec<SocketAddr>> {
-    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_UDP_PORT));
-    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_UDP_PORT));
-    [[v6, v4].into()].into()
 }
 
 fn default_http() -> SocketAddr {
@@ -573,8 +563,8 @@ mod tests {
         assert_eq!((config.spare_stripes, config.burst), (1, Span::from_s(2)));
         assert_eq!(config.window, Span::from_s(4));
         assert_eq!(config.http.to_string(), "127.0.0.1:8480");
-        let bind: Vec<_> = config.bind[0].iter().map(ToString::to_string).collect();
-        assert_eq!(bind, ["[::]:8479", "0.0.0.0:8479"]);
+        let bind: Vec<_> = config.bind.iter().map(ToString::to_string).collect();
+        assert_eq!(bind, ["[::]:8479, else 0.0.0.0:8479"]);
         assert_eq!(
             config.sharing(),
             "sharing at most 2Mbit of this line's upload (--upload-limit), 200GB a month (--quota), counted anew with each start (--state keeps count)"

@@ -8,6 +8,7 @@ use super::engine::Engine;
 use super::units::{self, Rate};
 use crate::http::units::Duration;
 use crate::proto::node::StreamId;
+use crate::proto::uplink::ENDING;
 use crate::time::{Instant, Span};
 use core::cell::Cell;
 use core::fmt;
@@ -123,7 +124,15 @@ pub struct Control {
     /// A hash, so that comparing takes the same time however much is right.
     token: Option<blake3::Hash>,
     limit_bps: Cell<Option<u64>>,
-    paused_until: Cell<Option<Instant>>,
+    pause: Cell<Option<Pause>>,
+}
+
+/// No forwarding for a while.
+#[derive(Clone, Copy)]
+struct Pause {
+    /// The children are let go by then; after that nothing is forwarded, whatever was left.
+    let_go: Instant,
+    until: Instant,
 }
 
 impl Control {
@@ -132,7 +141,7 @@ impl Control {
         Self {
             token: token.map(|token| blake3::hash(token.as_bytes())),
             limit_bps: Cell::new(limit_bps),
-            paused_until: Cell::new(None),
+            pause: Cell::new(None),
         }
     }
 
@@ -153,23 +162,35 @@ impl Control {
 
     /// When the pause ends, if there is one.
     pub fn paused_until(&self) -> Option<Instant> {
-        self.paused_until.get()
+        self.pause.get().map(|pause| pause.until)
     }
 
     /// What the node is held to by its owner.
-    fn effective_bps(&self) -> Option<u64> {
-        match self.paused_until.get() {
-            Some(_) => Some(0),
-            None => self.limit_bps.get(),
+    fn effective_bps(&self, now: Instant) -> Option<u64> {
+        match self.pause.get() {
+            Some(pause) if pause.let_go <= now => Some(0),
+            _ => self.limit_bps.get(),
         }
     }
 
-    /// Ends a pause whose time is over. To be called every second or so.
+    /// Ends a pause whose time is over, and the forwarding when it has lasted. To be called every second or so.
     pub fn tend(&self, engine: &Engine) {
-        let now = engine.clock.now();
-        if self.paused_until.get().is_some_and(|until| until <= now) {
+        let Some(pause) = self.pause.get() else {
+            return;
+        };
+        if pause.until <= engine.clock.now() {
             apply(self, engine, Command::Resume);
+        } else {
+            self.hold(engine);
         }
+    }
+
+    /// Holds the node to what its owner wants now.
+    fn hold(&self, engine: &Engine) {
+        engine.with(|node, now| {
+            node.set_paused(now, self.pause.get().is_some());
+            node.set_upload_limit(now, self.effective_bps(now));
+        });
     }
 }
 
@@ -177,14 +198,20 @@ impl Control {
 pub fn apply(control: &Control, engine: &Engine, command: Command) {
     let now = engine.clock.now();
     match command {
-        Command::Pause(span) => control.paused_until.set(Some(now + span)),
-        Command::Resume => control.paused_until.set(None),
+        Command::Pause(span) => {
+            let let_go = match control.pause.get() {
+                Some(pause) => pause.let_go,
+                None => now + ENDING,
+            };
+            let until = now + span;
+            control.pause.set(Some(Pause { let_go, until }));
+        }
+        Command::Resume => control.pause.set(None),
         Command::Limit(limit_bps) => control.limit_bps.set(limit_bps),
         Command::Stop(stream) => engine.with(|node, now| node.set_carried(now, stream, false)),
         Command::Start(stream) => engine.with(|node, now| node.set_carried(now, stream, true)),
     }
-    let limit_bps = control.effective_bps();
-    engine.with(|node, now| node.set_upload_limit(now, limit_bps));
+    control.hold(engine);
     engine.note(format_args!("{command}"));
     log::info!("{command}");
     // Players of a stream that is stopped are sent away.

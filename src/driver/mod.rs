@@ -49,6 +49,7 @@ mod mdns;
 mod months;
 #[cfg(feature = "demo")]
 mod orphan;
+mod place;
 mod pump;
 mod quota;
 mod rates;

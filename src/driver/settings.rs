@@ -125,7 +125,7 @@ pub const SETTINGS: &[Setting] = &[
     value("m", "a number from 1 to 30", SOURCE),
     value("max-children", "a number, for example 32", NODES),
     value("max-players", "a number, for example 16", NODES),
-    value("mdns", "auto, on or off", NODES),
+    value("mdns", "auto, on, ask or off", NODES),
     value("memory", "a size, for example 8MiB", NODES),
     value("name", "a text, for example \"Harbour Radio\"", SOURCE),
     value("offload", "auto or off", NODES),

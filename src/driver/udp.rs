@@ -3,6 +3,7 @@
 
 use super::failure::Failure;
 use super::inbox::Inbox;
+use super::place::Place;
 use super::reactor::Async;
 use super::segments::{Outcome, Segments};
 use crate::limits::IP_UDP_HEADER_BYTES;
@@ -20,6 +21,9 @@ use std::string::String;
 
 /// Kernel buffers in each direction: a group of a few Mbit/s to all children fits.
 const SOCKET_BUFFER_BYTES: usize = 512 * 1024;
+
+/// No such network device (errno(3)).
+const NO_DEVICE: i32 = rustix::io::Errno::NODEV.raw_os_error();
 
 /// Most messages taken in before others get a turn.
 const MAX_RECEIVED: usize = 64;
@@ -50,15 +54,17 @@ impl Udp {
     /// second should hear of it.
     ///
     /// `offload`: many datagrams in one system call where the kernel can.
-    pub fn bind(addresses: &[SocketAddr], offload: bool) -> Result<Self, Failure> {
+    pub fn bind(place: &Place, offload: bool) -> Result<Self, Failure> {
+        let device = place.device.as_deref();
         let mut last = Failure::usage("--bind", "no address is given");
-        for &address in addresses {
-            match open(address) {
+        for &address in &place.addresses {
+            match open(address, device) {
                 Ok(socket) => {
-                    return Self::new(socket, offload).map_err(|error| refused(address, &error));
+                    return Self::new(socket, offload)
+                        .map_err(|error| refused(address, device, &error));
                 }
                 Err(error) => {
-                    last = refused(address, &error);
+                    last = refused(address, device, &error);
                     if error.kind() == ErrorKind::AddrInUse {
                         break;
                     }
@@ -83,6 +89,13 @@ impl Udp {
     /// Where it is bound; the port is never 0.
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Another socket in this one's place; what is counted goes on.
+    pub fn replace(&mut self, other: Self) {
+        let counted = (self.refused, self.refused_bytes, self.inbox.dropped);
+        *self = other;
+        (self.refused, self.refused_bytes, self.inbox.dropped) = counted;
     }
 
     /// Whether datagrams to this address can leave through this socket.
@@ -186,7 +199,7 @@ impl AsFd for Udp {
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<UdpSocket> {
+fn open(address: SocketAddr, device: Option<&str>) -> io::Result<UdpSocket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -195,6 +208,9 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    if let Some(device) = device {
+        socket.bind_device(Some(device.as_bytes()))?;
+    }
     // The system may allow less; then it is less.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
@@ -202,12 +218,18 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn refused(address: SocketAddr, error: &io::Error) -> Failure {
-    let what: String = match error.kind() {
-        ErrorKind::AddrInUse => {
+fn refused(address: SocketAddr, device: Option<&str>, error: &io::Error) -> Failure {
+    let what: String = match (error.kind(), device) {
+        (ErrorKind::AddrInUse, _) => {
             format!("{address} is taken by another program; name another port")
         }
-        ErrorKind::AddrNotAvailable => format!("{address} is not an address of this machine"),
+        (ErrorKind::AddrNotAvailable, _) => format!("{address} is not an address of this machine"),
+        (_, Some(device)) if error.raw_os_error() == Some(NO_DEVICE) => {
+            format!("there is no network device {device}")
+        }
+        (ErrorKind::PermissionDenied, Some(device)) => {
+            format!("the system lets only root bind to the device {device} (Linux before 5.7)")
+        }
         _ => format!("{address} cannot be bound: {error}"),
     };
     Failure::runtime("--bind", what)
@@ -246,10 +268,10 @@ mod tests {
 
     #[test]
     fn one_socket_speaks_both_families_and_names_ipv4_plainly() {
-        let Ok(mut both) = Udp::bind(&["[::]:0".parse().unwrap()], true) else {
+        let Ok(mut both) = Udp::bind(&"[::]:0".parse().unwrap(), true) else {
             return; // A machine without IPv6.
         };
-        let mut v4 = Udp::bind(&["127.0.0.1:0".parse().unwrap()], true).unwrap();
+        let mut v4 = Udp::bind(&"127.0.0.1:0".parse().unwrap(), true).unwrap();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, both.local().port()));
         assert_eq!(v4.send_one(to, &[IoSlice::new(b"there")]), Outcome::Sent);
         let (from, bytes) = heard(&mut both).remove(0);
@@ -269,9 +291,13 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_said_and_not_passed_over() {
-        let first = Udp::bind(&["127.0.0.1:0".parse().unwrap()], true).unwrap();
+        let first = Udp::bind(&"127.0.0.1:0".parse().unwrap(), true).unwrap();
         let other = "127.0.0.1:0".parse().unwrap();
-        let error = Udp::bind(&[first.local(), other], true).err().unwrap();
+        let both = Place {
+            addresses: [first.local(), other].into(),
+            device: None,
+        };
+        let error = Udp::bind(&both, true).err().unwrap();
         assert_eq!(error.exit_status(), 1);
         let text = error.to_string();
         assert!(
@@ -282,7 +308,7 @@ mod tests {
 
     #[test]
     fn what_has_no_route_is_counted_and_lost() {
-        let mut udp = Udp::bind(&["127.0.0.1:0".parse().unwrap()], true).unwrap();
+        let mut udp = Udp::bind(&"127.0.0.1:0".parse().unwrap(), true).unwrap();
         // Port 0 cannot be sent to.
         let nowhere = "127.0.0.1:0".parse().unwrap();
         assert_eq!(

@@ -5,6 +5,7 @@
 //! neighbour. An address that is not there yet (a modem that is slow to dial) is tried again while the others work.
 
 use super::failure::Failure;
+use super::place::Place;
 use super::udp::{Sent, Udp};
 use crate::proto::node::Node;
 use crate::proto::transmit::Transmit;
@@ -22,7 +23,7 @@ const ROUTES: usize = 2_048;
 /// Without a word for so long, another way is tried.
 const SILENT: Duration = Duration::from_secs(10);
 
-/// How often an address that could not be bound is tried again.
+/// How often an address that could not be bound is tried again, and devices are looked at.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// One neighbour's way.
@@ -34,15 +35,24 @@ struct Route {
     since: Instant,
 }
 
+/// A socket on a network device, which may be another one of the same name tomorrow: a redial makes `pppoe-wan` anew.
+struct Tied {
+    link: usize,
+    place: Place,
+    /// The device that it is bound to.
+    index: u32,
+}
+
 /// Bound sockets.
 pub struct Uplinks {
     links: Vec<Udp>,
+    tied: Vec<Tied>,
     /// By a hash of the address; empty where there is one way only.
     routes: Vec<Option<Route>>,
     /// The link a batch waits for.
     blocked: usize,
     /// What could not be bound yet.
-    missing: Vec<SocketAddr>,
+    missing: Vec<Place>,
     tried_at: Instant,
     offload: bool,
 }
@@ -50,34 +60,44 @@ pub struct Uplinks {
 impl Uplinks {
     /// Binds one socket for each of `wanted`: the first of its addresses that can be. One of several may be missing for now,
     /// all of them may not.
-    pub fn bind(wanted: &[Vec<SocketAddr>], offload: bool) -> Result<Self, Failure> {
-        let mut links = Vec::with_capacity(wanted.len());
-        let mut missing = Vec::new();
-        let mut last = Failure::usage("--bind", "no address is given");
-        for addresses in wanted {
-            match Udp::bind(addresses, offload) {
-                Ok(udp) => links.push(udp),
-                Err(failure) => {
-                    if wanted.len() > 1 {
-                        log::warn!("{failure}; trying on while the others work");
-                    }
-                    missing.extend(addresses.first());
-                    last = failure;
-                }
-            }
-        }
-        if links.is_empty() {
-            return Err(last);
-        }
+    pub fn bind(wanted: &[Place], offload: bool) -> Result<Self, Failure> {
         let routes = if wanted.len() > 1 { ROUTES } else { 0 };
-        Ok(Self {
-            links,
+        let mut this = Self {
+            links: Vec::with_capacity(wanted.len()),
+            tied: Vec::new(),
             routes: std::vec![None; routes],
             blocked: 0,
-            missing,
+            missing: Vec::new(),
             tried_at: Instant::now(),
             offload,
-        })
+        };
+        let mut last = Failure::usage("--bind", "no address is given");
+        for place in wanted {
+            if let Err(failure) = this.add(place) {
+                if wanted.len() > 1 {
+                    log::warn!("{failure}; trying on while the others work");
+                }
+                this.missing.push(place.clone());
+                last = failure;
+            }
+        }
+        if this.links.is_empty() {
+            return Err(last);
+        }
+        Ok(this)
+    }
+
+    fn add(&mut self, place: &Place) -> Result<(), Failure> {
+        let udp = Udp::bind(place, self.offload)?;
+        if let Some(index) = device_index(&udp, place) {
+            self.tied.push(Tied {
+                link: self.links.len(),
+                place: place.clone(),
+                index,
+            });
+        }
+        self.links.push(udp);
+        Ok(())
     }
 
     /// Where the first is bound.
@@ -91,7 +111,11 @@ impl Uplinks {
     /// Where each is bound, or will be.
     pub fn locals(&self) -> Vec<SocketAddr> {
         let bound = self.links.iter().map(Udp::local);
-        bound.chain(self.missing.iter().copied()).collect()
+        let missing = self
+            .missing
+            .iter()
+            .filter_map(|place| place.addresses.first());
+        bound.chain(missing.copied()).collect()
     }
 
     /// Datagrams the system would not take.
@@ -111,8 +135,8 @@ impl Uplinks {
 
     /// Hands what has come to `take`, a bounded number of messages; true when there may be more.
     pub fn receive(&mut self, mut take: impl FnMut(Addr, &[u8])) -> bool {
-        if !self.missing.is_empty() {
-            self.bind_missing();
+        if !(self.missing.is_empty() && self.tied.is_empty()) {
+            self.look_again();
         }
         let routes = &mut self.routes;
         let mut more = false;
@@ -168,21 +192,32 @@ impl Uplinks {
         link
     }
 
-    fn bind_missing(&mut self) {
+    /// Binds what is there by now, and anew what is bound to a device that is gone while another has its name.
+    fn look_again(&mut self) {
         if self.tried_at.elapsed() < AGAIN {
             return;
         }
         self.tried_at = Instant::now();
-        let (links, offload) = (&mut self.links, self.offload);
-        self.missing
-            .retain(|&address| match Udp::bind(&[address], offload) {
-                Ok(udp) => {
-                    log::info!("udp {address} too");
-                    links.push(udp);
-                    false
-                }
-                Err(_) => true,
-            });
+        for place in core::mem::take(&mut self.missing) {
+            match self.add(&place) {
+                Ok(()) => log::info!("udp {place} too"),
+                Err(_) => self.missing.push(place),
+            }
+        }
+        for tied in &mut self.tied {
+            let Some(link) = self.links.get_mut(tied.link) else {
+                continue;
+            };
+            let index = device_index(link, &tied.place);
+            let Some(index) = index.filter(|&index| index != tied.index) else {
+                continue;
+            };
+            if let Ok(udp) = Udp::bind(&tied.place, self.offload) {
+                log::info!("udp {} again: the device is another one", tied.place);
+                link.replace(udp);
+                tied.index = index;
+            }
+        }
     }
 
     /// Ready when something has come.
@@ -210,6 +245,12 @@ pub fn reaches(locals: &[SocketAddr], to: SocketAddr) -> bool {
     locals.iter().any(|&local| Udp::reaches(local, to))
 }
 
+/// The number of the device that has the name of this place now; nothing where it names none.
+fn device_index(udp: &Udp, place: &Place) -> Option<u32> {
+    let name = place.device.as_deref()?;
+    rustix::net::netdevice::name_to_index(udp, name).ok()
+}
+
 /// The place of an address: FNV-1a over its bytes.
 fn place(routes: &mut [Option<Route>], to: Addr) -> Option<&mut Option<Route>> {
     if routes.is_empty() {
@@ -229,6 +270,7 @@ fn place(routes: &mut [Option<Route>], to: Addr) -> Option<&mut Option<Route>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::string::ToString;
 
     fn local() -> SocketAddr {
         "127.0.0.1:0".parse().unwrap()
@@ -236,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_neighbour_is_answered_from_where_it_was_heard() {
-        let mut links = Uplinks::bind(&[[local()].into(), [local()].into()], true).unwrap();
+        let mut links = Uplinks::bind(&[local().into(), local().into()], true).unwrap();
         let [first, second] = links.locals()[..] else {
             panic!("two are bound");
         };
@@ -266,16 +308,36 @@ mod tests {
     fn one_way_may_be_missing_and_not_all() {
         // A documentation address (RFC 5737) is nobody's.
         let nobodys: SocketAddr = "192.0.2.1:0".parse().unwrap();
-        let links = Uplinks::bind(&[[nobodys].into(), [local()].into()], true).unwrap();
+        let links = Uplinks::bind(&[nobodys.into(), local().into()], true).unwrap();
         assert_eq!(links.locals().len(), 2);
         assert!(links.local().ip().is_loopback());
-        assert!(Uplinks::bind(&[[nobodys].into()], true).is_err());
+        assert!(Uplinks::bind(&[nobodys.into()], true).is_err());
+    }
+
+    #[test]
+    fn a_device_is_bound_to_by_its_name() {
+        let on = |device: &str| Place {
+            addresses: ["127.0.0.1:0".parse().unwrap()].into(),
+            device: Some(device.into()),
+        };
+        let links = match Uplinks::bind(&[on("lo")], true) {
+            Ok(links) => links,
+            // Linux before 5.7, and not root.
+            Err(failure) => return assert!(failure.to_string().contains("only root")),
+        };
+        assert_eq!(links.tied.len(), 1);
+        assert!(links.tied[0].index > 0);
+        let failure = Uplinks::bind(&[on("nosuchdevice")], true).err().unwrap();
+        assert_eq!(
+            failure.to_string(),
+            "--bind: there is no network device nosuchdevice"
+        );
     }
 
     #[test]
     fn a_way_of_the_right_family_is_taken() {
-        let v6 = "[::1]:0".parse().unwrap();
-        let Ok(mut links) = Uplinks::bind(&[[local()].into(), [v6].into()], true) else {
+        let v6: SocketAddr = "[::1]:0".parse().unwrap();
+        let Ok(mut links) = Uplinks::bind(&[local().into(), v6.into()], true) else {
             return; // A machine without IPv6.
         };
         if links.links.len() < 2 {

@@ -27,6 +27,8 @@ pub enum Mdns {
     Auto,
     /// Wherever it is bound to.
     On,
+    /// Only looks: avahi or umdns says that it is there.
+    Ask,
     /// Never.
     Off,
 }
@@ -38,8 +40,9 @@ impl FromStr for Mdns {
         match text {
             "auto" => Ok(Self::Auto),
             "on" => Ok(Self::On),
+            "ask" => Ok(Self::Ask),
             "off" => Ok(Self::Off),
-            _ => Err(format!("{text:?} is not auto, on or off")),
+            _ => Err(format!("{text:?} is not auto, on, ask or off")),
         }
     }
 }
@@ -49,6 +52,7 @@ impl fmt::Display for Mdns {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::On => "on",
+            Self::Ask => "ask",
             Self::Off => "off",
         })
     }

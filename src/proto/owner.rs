@@ -85,7 +85,7 @@ impl Node<'_> {
     }
 
     /// What can be had here has changed, and so has what this node is to others.
-    fn tell_standing(&mut self, at: StreamId) {
+    pub(super) fn tell_standing(&mut self, at: StreamId) {
         for (_, _, link) in self.peers.each_link_mut(at).filter(|(_, _, l)| l.joined) {
             link.told_at = Instant::ZERO;
             link.offered_at = Instant::ZERO;

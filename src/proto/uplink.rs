@@ -29,8 +29,8 @@ const PANEL: usize = 5;
 const ASK: Span = Span::from_ms(250);
 const ASK_BYTES: u64 = 75;
 
-/// All children are let go within this when the quota nears its end.
-const ENDING: Span = Span::from_s(20);
+/// All children are let go within this when the quota nears its end, or the owner pauses.
+pub const ENDING: Span = Span::from_s(20);
 
 /// Neighbours' sums go into the ledger's table of networks this often.
 const SETTLE: Span = Span::from_s(1);
@@ -50,7 +50,9 @@ pub enum Sharing {
 /// What a node keeps to look after the line.
 pub(super) struct Uplink {
     sharing: Sharing,
-    /// When `sharing` changed.
+    /// The owner wants to share nothing for a while.
+    paused: bool,
+    /// When either changed.
     changed_at: Instant,
     pace: Pace,
     /// The queue on the way out, as read last, and when.
@@ -68,6 +70,7 @@ impl Uplink {
     pub(super) fn new(now: Instant, target: Option<Span>, limit_bps: Option<u64>) -> Self {
         Self {
             sharing: Sharing::default(),
+            paused: false,
             changed_at: now,
             pace: Pace::new(target, limit_bps),
             queue: None,
@@ -115,6 +118,18 @@ impl Node<'_> {
         }
     }
 
+    /// Lets the children go in good order, as at the quota's end, and takes none until it is called with `false`.
+    pub fn set_paused(&mut self, now: Instant, paused: bool) {
+        if self.uplink.paused != paused {
+            self.uplink.paused = paused;
+            self.uplink.changed_at = now;
+            for at in 0..self.streams.len() {
+                self.tell_standing(at);
+            }
+            self.upkeep_at = now;
+        }
+    }
+
     /// What is left of the allowance.
     pub fn allowance(&self) -> Option<u64> {
         self.bucket.allowance()
@@ -149,14 +164,14 @@ impl Node<'_> {
             .min()
     }
 
-    /// Whether the quota has ended the sharing.
+    /// Whether the quota has ended the sharing, or the owner.
     pub(super) fn has_ended(&self) -> bool {
-        self.uplink.sharing == Sharing::Ended
+        self.uplink.sharing == Sharing::Ended || self.uplink.paused
     }
 
     /// Whether somebody may be granted more.
     pub(super) fn may_grant(&self) -> bool {
-        !self.leaving && self.uplink.sharing == Sharing::Open
+        !self.leaving && !self.uplink.paused && self.uplink.sharing == Sharing::Open
     }
 
     /// Looks after the line, a few times a second.

@@ -4,11 +4,13 @@
 use super::bytes::{Reader, Writer};
 use crate::error::{Full, Malformed};
 use core::fmt::Write;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use heapless::{String, Vec};
 
 /// Where everybody listens (RFC 6762 section 3).
 pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+/// And here, over IPv6.
+pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 /// On this port.
 pub const PORT: u16 = 5353;
 
@@ -50,6 +52,7 @@ const LEGACY_TTL_S: u32 = 10;
 const TYPE_A: u16 = 1;
 const TYPE_PTR: u16 = 12;
 const TYPE_TXT: u16 = 16;
+const TYPE_AAAA: u16 = 28;
 const TYPE_SRV: u16 = 33;
 const TYPE_ANY: u16 = 255;
 const CLASS_IN: u16 = 1;
@@ -66,7 +69,9 @@ pub struct Card {
     /// Its name, one label, unique by its key: `weir-` and the beginning of the node's key.
     pub instance: String<MAX_LABEL_BYTES>,
     /// Its address there.
-    pub address: Ipv4Addr,
+    pub v4: Option<Ipv4Addr>,
+    /// Its address there, if it has one that is good beyond the link and not beyond the house (RFC 4193).
+    pub v6: Option<Ipv6Addr>,
     /// Its UDP port, if nodes of the LAN can reach it.
     pub udp: Option<u16>,
     /// Its page's port, if the LAN can reach that.
@@ -88,7 +93,7 @@ pub struct Asked<'a> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
     /// Where it says it is; nothing: where it was heard from.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// Its UDP port.
     pub port: u16,
     /// The streams it names; empty if it names none (a hand-written service file does not).
@@ -98,7 +103,7 @@ pub struct Found {
 /// Writes the question for other nodes; returns its length.
 pub fn write_query(out: &mut [u8]) -> Result<usize, Full> {
     let mut out = Writer::new(out);
-    header(&mut out, 0, 0, 1, 0)?;
+    header(&mut out, 0, 0, 1, [0, 0])?;
     name(&mut out, &[], WEIR)?;
     out.put(&TYPE_PTR.to_be_bytes())?;
     out.put(&CLASS_IN.to_be_bytes())?;
@@ -119,16 +124,14 @@ pub enum Manner<'a> {
 /// Writes all that a card says; returns its length.
 pub fn write_answer(card: &Card, manner: Manner<'_>, out: &mut [u8]) -> Result<usize, Full> {
     let mut out = Writer::new(out);
-    let services = [(WEIR, card.udp), (HTTP, card.http)];
-    let announced = services.iter().filter(|(_, port)| port.is_some()).count() as u16;
-    // For each service: the kind, the instance, where, and what of it; and the address.
-    let records = announced * 4 + 1;
+    // For each service: the kind, the instance, where, and what of it; and the addresses.
+    let records = card.services().count() * 4 + card.addresses().count();
     match manner {
         Manner::Legacy(asked) => {
-            header(&mut out, asked.id, RESPONSE, 1, records)?;
+            header(&mut out, asked.id, RESPONSE, 1, [records, 0])?;
             out.put(asked.question)?;
         }
-        _ => header(&mut out, 0, RESPONSE, 0, records)?,
+        _ => header(&mut out, 0, RESPONSE, 0, [records, 0])?,
     }
     let ttl_s = |usual: u32| match manner {
         Manner::Multicast => usual,
@@ -140,10 +143,7 @@ pub fn write_answer(card: &Card, manner: Manner<'_>, out: &mut [u8]) -> Result<u
         _ => CLASS_IN | TOP_BIT,
     };
     let instance = card.instance.as_str();
-    for (service, port) in services
-        .iter()
-        .filter_map(|(name, port)| Some((*name, (*port)?)))
-    {
+    for (service, port) in card.services() {
         record(
             &mut out,
             &[],
@@ -169,12 +169,7 @@ pub fn write_answer(card: &Card, manner: Manner<'_>, out: &mut [u8]) -> Result<u
             TYPE_SRV,
             unique,
             ttl_s(HOST_TTL_S),
-            |out| {
-                // Priority and weight say nothing here.
-                out.put(&[0; 4])?;
-                out.put(&port.to_be_bytes())?;
-                name(out, &[instance], "local")
-            },
+            |out| card.place(port, out),
         )?;
         record(
             &mut out,
@@ -194,15 +189,37 @@ pub fn write_answer(card: &Card, manner: Manner<'_>, out: &mut [u8]) -> Result<u
             },
         )?;
     }
-    record(
-        &mut out,
-        &[instance],
-        "local",
-        TYPE_A,
-        unique,
-        ttl_s(HOST_TTL_S),
-        |out| out.put(&card.address.octets()),
-    )?;
+    card.put_addresses(unique, ttl_s(HOST_TTL_S), &mut out)?;
+    Ok(out.len())
+}
+
+/// Writes the question whether anybody else has the names of a card, with what it would say of them (RFC 6762 section 8.1);
+/// returns its length.
+pub fn write_probe(card: &Card, out: &mut [u8]) -> Result<usize, Full> {
+    let mut out = Writer::new(out);
+    let services = card.services().count();
+    let records = services + card.addresses().count();
+    header(&mut out, 0, 0, services + 1, [0, records])?;
+    let instance = card.instance.as_str();
+    let hosts = core::iter::once("local");
+    for rest in card.services().map(|(service, _)| service).chain(hosts) {
+        name(&mut out, &[instance], rest)?;
+        out.put(&TYPE_ANY.to_be_bytes())?;
+        out.put(&(CLASS_IN | TOP_BIT).to_be_bytes())?;
+    }
+    for (service, port) in card.services() {
+        let (kind, ttl_s) = (TYPE_SRV, HOST_TTL_S);
+        record(
+            &mut out,
+            &[instance],
+            service,
+            kind,
+            CLASS_IN,
+            ttl_s,
+            |out| card.place(port, out),
+        )?;
+    }
+    card.put_addresses(CLASS_IN, HOST_TTL_S, &mut out)?;
     Ok(out.len())
 }
 
@@ -210,10 +227,13 @@ fn header(
     out: &mut Writer<'_>,
     id: u16,
     flags: u16,
-    questions: u16,
-    answers: u16,
+    questions: usize,
+    [answers, authorities]: [usize; 2],
 ) -> Result<(), Full> {
-    for field in [id, flags, questions, answers, 0, 0] {
+    // A handful each.
+    let counts = [questions, answers, authorities].map(|count| count as u16);
+    let [questions, answers, authorities] = counts;
+    for field in [id, flags, questions, answers, authorities, 0] {
         out.put(&field.to_be_bytes())?;
     }
     Ok(())
@@ -263,6 +283,8 @@ pub struct Message<'a> {
     bytes: &'a [u8],
     id: u16,
     is_response: bool,
+    /// Somebody would like to have a name (section 8.1).
+    is_probe: bool,
     questions: usize,
     records: usize,
 }
@@ -294,6 +316,7 @@ impl<'a> Message<'a> {
             bytes,
             id,
             is_response: flags & 0x8000 != 0,
+            is_probe: flags & 0x8000 == 0 && records[1] > 0,
             questions: usize::from(questions),
             records: records.iter().sum(),
         })
@@ -302,6 +325,35 @@ impl<'a> Message<'a> {
     /// Whether it says something; else it asks.
     pub fn is_response(&self) -> bool {
         self.is_response
+    }
+
+    /// Whether it asks because the one who asks would like to have the name.
+    pub fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+
+    /// Who else has the name of `card`, by the address he gives it, or would like to have it at the same time and comes first
+    /// (section 8.2: the one whose record is the later in order). What this box said itself is no contest: it is the same.
+    pub fn contests(&self, card: &Card) -> Result<Option<IpAddr>, Malformed> {
+        let mut rival = None;
+        self.each_record(|record| {
+            let octets: Option<&[u8; 4]> = record.data.first_chunk();
+            let octets_v6: Option<&[u8; 16]> = record.data.first_chunk();
+            let (ours, theirs) = match record.kind {
+                TYPE_A => (card.v4.map(IpAddr::V4), octets.map(|ip| IpAddr::from(*ip))),
+                TYPE_AAAA => (
+                    card.v6.map(IpAddr::V6),
+                    octets_v6.map(|ip| IpAddr::from(*ip)),
+                ),
+                _ => return,
+            };
+            let is_about_us = record.ttl_s > 0 && card.is_host(&record.name);
+            let comes_first = !self.is_probe || theirs > ours;
+            if is_about_us && ours.is_some() && theirs != ours && comes_first {
+                rival = theirs;
+            }
+        })?;
+        Ok(rival.filter(|_| self.is_response || self.is_probe))
     }
 
     /// The question that `card` answers, unless the one who asks knows the answer already (section 7.1).
@@ -342,8 +394,7 @@ impl<'a> Message<'a> {
                 known += 1;
             }
         })?;
-        let announced = usize::from(card.udp.is_some()) + usize::from(card.http.is_some());
-        Ok(known >= announced)
+        Ok(known >= card.services().count())
     }
 
     /// Tells every other node that is named with its port and does not say goodbye; `own` is not told of.
@@ -441,13 +492,44 @@ impl<'a> Message<'a> {
 }
 
 impl Card {
+    /// What it announces, each at a port.
+    fn services(&self) -> impl Iterator<Item = (&'static str, u16)> {
+        let all = [(WEIR, self.udp), (HTTP, self.http)];
+        all.into_iter()
+            .filter_map(|(name, port)| Some((name, port?)))
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let all = [self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6)];
+        all.into_iter().flatten()
+    }
+
+    /// Data of an SRV record: priority and weight say nothing here.
+    fn place(&self, port: u16, out: &mut Writer<'_>) -> Result<(), Full> {
+        out.put(&[0; 4])?;
+        out.put(&port.to_be_bytes())?;
+        name(out, &[&self.instance], "local")
+    }
+
+    fn put_addresses(&self, class: u16, ttl_s: u32, out: &mut Writer<'_>) -> Result<(), Full> {
+        self.addresses().try_for_each(|ip| {
+            let kind = if ip.is_ipv4() { TYPE_A } else { TYPE_AAAA };
+            let data = |out: &mut Writer<'_>| match ip {
+                IpAddr::V4(ip) => out.put(&ip.octets()),
+                IpAddr::V6(ip) => out.put(&ip.octets()),
+            };
+            record(out, &[&self.instance], "local", kind, class, ttl_s, data)
+        })
+    }
+
     fn answers(&self, name: &str, kind: u16) -> bool {
         let any = kind == TYPE_ANY;
         let service = name == WEIR && self.udp.is_some() || name == HTTP && self.http.is_some();
         match kind {
             TYPE_PTR if service || name == KINDS => true,
             TYPE_SRV | TYPE_TXT => self.is_instance(name),
-            TYPE_A => self.is_host(name),
+            TYPE_A => self.v4.is_some() && self.is_host(name),
+            TYPE_AAAA => self.v6.is_some() && self.is_host(name),
             _ => any && (service || self.is_instance(name) || self.is_host(name)),
         }
     }
@@ -476,7 +558,12 @@ impl Found {
         match record.kind {
             TYPE_A if record.name == *host => {
                 let octets: Option<&[u8; 4]> = record.data.first_chunk();
-                self.address = octets.map(|octets| Ipv4Addr::from(*octets));
+                self.address = octets.map(|octets| IpAddr::from(*octets));
+            }
+            // Of two, the one that everybody has.
+            TYPE_AAAA if record.name == *host && self.address.is_none() => {
+                let octets: Option<&[u8; 16]> = record.data.first_chunk();
+                self.address = octets.map(|octets| IpAddr::from(*octets));
             }
             TYPE_TXT if record.name == *instance => {
                 let mut rest = record.data;
@@ -506,11 +593,15 @@ pub fn tag_of(key: &str) -> Option<Tag> {
     Some(tag)
 }
 
-/// The name of a node's instance, by the short form of its key.
-pub fn instance(short_id: &str) -> String<MAX_LABEL_BYTES> {
+/// The name of a node's instance, by the short form of its key, and by a number where another has the same: two boxes from
+/// one copied disk have one key.
+pub fn instance(short_id: &str, number: u32) -> String<MAX_LABEL_BYTES> {
     let mut name = String::new();
     // A short id is 13 letters.
     let _ = write!(name, "weir-{short_id}");
+    if number > 1 {
+        let _ = write!(name, "-{number}");
+    }
     name
 }
 
@@ -523,8 +614,9 @@ mod tests {
     fn card(id: &str) -> Card {
         let tags = ["abcdefghijklmnopqrst", "bbbbbbbbbbbbbbbbbbbb"];
         Card {
-            instance: instance(id),
-            address: Ipv4Addr::new(192, 168, 1, 7),
+            instance: instance(id, 1),
+            v4: Some(Ipv4Addr::new(192, 168, 1, 7)),
+            v6: None,
             udp: Some(8_479),
             http: Some(8_480),
             tags: tags.iter().filter_map(|key| tag_of(key)).collect(),
@@ -548,7 +640,7 @@ mod tests {
     fn query(names: &[(&str, u16)], known: &[(&str, u32)]) -> StdVec<u8> {
         written(|out| {
             let mut out = Writer::new(out);
-            header(&mut out, 7, 0, names.len() as u16, known.len() as u16)?;
+            header(&mut out, 7, 0, names.len(), [known.len(), 0])?;
             for (text, kind) in names {
                 name(&mut out, &[], text)?;
                 out.put(&kind.to_be_bytes())?;
@@ -573,7 +665,7 @@ mod tests {
         assert_eq!(nodes.len(), 1);
         assert_eq!(
             (nodes[0].address, nodes[0].port, nodes[0].tags.len()),
-            (Some(theirs.address), 8_479, 2)
+            (theirs.v4.map(IpAddr::V4), 8_479, 2)
         );
         assert_eq!(nodes[0].tags[0], "abcdefghijklmnop");
         assert_eq!(found(&answer, &theirs), [], "nobody finds itself");
@@ -636,6 +728,52 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_asked_for_before_it_is_taken() {
+        let (mut ours, mut theirs) = (card("aaa"), card("aaa"));
+        theirs.v4 = Some(Ipv4Addr::new(192, 168, 1, 9));
+        let probe = |card: &Card| written(|out| write_probe(card, out));
+        let (first, second) = (probe(&ours), probe(&theirs));
+        let heard = Message::parse(&first).unwrap();
+        assert!(heard.is_probe() && !heard.is_response());
+        assert!(
+            heard.asks(&theirs).unwrap().is_some(),
+            "who has the name says so"
+        );
+        // Both ask at once: the later in order has it. What one said oneself is no contest.
+        assert_eq!(heard.contests(&theirs), Ok(None));
+        assert_eq!(heard.contests(&ours), Ok(None));
+        let heard = Message::parse(&second).unwrap();
+        assert_eq!(heard.contests(&ours), Ok(theirs.v4.map(IpAddr::V4)));
+        // Who has it, has it.
+        let taken = written(|out| write_answer(&ours, Manner::Multicast, out));
+        let rival = Message::parse(&taken).unwrap().contests(&theirs);
+        assert_eq!(rival, Ok(ours.v4.map(IpAddr::V4)));
+        let left = written(|out| write_answer(&ours, Manner::Goodbye, out));
+        assert_eq!(Message::parse(&left).unwrap().contests(&theirs), Ok(None));
+        // Another name is another's.
+        ours.instance = instance("aaa", 2);
+        assert_eq!(ours.instance, "weir-aaa-2");
+        assert_eq!(Message::parse(&second).unwrap().contests(&ours), Ok(None));
+    }
+
+    #[test]
+    fn a_network_without_ipv4_has_addresses_too() {
+        let mut only_v6 = card("bbb");
+        let ip: Ipv6Addr = "fd00::7".parse().unwrap();
+        (only_v6.v4, only_v6.v6) = (None, Some(ip));
+        let answer = written(|out| write_answer(&only_v6, Manner::Multicast, out));
+        assert_eq!(found(&answer, &card("aaa"))[0].address, Some(ip.into()));
+        let asked = query(&[("weir-bbb.local", TYPE_AAAA)], &[]);
+        let asked = Message::parse(&asked).unwrap();
+        assert!(asked.asks(&only_v6).unwrap().is_some());
+        assert!(asked.asks(&card("bbb")).unwrap().is_none());
+        only_v6.v4 = Some(Ipv4Addr::new(10, 0, 0, 1));
+        let answer = written(|out| write_answer(&only_v6, Manner::Multicast, out));
+        let address = found(&answer, &card("aaa"))[0].address;
+        assert_eq!(address, only_v6.v4.map(IpAddr::V4));
+    }
+
+    #[test]
     fn a_plain_resolver_gets_its_question_back() {
         let bytes = query(&[("weir-aaa.local", TYPE_A)], &[]);
         let card = card("aaa");
@@ -686,6 +824,7 @@ mod tests {
             bytes.truncate(rng.below(bytes.len() as u64 + 1) as usize);
             if let Ok(message) = Message::parse(&bytes) {
                 let _ = message.asks(&ours);
+                let _ = message.contests(&ours);
                 let _ = message.nodes(&ours, |found| assert!(found.port != 0));
             }
         }

@@ -30,6 +30,7 @@ ip -n "$one" link add lan0 type veth peer name lan0 netns "$two"
 for box in 1 2; do
     ip -n "$name-$box" link set lo up
     ip -n "$name-$box" addr add 10.77.0.$box/24 dev lan0
+    ip -n "$name-$box" addr add fd77::$box/64 dev lan0 nodad
     ip -n "$name-$box" link set lan0 up
 done
 venv=$work/venv
@@ -75,3 +76,27 @@ echo "ok    another program sees both, with their pages and streams"
 kill "$listener"
 in_box 1 "$venv/bin/python" "$here/look.py" 10.77.0.1 1
 echo "ok    and sees one go"
+
+# Two boxes from one copied disk: one key, and one name, until they meet. Each must be found, under a name of its own, and a
+# responder that is there already (avahi), where one is installed, must go on beside them.
+mkdir "$work/disk"
+if command -v avahi-daemon >/dev/null; then
+    printf '[server]\nhost-name=other\nenable-dbus=no\n[publish]\npublish-hinfo=no\npublish-workstation=no\n' >"$work/avahi.conf"
+    # With a /run of its own: the machine may have an avahi too.
+    ip netns exec "$two" sh -c 'mount -t tmpfs tmpfs /run && exec avahi-daemon --no-drop-root --no-chroot -f "$1"' avahi \
+        "$work/avahi.conf" >"$work/avahi.log" 2>&1 &
+    pids="$pids $!"
+    until_ok 20 "avahi is there first" grep -q 'startup complete' "$work/avahi.log"
+fi
+for box in 1 2; do
+    cp -r "$work/disk" "$work/disk-$box"
+    ip netns exec "$name-$box" "$weir" relay "weir://10.77.0.99:8479/$key" --bind 0.0.0.0:9479 --http "10.77.0.$box:9480" \
+        --state "$work/disk-$box" 2>"$work/copy-$box.log" &
+    pids="$pids $!"
+    # The first writes the key; the second has a copy of it.
+    until_ok 20 "box $box has a key" test -s "$work/disk-$box/node.key"
+    cp "$work/disk-$box/node.key" "$work/disk/node.key"
+done
+until_ok 20 "one of them takes another name" grep -qh 'another box has this name' "$work/copy-1.log" "$work/copy-2.log"
+in_box 1 "$venv/bin/python" "$here/look.py" 10.77.0.1 3
+echo "ok    each is found under a name of its own"

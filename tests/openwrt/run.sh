@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# OpenWrt's files without OpenWrt: the init script in busybox's ash between stand-ins, what it makes of /etc/config/weir put
-# before weir itself, shellcheck, the feed's Makefile against the .ipk, and the .ipk's parts. Real procd, opkg and rpcd are
-# not to be had on Debian.
+# OpenWrt's files without OpenWrt: the init script in busybox's ash with OpenWrt's own uci and jshn, between stand-ins for procd
+# and validate_data; what it makes of /etc/config/weir put before weir itself, and the message it makes before what procd
+# takes; shellcheck, the feed's Makefile against the .ipk, and the .ipk's parts. Real procd, opkg and rpcd are not to be had on
+# Debian.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=$PWD
 
 missing=()
-for package in busybox shellcheck make jq; do
+for package in busybox shellcheck make jq gcc libc6-dev pkg-config libjson-c-dev; do
   dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then
@@ -16,6 +17,10 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target/openwrt-tools"
+OPENWRT_TOOLS=$(realpath "$target/openwrt-tools")
+export OPENWRT_TOOLS
+tests/openwrt/tools.sh "$OPENWRT_TOOLS"
 weir=${1:-}
 if [ -z "$weir" ]; then
   cargo build --locked
@@ -70,11 +75,11 @@ good 'options: the same in the script, the file and LuCI; flags that weir has'
 echo "== init script"
 # A case: a root of its own, the script with its paths moved there, and stand-ins in front.
 setup() {
-  ROOT=$scratch/$1 CALLS=$scratch/$1/calls LOGGED=$scratch/$1/logged UCI_FILE=$scratch/$1/etc/config/weir
-  export ROOT CALLS LOGGED UCI_FILE
-  mkdir -p "$ROOT"/{sbin,bin,etc/config,etc/capabilities,run,usr/bin}
+  ROOT=$scratch/$1 CALLS=$scratch/$1/calls LOGGED=$scratch/$1/logged
+  export ROOT CALLS LOGGED
+  mkdir -p "$ROOT"/{sbin,bin,etc/config,etc/capabilities,run,delta,usr/bin}
   cp tests/openwrt/validate_data "$ROOT/sbin/"
-  cp "$files/weir.config" "$UCI_FILE"
+  cp "$files/weir.config" "$ROOT/etc/config/weir"
   cp "$files/weir.capabilities" "$ROOT/etc/capabilities/weir.json"
   ln -sf "$weir" "$ROOT/usr/bin/weir"
   printf '#!/bin/sh\n' >"$ROOT/sbin/ujail"
@@ -86,18 +91,25 @@ setup() {
   echo '{}' >"$ROOT/ubus"
   : >"$CALLS"
   : >"$LOGGED"
-  sed -e "s#/usr/bin/weir#$ROOT/usr/bin/weir#; s#/var/run/weir#$ROOT/run/weir#; s#/sbin/#$ROOT/sbin/#g" \
+  sed -e "s#/usr/bin/weir#$ROOT/usr/bin/weir#; s#/var/run/weir#$ROOT/run/weir#; s#/usr/sbin/#$ROOT/sbin/#; s#\([ (]\)/sbin/#\1$ROOT/sbin/#g" \
     -e "s#/etc/capabilities#$ROOT/etc/capabilities#; s#:/etc/weir\$#:$ROOT/etc/weir#" "$files/weir.init" >"$ROOT/weir.init"
-  sed -i "s#'/etc/weir'#'$ROOT/etc/weir'#" "$UCI_FILE"
+  sed -i "s#'/etc/weir'#'$ROOT/etc/weir'#" "$ROOT/etc/config/weir"
 }
 run() {
-  PATH=$ROOT/bin:$PATH busybox ash -c '. tests/openwrt/standins.sh; . "$ROOT/weir.init"; "$@"' ash "$@"
+  # procd.sh is read after the init script, and sets what it takes for granted.
+  PATH=$ROOT/bin:$OPENWRT_TOOLS:$PATH busybox ash -c \
+    '. tests/openwrt/standins.sh; . "$ROOT/weir.init"; PROCD_RELOAD_DELAY=1000; "$@"' ash "$@"
 }
-uci() { # uci set OPTION VALUE | uci add OPTION VALUE
-  case $1 in
-    set) sed -i "/option $2 /d" "$UCI_FILE"; printf "\toption %s '%s'\n" "$2" "$3" >>"$UCI_FILE" ;;
-    add) printf "\tlist %s '%s'\n" "$2" "$3" >>"$UCI_FILE" ;;
-  esac
+uci() { # uci set OPTION VALUE | uci add OPTION VALUE | uci delete OPTION
+  local command=$1 option=$2
+  shift 2
+  [ "$command" = add ] && command=add_list
+  "$OPENWRT_TOOLS/uci" -c "$ROOT/etc/config" -t "$ROOT/delta" -q "$command" "weir.main.$option${1+=$1}" || fail "uci $command $option"
+  "$OPENWRT_TOOLS/uci" -c "$ROOT/etc/config" -t "$ROOT/delta" commit weir
+}
+# said FILTER VALUE: what procd is told.
+said() {
+  [ "$(jq -c "$1" "$ROOT/message")" = "$2" ] || { jq . "$ROOT/message" >&2; fail "$1 is not $2 but $(jq -c "$1" "$ROOT/message")"; }
 }
 called() { grep -qxF -- "$1" "$CALLS" || fail "not called: $1"; }
 not_called() { ! grep -q -- "$1" "$CALLS" || fail "called: $1"; }
@@ -114,6 +126,11 @@ called 'procd_add_reload_trigger weir'
 called 'procd_add_reload_interface_trigger wan'
 called 'procd_add_reload_interface_trigger wan6'
 called 'procd_add_validation validate_relay'
+said .instances '{}'
+# A redial is several events: they are waited for together.
+said '.triggers | map(.[-1]) | unique' '[2000]'
+said '.triggers | map([.[0], .[1][1][2]])' '[["config.change","weir"],["interface.*","wan"],["interface.*","wan6"]]'
+said '.validate[0].data.log' '"or(error,warn,info,debug,trace)"'
 good 'as installed it does nothing, and waits for its settings'
 
 setup no-stream
@@ -137,13 +154,23 @@ called 'procd_set_param no_new_privs 1'
 called 'procd_set_param nice 5'
 called 'procd_set_param stdout 1'
 called 'procd_set_param stderr 1'
-called 'procd_add_jail weir procfs'
+called 'procd_add_jail weir procfs sysfs'
 called "procd_set_param capabilities $ROOT/etc/capabilities/weir.json"
 called "procd_add_jail_mount /etc/hosts /etc/resolv.conf $ROOT/run/weir"
 called "procd_add_jail_mount_rw $ROOT/etc/weir"
 called 'procd_add_mdns weir udp 8479'
 not_called firewall
+not_called 'no such'
+relay=.instances.relay
+said "$relay | [.command[1:3], .user, .group, .nice, .respawn, .stdout, .stderr, .no_new_privs]" \
+  '[["relay","--config"],"weir","weir",5,["3600","5","0"],true,true,true]'
+said "$relay.jail | del(.mount)" '{"name":"weir","procfs":true,"sysfs":true}'
+said "$relay.jail.mount | to_entries | map(.value) | sort" '["0","0","0","1"]'
+said "$relay.limits" '{"core":"0","nofile":"2048 2048"}'
+said "$relay.data.mdns" '{"weir_8479":{"service":"_weir._udp.local","port":8479}}'
+said '[.name, .data]' '["weir",{}]'
 toml 'role = "relay"'
+! grep -q mdns "$ROOT/run/weir/relay.toml" || fail 'where there is no umdns, weir announces itself'
 toml "streams = [\"$URI\"]"
 toml 'upload-limit = "2Mbit"'
 toml "state = \"$ROOT/etc/weir\""
@@ -164,29 +191,55 @@ for option in 'upload_limit 500kbit' 'quota unlimited' 'max_children 3' 'max_pla
 done
 uci add stream "$URI"
 uci add bind 0.0.0.0:9001
+uci add bind %lo
+uci set mdns 0
 uci add peer relay.example.net:8479
 uci add peer other.example.net:8479
 run start
 silent
 for line in 'upload-limit = "500kbit"' 'quota = "unlimited"' 'max-children = "3"' 'max-players = "0"' 'memory = "6MiB"' \
   'http = "192.168.1.1:8481"' 'advertise = "192.0.2.1:9000"' 'spare = "2"' 'burst = "3s"' 'window = "5s"' \
-  'bind = ["0.0.0.0:9001"]' 'peers = ["relay.example.net:8479", "other.example.net:8479"]'; do
+  'bind = ["0.0.0.0:9001", "%lo"]' 'mdns = "off"' 'peers = ["relay.example.net:8479", "other.example.net:8479"]'; do
   toml "$line"
 done
 ! grep -q '^state' "$ROOT/run/weir/relay.toml" || fail 'none is a directory'
 not_called procd_add_jail_mount_rw
-called 'json_add_string dest_port 9001'
-called 'json_add_string src wan'
-called 'json_add_string proto udp'
+said .data.firewall '[{"type":"rule","name":"Allow-weir","src":"wan","proto":"udp","dest_port":"8479 9001","target":"ACCEPT"}]'
 called 'procd_set_config_changed firewall'
-called 'procd_add_mdns_service weir udp 9001'
-called 'procd_add_mdns_service http tcp 8481 path=/'
+not_called mdns
 : >"$CALLS"
 run start
 not_called 'procd_set_config_changed'
 run stop_service
 called 'procd_set_config_changed firewall'
 good 'every option arrives; the firewall hears of its one port once'
+
+setup umdns
+printf '#!/bin/sh\n' >"$ROOT/sbin/umdns"
+chmod +x "$ROOT/sbin/umdns"
+uci set enabled 1
+uci set http 192.168.1.1:8481
+uci add stream "$URI"
+run start
+silent
+toml 'mdns = "ask"'
+said '.instances.relay.data.mdns' '{"weir_8479":{"service":"_weir._udp.local","port":8479},"http_8481":{"service":"_http._tcp.local","port":8481,"txt":["path=/"]}}'
+good 'where there is umdns, that says what weir would'
+
+setup bare
+uci delete http
+uci delete log
+uci delete interface
+uci delete state
+uci set enabled 1
+uci set stream "$URI"
+run start
+silent
+toml 'http = "127.0.0.1:8480"'
+toml "streams = [\"$URI\"]"
+toml "state = \"$ROOT/etc/weir\""
+said '.triggers | length' 1
+good 'what is left out is as the comments say; one stream may be an option'
 
 setup wrong-type
 uci set enabled 1
@@ -212,11 +265,11 @@ setup hostile
 uci set enabled 1
 # shellcheck disable=SC2016  # Nobody should expand these.
 for text in 'a"b' 'a\b' '$(touch '"$ROOT"'/touched)' '`touch '"$ROOT"'/touched`' '"; touch '"$ROOT"'/touched; "' '] x = ["'; do
-  sed -i '/list peer/d' "$UCI_FILE"
   uci add peer "$text"
   uci add stream "$URI"
   run start
-  sed -i '/list stream/d' "$UCI_FILE"
+  uci delete stream
+  uci delete peer
 done
 not_called procd_open_instance
 [ ! -e "$ROOT/touched" ] || fail 'a value is run'

@@ -10,6 +10,7 @@ const KINDS = {
 	size: [ /^\d+(\.\d+)?\s*(B|kB|MB|GB|KiB|MiB|GiB)$/, _('a size, for example 8MiB') ],
 	time: [ /^\d+(\.\d+)?\s*(us|ms|s|m|h)$/, _('a time, for example 2s') ],
 	address: [ /^(\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.%]+\]):\d+$/i, _('ADDRESS:PORT, for example 0.0.0.0:8479') ],
+	place: [ /^((\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.%]+\]):\d+|%[^\s\/:%,]{1,15}(:\d+)?)$/i, _('ADDRESS:PORT, for example 0.0.0.0:8479, or a device, for example %pppoe-wan') ],
 	hostport: [ /^(\[[0-9a-f:.]+\]|[^\s:]+):\d+$/i, _('HOST:PORT') ]
 };
 
@@ -40,14 +41,14 @@ return view.extend({
 			_('127.0.0.1 is this router alone; its LAN address opens them to your network. Never a WAN address.'), 'address', '127.0.0.1:8480');
 
 		option('network', form.DynamicList, 'bind', _('UDP address'),
-			_('One for each WAN, or none for every address.'), { validate: written('address'), placeholder: '[::]:8479' });
+			_('One for each WAN, an address or a device; or none for every address.'), { validate: written('place'), placeholder: '[::]:8479' });
 		option('network', form.Flag, 'open_firewall', _('Open the firewall'),
 			_('Lets the UDP port through from the zone "wan", that port and nothing else.'));
 		text('network', 'advertise', _('Advertise'), _('What others should dial, where weir finds the wrong address.'), 'address', '192.0.2.1:8479');
 		option('network', form.DynamicList, 'peer', _('More places to begin at'), null, { validate: written('hostport') });
 		option('network', form.DynamicList, 'interface', _('Follow interfaces'),
 			_('When one comes up, hosts are looked up again at once.'), { datatype: 'uciname', placeholder: 'wan' });
-		option('network', form.Flag, 'mdns', _('Found by name'), _('Announce the relay to your network, if umdns is installed.'), { default: '1' });
+		option('network', form.Flag, 'mdns', _('Found by name'), _('Your network finds the relay and its page by name (mDNS).'), { default: '1' });
 
 		option('advanced', form.Value, 'max_children', _('Nodes sent to, at most'), null, { datatype: 'range(0,1000)', placeholder: '32' });
 		option('advanced', form.Value, 'max_players', _('Players, at most'), null, { datatype: 'range(0,1000)', placeholder: '16' });
