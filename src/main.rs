@@ -4,6 +4,13 @@
 #[allow(unsafe_code, reason = "an allocator cannot be written without it")]
 mod allocator;
 
+#[cfg(all(feature = "small", target_env = "musl"))]
+#[allow(
+    unsafe_code,
+    reason = "a function of the C library is given another body"
+)]
+mod thread_name;
+
 use std::io::Write;
 use std::process::ExitCode;
 use weir::driver::args::{self, Invocation};

@@ -9,12 +9,17 @@ target=thumbv7em-none-eabihf
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../../target}/microcontroller
 [ -z "${2:-}" ] || export WEIR_STREAM=$2
 
-if command -v rustup >/dev/null && rustup target add "$target" >/dev/null 2>&1; then
+if command -v rustup >/dev/null && timeout 60 rustup target add "$target" >/dev/null 2>&1; then
   cargo build --locked --release
 else
-  apt-get install -y --no-install-recommends rustc-web cargo-web rust-web-src >/dev/null
+  # Debian's compiler comes without the linker that the target names.
+  packages=(rustc-web cargo-web rust-web-src lld)
+  dpkg -s "${packages[@]}" >/dev/null 2>&1 || {
+    apt-get update -q
+    apt-get install -qy --no-install-recommends "${packages[@]}"
+  } >&2
   env -u RUSTUP_TOOLCHAIN PATH="/usr/bin:$PATH" CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-    /usr/bin/cargo build --locked --release -Zbuild-std=core
+    CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER=ld.lld /usr/bin/cargo build --locked --release -Zbuild-std=core
 fi
 cp "$CARGO_TARGET_DIR/$target/release/weir-microcontroller" "$out"
 

@@ -15,12 +15,12 @@ pub enum Failure {
 impl Failure {
     /// A usage failure that names its culprit: `--bind: "banana" is not an address`.
     pub fn usage(culprit: impl fmt::Display, what: impl fmt::Display) -> Self {
-        Self::Usage(std::format!("{culprit}: {what}"))
+        Self::Usage(line(&culprit, &what))
     }
 
     /// A runtime failure that names its culprit: `stream.key: No space left on device`.
     pub fn runtime(culprit: impl fmt::Display, what: impl fmt::Display) -> Self {
-        Self::Runtime(std::format!("{culprit}: {what}"))
+        Self::Runtime(line(&culprit, &what))
     }
 
     /// The exit status: 2 for usage and configuration, 1 for everything else.
@@ -30,6 +30,11 @@ impl Failure {
             Self::Runtime(_) => 1,
         }
     }
+}
+
+/// Once for all types of culprits and complaints.
+fn line(culprit: &dyn fmt::Display, what: &dyn fmt::Display) -> String {
+    std::format!("{culprit}: {what}")
 }
 
 impl fmt::Display for Failure {

@@ -22,8 +22,10 @@ use super::{
 };
 use core::cell::RefCell;
 use core::net::SocketAddr;
+use core::pin::Pin;
 use core::time::Duration;
 use smol::LocalExecutor;
+use std::boxed::Box;
 use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, io, vec};
@@ -90,30 +92,24 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     let places = wanted.clone();
     // What the tasks borrow stands above; the executor goes first.
     let executor = LocalExecutor::new();
-    let pump = executor.spawn(pump::run(
-        &running.engine,
-        udp,
-        &running.lines,
-        &running.rates,
-    ));
-    executor.spawn(signals.wait(&ending)).detach();
+    let pump = spawn(
+        &executor,
+        pump::run(&running.engine, udp, &running.lines, &running.rates),
+    );
+    spawn(&executor, signals.wait(&ending)).detach();
     if let Some(hangups) = hangups {
-        executor
-            .spawn(reload::attend(hangups, &running, config, source))
-            .detach();
+        spawn(&executor, reload::attend(hangups, &running, config, source)).detach();
     }
-    executor.spawn(manager::keep_informed(&running)).detach();
-    executor.spawn(lonely::watch(&running, &places)).detach();
-    executor
-        .spawn(resolve::run(&running, wanted, locals))
-        .detach();
-    executor.spawn(hls::tend(&running)).detach();
-    executor.spawn(quota::keep(&running)).detach();
-    executor.spawn(tick::run(&running)).detach();
+    spawn(&executor, manager::keep_informed(&running)).detach();
+    spawn(&executor, lonely::watch(&running, &places)).detach();
+    spawn(&executor, resolve::run(&running, wanted, locals)).detach();
+    spawn(&executor, hls::tend(&running)).detach();
+    spawn(&executor, quota::keep(&running)).detach();
+    spawn(&executor, tick::run(&running)).detach();
     if let Some(responder) = &responder {
-        executor.spawn(responder.run(&running)).detach();
+        spawn(&executor, responder.run(&running)).detach();
     }
-    executor.spawn(server.usher(&running)).detach();
+    spawn(&executor, server.usher(&running)).detach();
     for _ in 0..launch::http_tasks(config) {
         let task = server.attend(&running);
         debug_assert!(
@@ -121,19 +117,17 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
             "{}",
             size_of_val(&task)
         );
-        executor.spawn(task).detach();
+        spawn(&executor, task).detach();
     }
     #[cfg(feature = "serial")]
     for (place, _) in running.lines.iter() {
-        executor
-            .spawn(super::serial::attend(&running, place))
-            .detach();
+        spawn(&executor, super::serial::attend(&running, place)).detach();
     }
     if let Some(origin) = origin {
-        executor.spawn(origin.run(&running, &ending)).detach();
+        spawn(&executor, origin.run(&running, &ending)).detach();
     }
     if let Task::Listen(_) = config.task {
-        executor.spawn(stdout::run(&running, &ending)).detach();
+        spawn(&executor, stdout::run(&running, &ending)).detach();
     }
     manager::ready();
     let outcome = reactor::block_on(executor.run(async {
@@ -156,6 +150,12 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
         outcome
     }));
     outcome.map_err(|error| Failure::runtime("waiting", error))?
+}
+
+/// A task on the heap: to the executor all are of one type, and its code is there once and not once for each of them.
+fn spawn<'a>(executor: &LocalExecutor<'a>, task: impl Future<Output = ()> + 'a) -> smol::Task<()> {
+    let task: Pin<Box<dyn Future<Output = ()> + 'a>> = Box::pin(task);
+    executor.spawn(task)
 }
 
 /// Everything a node needs before its tasks begin.

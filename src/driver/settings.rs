@@ -216,6 +216,13 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// What was given there will not do.
+    fn refuses(&self, why: &str) -> Failure {
+        Failure::usage(self, why)
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -288,14 +295,23 @@ impl Settings {
         name: &str,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Failure> {
-        let Some(given) = self.given.get(name) else {
-            return Ok(None);
-        };
-        match given.texts.as_slice() {
-            [text] => read(text)
-                .map(Some)
-                .map_err(|why| Failure::usage(&given.origin, why)),
-            _ => Err(Failure::usage(&given.origin, "takes one value, not a list")),
+        match self.single(name)? {
+            Some((text, origin)) => match read(text) {
+                Ok(value) => Ok(Some(value)),
+                Err(why) => Err(origin.refuses(&why)),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// The one text of `name` and where it was given. (What [`Settings::one`] has for every type alike.)
+    fn single(&self, name: &str) -> Result<Option<(&str, &Origin)>, Failure> {
+        match self.given.get(name) {
+            None => Ok(None),
+            Some(Given { texts, origin }) => match texts.as_slice() {
+                [text] => Ok(Some((text, origin))),
+                _ => Err(origin.refuses("takes one value, not a list")),
+            },
         }
     }
 
@@ -308,10 +324,11 @@ impl Settings {
         let Some(given) = self.given.get(name) else {
             return Ok(Vec::new());
         };
-        let values = given.texts.iter().map(|text| read(text));
-        values
-            .collect::<Result<_, _>>()
-            .map_err(|why| Failure::usage(&given.origin, why))
+        let mut values = Vec::with_capacity(given.texts.len());
+        for text in &given.texts {
+            values.push(read(text).map_err(|why| given.origin.refuses(&why))?);
+        }
+        Ok(values)
     }
 }
 

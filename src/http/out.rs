@@ -48,6 +48,7 @@ impl<'a> Out<'a> {
     }
 
     /// Appends bytes, all or none.
+    #[inline(never)] // A page is a thousand calls of it.
     pub fn bytes(&mut self, bytes: &[u8]) {
         let end = self.len + bytes.len();
         match self.buf.get_mut(self.len..end) {

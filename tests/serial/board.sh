@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 
 command -v qemu-system-arm >/dev/null || {
   apt-get update -qq
-  apt-get install -y --no-install-recommends qemu-system-arm >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends qemu-system-arm >/dev/null
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
