@@ -391,7 +391,7 @@ diff -r "$buildroot/root" "$data" || fail 'the Makefile installs something else'
 modes() { (cd "$1" && find . -type f -printf '%p %m\n' | sort); }
 [ "$(modes "$buildroot/root")" = "$(modes "$data")" ] || fail 'modes differ'
 [ "weir $(feed version)" = "$("$weir" --version)" ] || fail 'versions differ'
-[ "$(feed compile)" = 'cargo --no-default-features --features std,serial,small --bin weir' ] || fail 'features'
+[ "$(feed compile)" = 'cargo --no-default-features --features std --features serial --features small --bin weir' ] || fail 'features'
 feed prepare
 (cd "$buildroot/build" && cargo metadata --locked --offline --no-deps --format-version 1 >/dev/null) || fail 'what is copied is no crate'
 good 'the feed makes the same package'
