@@ -155,6 +155,7 @@ impl StatusSource for View<'_> {
             heap_live_bytes,
             heap_allocations_total,
             rss_bytes: heap::resident_bytes(),
+            file_bytes: heap::resident_file_bytes(),
         }
     }
 

@@ -176,6 +176,7 @@ impl StatusSource for Fake {
             heap_live_bytes: self.n(1 << 20),
             heap_allocations_total: self.n(100),
             rss_bytes: self.n(self.rss),
+            file_bytes: 1 << 20,
         }
     }
 

@@ -175,6 +175,8 @@ pub struct MemoryStatus {
     pub heap_allocations_total: u64,
     /// Resident set.
     pub rss_bytes: u64,
+    /// Of these, pages of files, code above all: the system drops them when it is short.
+    pub file_bytes: u64,
 }
 
 /// The owner's line.

@@ -2,7 +2,7 @@
 
 use crate::http::out::cut;
 use crate::http::serial::lines;
-use crate::http::status::{LineStatus, Reach, StatusSource, StreamState};
+use crate::http::status::{LineStatus, MemoryStatus, Reach, StatusSource, StreamState};
 use crate::http::units::{Data, Memory, Rate};
 use core::fmt::{self, Write};
 use heapless::Vec;
@@ -109,7 +109,7 @@ pub fn troubles(source: &dyn StatusSource) -> Vec<Trouble, MAX_TROUBLES> {
         add(Trouble::KernelDrops);
     }
     let memory = source.memory();
-    if memory.rss_bytes > memory.budget_bytes.saturating_add(memory.budget_bytes / 4) {
+    if own_bytes(&memory) > memory.budget_bytes.saturating_add(memory.budget_bytes / 4) {
         add(Trouble::Memory);
     }
     for (i, line) in lines(source).enumerate() {
@@ -210,7 +210,7 @@ impl Trouble {
             Self::Memory => write!(
                 out,
                 "weir uses {} of memory, and {} are allowed.",
-                Memory(source.memory().rss_bytes),
+                Memory(own_bytes(&source.memory())),
                 Memory(source.memory().budget_bytes)
             ),
             Self::Serial(i) => match source.line(i) {
@@ -289,6 +289,11 @@ impl Trouble {
             }
         }
     }
+}
+
+/// What a node holds for itself: its code and the C library's, which others use as well, are some MiB more.
+fn own_bytes(memory: &MemoryStatus) -> u64 {
+    memory.rss_bytes.saturating_sub(memory.file_bytes)
 }
 
 /// Longest part of a reason or a device's name that a sentence holds.
@@ -428,12 +433,17 @@ mod tests {
         assert_eq!(trouble, Trouble::NobodyAnswers(0));
         assert!(what.contains("Radio"), "{what}");
 
-        let (trouble, what, _) = only(|fake| fake.rss = 11 << 20);
+        let (trouble, what, _) = only(|fake| fake.rss = 12 << 20);
         assert_eq!(trouble, Trouble::Memory);
         assert!(
             what.contains("11.0 MiB") && what.contains("8.0 MiB"),
             "{what}"
         );
+
+        // Of which a MiB is code: that is no trouble.
+        let mut fake = Fake::with_states(&[StreamState::Live]);
+        fake.rss = 11 << 20;
+        assert_eq!(troubles(&fake), []);
 
         let (trouble, ..) = only(|fake| fake.states = [Some(StreamState::Stalled)].into());
         assert_eq!(trouble, Trouble::Stalled(0));
