@@ -34,7 +34,7 @@
       else pause *= 10;
     } catch {
       live.dataset.state = "gone";
-      document.getElementById("verdict").textContent = "This box does not answer; what follows is old.";
+      for (const id of ["verdict", "aloud"]) document.getElementById(id).textContent = "This box does not answer; what follows is old.";
     }
     document.title = document.getElementById("verdict").textContent;
     timer = setTimeout(poll, pause);

@@ -271,6 +271,24 @@ fn whatever_a_crowd_does_the_supervisor_is_answered_and_the_stream_flows() {
     assert!(grown < 64 * 1_024, "{grown} bytes more on the heap");
 }
 
+/// `weir status --watch | head -1` must not go on asking for ever.
+#[test]
+fn a_watch_ends_when_nobody_reads_it() {
+    let scratch = Scratch::new("watch");
+    let (source, _) = source(&scratch, &[]);
+    let at = format!("http://{}", source.http);
+    let watch = common::weir()
+        .args(["status", "--watch", "--at", &at])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut watch = common::Killed(watch);
+    let mut out = watch.0.stdout.take().unwrap();
+    out.read_exact(&mut [0; 16]).unwrap();
+    drop(out);
+    assert!(common::wait(&mut watch.0, DEADLINE).success());
+}
+
 #[test]
 fn a_reader_of_one_byte_a_second_is_sent_away() {
     let scratch = Scratch::new("slow");

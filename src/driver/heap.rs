@@ -86,14 +86,24 @@ fn end(why: Arguments<'_>) -> ! {
     std::process::exit(1)
 }
 
-/// Bytes of this process in memory (proc(5), `statm`), 0 where the system does not say.
+/// Bytes of this process in memory, 0 where the system does not say.
 pub fn resident_bytes() -> u64 {
+    in_memory(1)
+}
+
+/// Of these, pages of files: code of this program and of the system's libraries, which the kernel drops when it is short.
+pub fn resident_file_bytes() -> u64 {
+    in_memory(2)
+}
+
+/// A field of proc(5), `statm`.
+fn in_memory(field: usize) -> u64 {
     let mut text = [0; 128];
     let read = File::open("/proc/self/statm").and_then(|mut file| file.read(&mut text));
     let text = core::str::from_utf8(text.get(..read.unwrap_or(0)).unwrap_or(&[])).unwrap_or("");
     let pages = text
         .split(' ')
-        .nth(1)
+        .nth(field)
         .and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
@@ -106,6 +116,7 @@ mod tests {
     fn this_process_is_somewhere() {
         let bytes = resident_bytes();
         assert!((1 << 18..1 << 34).contains(&bytes), "{bytes}");
+        assert!((1 << 16..bytes).contains(&resident_file_bytes()));
     }
 
     #[test]

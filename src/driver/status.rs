@@ -75,10 +75,13 @@ pub fn show(target: &Target, how: Show) -> Result<(), Failure> {
     };
     let mut text = fetch(target, style)?;
     loop {
-        match (how == Show::Again, style) {
+        let is_read = match (how == Show::Again, style) {
             (false, _) => return output::print(&text),
-            (true, Style::Plain) => output::print(&(text + "\n"))?,
-            (true, Style::Coloured) => output::print(&in_place(&text))?,
+            (true, Style::Plain) => output::is_read(&(text + "\n"))?,
+            (true, Style::Coloured) => output::is_read(&in_place(&text))?,
+        };
+        if !is_read {
+            return Ok(());
         }
         std::thread::sleep(AGAIN);
         // A node that is being restarted is asked again.

@@ -13,9 +13,9 @@ use super::rates::Rates;
 use super::vitals::{self, Vitals};
 use crate::http::history::History;
 use crate::http::status::{
-    DayStatus, EventStatus, LineStatus, LinkStatus, MachineStatus, MemoryStatus, NetworkStatus,
-    NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus, StripeStatus,
-    UplinkStatus, UploadStatus,
+    Date, DayStatus, EventStatus, LineStatus, LinkStatus, MachineStatus, MemoryStatus,
+    NetworkStatus, NodeStatus, PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus,
+    StripeStatus, UplinkStatus, UploadStatus,
 };
 use crate::proto::ledger::{MAX_DAYS, MAX_PREFIXES};
 use crate::proto::node::{Node, PlayerId, StreamId};
@@ -155,6 +155,7 @@ impl StatusSource for View<'_> {
             heap_live_bytes,
             heap_allocations_total,
             rss_bytes: heap::resident_bytes(),
+            file_bytes: heap::resident_file_bytes(),
         }
     }
 
@@ -186,6 +187,9 @@ impl StatusSource for View<'_> {
                 Sharing::Ended => "ended",
             },
             quota_resets_unix_s: quota.and_then(|quota| quota.resets_unix_s),
+            quota_resets_on: quota
+                .and_then(|quota| quota.resets_unix_s)
+                .map(|unix_s| date(unix_s / 86_400)),
             quota_trouble: quota.map_or("", |quota| quota.trouble),
             delay_target_ms: self.node.config().delay_target.map(ms),
             queue_ms: line.queue.map(ms),
@@ -218,7 +222,7 @@ impl StatusSource for View<'_> {
     fn day(&self, ago: usize) -> Option<DayStatus> {
         let (number, traffic) = self.node.ledger().day(ago)?;
         Some(DayStatus {
-            date: months::civil(u64::from(number)),
+            date: date(u64::from(number)),
             rx_bytes: traffic.rx_bytes,
             tx_bytes: traffic.tx_bytes,
         })
@@ -414,4 +418,10 @@ impl View<'_> {
         let row = newest.and_then(|block| stream.ring.row(block));
         row.map_or(Span::ZERO, |row| self.now.since(row.born_at))
     }
+}
+
+/// A day by its number since 1970.
+fn date(day: u64) -> Date {
+    let (year, month, day) = months::civil(day);
+    Date(year, month, day)
 }

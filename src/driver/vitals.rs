@@ -1,6 +1,7 @@
 //! What is sampled once a second and shown later: how the line ran, what the processor did, who came from outside, and
 //! what went wrong lately.
 
+use super::months;
 use super::web::is_near;
 use crate::http::history::{Counters, History};
 use crate::http::status::Reach;
@@ -21,9 +22,6 @@ const REACH_LASTS_S: u64 = 24 * 3_600;
 
 /// The processor and the temperature are looked at this often.
 const MACHINE_S: u64 = 10;
-
-/// 1 January 2025: no clock that was ever set says less.
-const CLOCK_WAS_SET_S: u64 = 1_735_689_600;
 
 /// How often something happened, by counters that only grow: the difference to what they were lately.
 #[derive(Clone, Copy, Default, Debug)]
@@ -141,7 +139,7 @@ impl Vitals {
 /// Whether the system's clock says a time that can be true.
 pub fn clock_is_set() -> bool {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.is_ok_and(|since| since.as_secs() >= CLOCK_WAS_SET_S)
+    since.is_ok_and(|since| since.as_secs() >= months::BUILT)
 }
 
 /// Processor time of this process in clock ticks, user and system (proc(5), `stat`, fields 14 and 15).

@@ -27,6 +27,9 @@ pub(crate) struct Fake {
     pub(crate) limit: Option<u64>,
     pub(crate) quota: Option<u64>,
     pub(crate) quota_used: u64,
+    pub(crate) sharing: &'static str,
+    pub(crate) quota_trouble: String,
+    pub(crate) lines: Vec<(&'static str, &'static str)>,
     pub(crate) rss: u64,
     pub(crate) role: &'static str,
     pub(crate) machine: MachineStatus,
@@ -51,6 +54,9 @@ impl Fake {
             limit: None,
             quota: None,
             quota_used: 5,
+            sharing: "open",
+            quota_trouble: String::new(),
+            lines: Vec::new(),
             rss: 3 << 20,
             role: "relay",
             machine: MachineStatus {
@@ -103,6 +109,8 @@ impl Fake {
             peers: Vec::from([true; 40]),
             players: Vec::from([true; 20]),
             title: "\u{1}".repeat(2_000),
+            quota_trouble: "\"".repeat(2_000),
+            lines: Vec::from([("link", "noise"); 4]),
             disclosure: "\"'".repeat(2_000),
             content_type: "&".repeat(300),
             plus: u64::MAX,
@@ -168,6 +176,7 @@ impl StatusSource for Fake {
             heap_live_bytes: self.n(1 << 20),
             heap_allocations_total: self.n(100),
             rss_bytes: self.n(self.rss),
+            file_bytes: 1 << 20,
         }
     }
 
@@ -185,13 +194,36 @@ impl StatusSource for Fake {
 
     fn uplink(&self) -> UplinkStatus<'_> {
         UplinkStatus {
-            sharing: "open",
+            sharing: self.sharing,
             quota_resets_unix_s: self.limit,
-            quota_trouble: &self.title,
+            quota_resets_on: Some(Date(2026, 12, 1)),
+            quota_trouble: &self.quota_trouble,
             delay_target_ms: Some(self.n32(50)),
             queue_ms: Some(self.n32(7)),
             pace_bps: self.limit,
         }
+    }
+
+    fn line_slots(&self) -> usize {
+        self.lines.len()
+    }
+
+    fn line(&self, i: usize) -> Option<LineStatus<'_>> {
+        let (role, state) = *self.lines.get(i)?;
+        Some(LineStatus {
+            path: "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0",
+            role,
+            baud: 115_200,
+            state,
+            rx_bytes_total: self.n(1),
+            tx_bytes_total: self.n(2),
+            rx_frames_total: self.n(3),
+            tx_frames_total: self.n(4),
+            bad_frames_total: self.n(5),
+            dropped_frames_total: self.n(6),
+            echoed_frames_total: self.n(7),
+            opened_total: self.n(8),
+        })
     }
 
     fn network_slots(&self) -> usize {
@@ -215,7 +247,7 @@ impl StatusSource for Fake {
 
     fn day(&self, ago: usize) -> Option<DayStatus> {
         self.players.get(ago)?.then_some(DayStatus {
-            date: (2026, 11, 22),
+            date: Date(2026, 11, 22),
             rx_bytes: self.n(1),
             tx_bytes: self.n(2),
         })

@@ -1,6 +1,6 @@
 //! The ledger in the documents: what went to and came from which network, and on which day.
 
-use crate::http::out::{For, Out, escaped};
+use crate::http::out::Out;
 use crate::http::status::{DayStatus, NetworkStatus, UplinkStatus};
 use crate::http::units::{Data, Rate};
 
@@ -26,27 +26,13 @@ pub(crate) fn json_days(others: (u64, u64), out: &mut Out<'_>) {
 
 pub(crate) fn json_day(day: &DayStatus, out: &mut Out<'_>) {
     out.fmt(format_args!(
-        "{{\"day\":\"{day}\",\"rx_bytes\":{},\"tx_bytes\":{}}}",
-        day.rx_bytes, day.tx_bytes,
+        "{{\"day\":\"{}\",\"rx_bytes\":{},\"tx_bytes\":{}}}",
+        day.date, day.rx_bytes, day.tx_bytes,
     ));
 }
 
 /// What is worth a line of text about the owner's line; nothing when all is as usual.
 pub(crate) fn text_uplink(line: &UplinkStatus<'_>, out: &mut Out<'_>) {
-    match line.sharing {
-        "full" => out.str("quota      nearly used up: nobody new is sent to\n"),
-        "ended" => {
-            out.str(
-                "quota      as good as used up: nothing is passed on, players here are served\n",
-            );
-        }
-        _ => {}
-    }
-    if !line.quota_trouble.is_empty() {
-        out.str("quota      ");
-        escaped(out, For::Line, line.quota_trouble, 192);
-        out.str("\n");
-    }
     if let (Some(target), Some(queue)) = (line.delay_target_ms, line.queue_ms) {
         out.fmt(format_args!("queue      {queue} ms of {target} ms"));
         if let Some(pace) = line.pace_bps {
@@ -74,7 +60,7 @@ pub(crate) fn text_network(first: bool, network: &NetworkStatus, out: &mut Out<'
 pub(crate) fn text_day(day: &DayStatus, out: &mut Out<'_>) {
     out.fmt(format_args!(
         "  {:<32} {:>10} in  {:>10} out\n",
-        Text(day),
+        Text(&day.date),
         Text(&Data(day.rx_bytes)),
         Text(&Data(day.tx_bytes)),
     ));

@@ -18,8 +18,8 @@ use core::fmt;
 /// Only our own style and script run; they are named by their SHA-256 (CSP level 3, section 2.3.1). A test says what the hashes
 /// must be.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-     style-src 'sha256-xRtrtfUTDICzkTrqRImQRibXtflQCnVUMqjHzWpKwzg='; \
-     script-src 'sha256-4Soj8aFYd5aK/c8Hr9wUr/fyH2+Oyngl/CAATe9Z9Bk='; \
+     style-src 'sha256-tylRDrIYbsnflghaY3I1rMjJ7yte06TY4fwA0mtzrNE='; \
+     script-src 'sha256-e1F2euzO73Kl4wuS+0YA9opMHPBSSPtL/ihepusDsGc='; \
      connect-src 'self'; media-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 const TOP: &str = concat!(
@@ -70,6 +70,7 @@ enum Live {
     Peer(usize),
     Players,
     Player(usize),
+    SerialLine(usize),
     Machine,
     Events,
     Event(usize),
@@ -145,6 +146,10 @@ fn step(live: Live, source: &dyn StatusSource, out: &mut Out<'_>) -> Option<Live
             }
             None => Live::Stream(i + 1),
         },
+        Live::Numbers(i) if status(i).stripes() == 0 => {
+            stream::unheard(&status(i), out);
+            Live::Stream(i + 1)
+        }
         Live::Numbers(i) => {
             stream::numbers(&status(i), source, out);
             Live::Disclosure(i)
@@ -192,12 +197,22 @@ fn rest(live: Live, source: &dyn StatusSource, out: &mut Out<'_>) -> Option<Live
             out.str(rest::PLAYERS);
             Live::Player(0)
         }
-        Live::Player(p) if p >= source.player_slots() => Live::Machine,
+        Live::Player(p) if p >= source.player_slots() => Live::SerialLine(0),
         Live::Player(p) => {
             if let Some(status) = source.player(p) {
                 rest::player(&status, source, out);
             }
             Live::Player(p + 1)
+        }
+        Live::SerialLine(i) if i >= source.line_slots() => Live::Machine,
+        Live::SerialLine(i) => {
+            if i == 0 {
+                out.str(rest::LINES);
+            }
+            if let Some(status) = source.line(i) {
+                rest::line(&status, out);
+            }
+            Live::SerialLine(i + 1)
         }
         Live::Machine => {
             rest::machine(source, out);

@@ -175,6 +175,8 @@ pub struct MemoryStatus {
     pub heap_allocations_total: u64,
     /// Resident set.
     pub rss_bytes: u64,
+    /// Of these, pages of files, code above all: the system drops them when it is short.
+    pub file_bytes: u64,
 }
 
 /// The owner's line.
@@ -201,8 +203,10 @@ pub struct UploadStatus {
 pub struct UplinkStatus<'a> {
     /// `open`: children are taken. `full`: the quota nears its end, nobody new is sent to. `ended`: it has, nothing is passed on.
     pub sharing: &'a str,
-    /// When the quota begins anew, in seconds since 1970; `None` while nobody knows.
+    /// When the quota begins anew, in seconds since 1970, and that day; `None` while nobody knows.
     pub quota_resets_unix_s: Option<u64>,
+    /// See `quota_resets_unix_s`.
+    pub quota_resets_on: Option<Date>,
     /// Why the quota cannot be kept on disk; empty when all is well.
     pub quota_trouble: &'a str,
     /// Queueing delay on the way out to stay below, in ms; `None`: it is not watched.
@@ -248,18 +252,21 @@ impl fmt::Display for NetworkStatus {
 /// One day of the ledger, by the box's clock in UTC. Headers are counted.
 #[derive(Clone, Copy, Debug)]
 pub struct DayStatus {
-    /// Year, month from 1, day.
-    pub date: (u32, u32, u32),
+    /// Which, UTC.
+    pub date: Date,
     /// Bytes received.
     pub rx_bytes: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
 }
 
-/// `2026-11-22`.
-impl fmt::Display for DayStatus {
+/// Year, month from 1, day: `2026-11-22`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Date(pub u32, pub u32, pub u32);
+
+impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = self.date;
+        let Self(year, month, day) = self;
         write!(f, "{year:04}-{month:02}-{day:02}")
     }
 }

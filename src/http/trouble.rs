@@ -1,7 +1,8 @@
 //! What is wrong here, and exactly what its owner can do about it.
 
 use crate::http::out::cut;
-use crate::http::status::{Reach, StatusSource, StreamState};
+use crate::http::serial::lines;
+use crate::http::status::{LineStatus, MemoryStatus, Reach, StatusSource, StreamState};
 use crate::http::units::{Data, Memory, Rate};
 use core::fmt::{self, Write};
 use heapless::Vec;
@@ -13,7 +14,7 @@ pub const MAX_TROUBLES: usize = 8;
 pub(crate) const MAX_TITLE_BYTES: usize = 80;
 
 /// A fresh node is given this long before it is said that nobody answers.
-const PATIENCE_S: u64 = 20;
+pub(crate) const PATIENCE_S: u64 = 20;
 
 /// One thing that is wrong. Numbers of streams are places in their table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,22 +29,28 @@ pub enum Trouble {
     Raw(usize),
     /// Something was skipped lately.
     Gaps(usize),
-    /// The month's quota is used up.
+    /// The month's quota is used up, but for what is kept for players here.
     Quota,
+    /// It is nearly used up.
+    QuotaLow,
+    /// What was used of it cannot be kept on disk, or could not be read.
+    QuotaCount,
     /// The upload limit does not carry one stripe; this many bits a second would.
     LimitTooSmall(usize, u64),
     /// Nobody from outside has come.
     NotReached,
     /// The system's clock was never set.
     ClockNotSet,
-    /// The kernel dropped this many datagrams lately.
-    KernelDrops(u64),
+    /// The kernel dropped datagrams lately.
+    KernelDrops,
     /// More memory is resident than the owner allows.
     Memory,
+    /// A serial line is of no use; a place in their table.
+    Serial(usize),
 }
 
 /// Every kind, for lists that have to be complete.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 14] = [
     "nobody_answers",
     "nothing_comes",
     "stalled",
@@ -55,6 +62,9 @@ pub const KINDS: [&str; 11] = [
     "clock_not_set",
     "kernel_drops",
     "memory",
+    "quota_low",
+    "quota_count",
+    "serial",
 ];
 
 /// All that is wrong, the worst first; what does not fit is left out.
@@ -76,11 +86,16 @@ pub fn troubles(source: &dyn StatusSource) -> Vec<Trouble, MAX_TROUBLES> {
             _ => {}
         }
     }
-    if upload
-        .quota_bytes
-        .is_some_and(|most| most > 0 && upload.quota_used_bytes >= most)
-    {
-        add(Trouble::Quota);
+    let uplink = source.uplink();
+    match upload.quota_bytes.filter(|most| *most > 0) {
+        Some(most) if uplink.sharing == "ended" || upload.quota_used_bytes >= most => {
+            add(Trouble::Quota);
+        }
+        Some(_) if uplink.sharing == "full" => add(Trouble::QuotaLow),
+        _ => {}
+    }
+    if !uplink.quota_trouble.is_empty() {
+        add(Trouble::QuotaCount);
     }
     for (i, stream) in streams() {
         // A sixteenth is kept for control.
@@ -91,11 +106,16 @@ pub fn troubles(source: &dyn StatusSource) -> Vec<Trouble, MAX_TROUBLES> {
         }
     }
     if machine.recent_kernel_drops > 0 {
-        add(Trouble::KernelDrops(machine.recent_kernel_drops));
+        add(Trouble::KernelDrops);
     }
     let memory = source.memory();
-    if memory.rss_bytes > memory.budget_bytes.saturating_add(memory.budget_bytes / 4) {
+    if own_bytes(&memory) > memory.budget_bytes.saturating_add(memory.budget_bytes / 4) {
         add(Trouble::Memory);
+    }
+    for (i, line) in lines(source).enumerate() {
+        if settled && wrong_with(&line).is_some() {
+            add(Trouble::Serial(i));
+        }
     }
     if !machine.clock_is_set {
         add(Trouble::ClockNotSet);
@@ -127,8 +147,11 @@ impl Trouble {
             Self::LimitTooSmall(..) => 6,
             Self::NotReached => 7,
             Self::ClockNotSet => 8,
-            Self::KernelDrops(_) => 9,
+            Self::KernelDrops => 9,
             Self::Memory => 10,
+            Self::QuotaLow => 11,
+            Self::QuotaCount => 12,
+            Self::Serial(_) => 13,
         };
         KINDS[at]
     }
@@ -151,14 +174,25 @@ impl Trouble {
             }
             Self::Gaps(i) => write!(
                 out,
-                "{} was interrupted {} times in the last minutes.",
+                "{} was interrupted {} in the last minutes.",
                 title(i),
-                source.stream(i).map_or(0, |stream| stream.recent_gaps)
+                Times(source.stream(i).map_or(0, |stream| stream.recent_gaps))
             ),
-            Self::Quota => {
-                let quota = source.upload().quota_bytes.unwrap_or(0);
-                write!(out, "This month's {} are used up.", Data(quota))
-            }
+            Self::Quota => write!(
+                out,
+                "This month's {} are as good as used up, and nothing is passed on.",
+                Data(source.upload().quota_bytes.unwrap_or(0))
+            ),
+            Self::QuotaLow => write!(
+                out,
+                "This month's {} are nearly used up, and nobody new is taken.",
+                Data(source.upload().quota_bytes.unwrap_or(0))
+            ),
+            Self::QuotaCount => write!(
+                out,
+                "The count of this month is not safe: {}.",
+                cut(source.uplink().quota_trouble, MAX_REASON_BYTES)
+            ),
             Self::LimitTooSmall(i, _) => write!(
                 out,
                 "The upload limit of {} does not carry even one stripe of {}, so this box cannot help.",
@@ -169,16 +203,25 @@ impl Trouble {
                 out.write_str("Nobody outside your network has reached this box, so it helps fewer people than it could.")
             }
             Self::ClockNotSet => out.write_str("The clock of this box is not set."),
-            Self::KernelDrops(n) => write!(
-                out,
-                "The system threw away {n} packets in the last minutes, because weir could not read them in time."
+            // How many it were stands below: a sentence that changes is read aloud again.
+            Self::KernelDrops => out.write_str(
+                "The system threw away packets in the last minutes, because weir could not read them in time.",
             ),
             Self::Memory => write!(
                 out,
                 "weir uses {} of memory, and {} are allowed.",
-                Memory(source.memory().rss_bytes),
+                Memory(own_bytes(&source.memory())),
                 Memory(source.memory().budget_bytes)
             ),
+            Self::Serial(i) => match source.line(i) {
+                None => Ok(()),
+                Some(line) => write!(
+                    out,
+                    "Serial line {}: {}.",
+                    cut(line.path, MAX_REASON_BYTES),
+                    wrong_with(&line).map_or("well again", |(what, _)| what)
+                ),
+            },
         }
     }
 
@@ -204,8 +247,18 @@ impl Trouble {
             Self::Gaps(_) => out.write_str(
                 "If it goes on, the line of this box is overloaded or loses packets: try it by cable, or raise --window to 8s.",
             ),
-            Self::Quota => out.write_str(
-                "Nothing is forwarded until the first of next month. To allow more, raise --quota (in a file: quota = \"400GB\").",
+            Self::Quota => write!(
+                out,
+                "Players here are served on; others again {}. To allow more, raise --quota (in a file: quota = \"400GB\").",
+                Again(source)
+            ),
+            Self::QuotaLow => write!(
+                out,
+                "Who is fed already is let go in good order when it ends; it begins anew {}. To allow more, raise --quota (in a file: quota = \"400GB\").",
+                Again(source)
+            ),
+            Self::QuotaCount => out.write_str(
+                "Look at the directory of --state: is it full, or read-only? A damaged file counts as a quota used up; remove it to begin anew.",
             ),
             Self::LimitTooSmall(_, least_bps) => {
                 let kbit = least_bps.div_ceil(1_000);
@@ -223,12 +276,73 @@ impl Trouble {
             Self::ClockNotSet => out.write_str(
                 "Turn on time from the network: timedatectl set-ntp true, or on OpenWrt: System, Time Synchronization. Until then the month of the quota is a guess.",
             ),
-            Self::KernelDrops(_) => out.write_str(
+            Self::KernelDrops => out.write_str(
                 "Give it a larger buffer: sysctl -w net.core.rmem_max=4194304, then restart weir. If that does not help, the box is too slow for this: lower --upload-limit.",
             ),
             Self::Memory => out.write_str(
                 "Restart weir, and report it: that should not happen. Lowering --max-players and --max-children makes it smaller.",
             ),
+            Self::Serial(i) => {
+                let line = source.line(i);
+                let wrong = line.as_ref().and_then(wrong_with);
+                out.write_str(wrong.map_or("Nothing is to be done.", |(_, remedy)| remedy))
+            }
+        }
+    }
+}
+
+/// What a node holds for itself: its code and the C library's, which others use as well, are some MiB more.
+fn own_bytes(memory: &MemoryStatus) -> u64 {
+    memory.rss_bytes.saturating_sub(memory.file_bytes)
+}
+
+/// Longest part of a reason or a device's name that a sentence holds.
+const MAX_REASON_BYTES: usize = 96;
+
+/// What is wrong with a serial line, if anything, and what to do about it.
+fn wrong_with(line: &LineStatus<'_>) -> Option<(&'static str, &'static str)> {
+    Some(match (line.state, line.role) {
+        ("missing", "link") => (
+            "the device is not there, or may not be opened",
+            "Plug the adapter in, and look at its name and rights: ls -l /dev/serial/by-id. It is looked for every second.",
+        ),
+        ("taken", _) => (
+            "another program has it, so it is left alone",
+            "The log says which. A login is turned off with: systemctl disable --now serial-getty@NAME; on OpenWrt in /etc/inittab.",
+        ),
+        ("noise", "link") => (
+            "what comes is noise",
+            "Set both ends to the same rate, and look for a weir with the word link at the other.",
+        ),
+        ("blocked", "link") => (
+            "it takes nothing",
+            "Look at the cable, and whether the far end is on.",
+        ),
+        // A console need not be plugged in, or have anybody at it.
+        _ => return None,
+    })
+}
+
+/// How often: `once`, `3 times`.
+struct Times(u64);
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("once"),
+            n => write!(f, "{n} times"),
+        }
+    }
+}
+
+/// When the quota begins anew: `on 2026-12-01`.
+struct Again<'a>(&'a dyn StatusSource);
+
+impl fmt::Display for Again<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.uplink().quota_resets_on {
+            Some(date) => write!(f, "on {date}"),
+            None => f.write_str("when the month is over"),
         }
     }
 }
@@ -240,7 +354,8 @@ impl fmt::Display for Title<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.stream(self.1).map_or("", |stream| stream.title) {
             "" => f.write_str("the stream"),
-            title => f.write_str(cut(title, MAX_TITLE_BYTES)),
+            title if title.len() <= MAX_TITLE_BYTES => f.write_str(title),
+            title => write!(f, "{}\u{2026}", cut(title, MAX_TITLE_BYTES)),
         }
     }
 }
@@ -288,32 +403,69 @@ mod tests {
         let (trouble, what, _) = only(|fake| (fake.quota, fake.quota_used) = (Some(200), 200));
         assert_eq!(
             (trouble, what.as_str()),
-            (Trouble::Quota, "This month's 200 B are used up.")
+            (
+                Trouble::Quota,
+                "This month's 200 B are as good as used up, and nothing is passed on."
+            )
         );
+        // A tenth is kept for players here: others get nothing long before the last byte.
+        let (trouble, _, remedy) = only(|fake| {
+            (fake.quota, fake.quota_used, fake.sharing) = (Some(200), 180, "ended");
+        });
+        assert_eq!(trouble, Trouble::Quota);
+        assert!(remedy.contains("again on 2026-12-01"), "{remedy}");
+        let (trouble, what, _) = only(|fake| (fake.quota, fake.sharing) = (Some(200), "full"));
+        assert_eq!(trouble, Trouble::QuotaLow);
+        assert!(what.contains("nobody new"), "{what}");
+        let (trouble, what, _) = only(|fake| fake.quota_trouble = "no space left".into());
+        assert_eq!(trouble, Trouble::QuotaCount);
+        assert!(what.contains("no space left"), "{what}");
 
         let (trouble, _, remedy) = only(|fake| fake.machine.clock_is_set = false);
         assert_eq!(trouble, Trouble::ClockNotSet);
         assert!(remedy.contains("timedatectl"));
 
         let (trouble, what, remedy) = only(|fake| fake.machine.recent_kernel_drops = 12);
-        assert_eq!(trouble, Trouble::KernelDrops(12));
-        assert!(what.contains("12 packets") && remedy.contains("rmem_max"));
+        assert_eq!(trouble, Trouble::KernelDrops);
+        assert!(what.contains("packets") && remedy.contains("rmem_max"));
 
         let (trouble, what, _) = only(|fake| fake.stream_peers = 0);
         assert_eq!(trouble, Trouble::NobodyAnswers(0));
         assert!(what.contains("Radio"), "{what}");
 
-        let (trouble, what, _) = only(|fake| fake.rss = 11 << 20);
+        let (trouble, what, _) = only(|fake| fake.rss = 12 << 20);
         assert_eq!(trouble, Trouble::Memory);
         assert!(
             what.contains("11.0 MiB") && what.contains("8.0 MiB"),
             "{what}"
         );
 
+        // Of which a MiB is code: that is no trouble.
+        let mut fake = Fake::with_states(&[StreamState::Live]);
+        fake.rss = 11 << 20;
+        assert_eq!(troubles(&fake), []);
+
         let (trouble, ..) = only(|fake| fake.states = [Some(StreamState::Stalled)].into());
         assert_eq!(trouble, Trouble::Stalled(0));
-        let (trouble, ..) = only(|fake| fake.recent_gaps = 3);
+        let (trouble, what, _) = only(|fake| fake.recent_gaps = 1);
         assert_eq!(trouble, Trouble::Gaps(0));
+        assert!(what.contains("interrupted once"), "{what}");
+    }
+
+    #[test]
+    fn a_serial_line_of_no_use_is_told_and_an_idle_console_is_not() {
+        for state in ["taken", "noise", "blocked", "missing"] {
+            let (trouble, what, remedy) = only(|fake| fake.lines = [("link", state)].into());
+            assert_eq!(trouble, Trouble::Serial(0), "{state}");
+            assert!(what.contains("/dev/serial") && !remedy.is_empty(), "{what}");
+        }
+        let (_, _, remedy) = only(|fake| fake.lines = [("console", "taken")].into());
+        assert!(remedy.contains("getty"), "{remedy}");
+        let mut fake = Fake::with_states(&[StreamState::Live]);
+        fake.lines = ["up", "quiet", "noise", "blocked", "missing"]
+            .map(|s| ("console", s))
+            .into();
+        assert_eq!(troubles(&fake), []);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::http::healthz::Health;
 use crate::http::status::{Reach, StatusSource, StreamState};
-use crate::http::trouble::Title;
+use crate::http::trouble::{PATIENCE_S, Title};
 use crate::http::units::{Data, Duration};
 use core::fmt::{self, Write};
 
@@ -20,7 +20,7 @@ pub fn verdict(source: &dyn StatusSource) -> heapless::String<MAX_VERDICT_BYTES>
 fn write(source: &dyn StatusSource, out: &mut dyn Write) -> fmt::Result {
     let (machine, upload) = (source.machine(), source.upload());
     match machine.paused_s {
-        Some(left_s) => write!(out, "Relaying is paused for another {}", Duration(left_s))?,
+        Some(left_s) => write!(out, "Relaying is paused for another {}", Minutes(left_s))?,
         None => what_it_does(source, out)?,
     }
     match machine.reach {
@@ -42,6 +42,14 @@ fn what_it_does(source: &dyn StatusSource, out: &mut dyn Write) -> fmt::Result {
     let streams = Streams(source, state);
     let listeners = Listeners(streams.each().map(|(_, audience)| audience).sum());
     match (state, source.node().role) {
+        (StreamState::Live | StreamState::Idle, "relay")
+            if health.streams > 0 && !passes_on(source) =>
+        {
+            write!(
+                out,
+                "Only players here are served with {streams}; nothing is passed on"
+            )
+        }
         (StreamState::Live, "source") => write!(out, "On the air: {streams}, with {listeners}"),
         (StreamState::Live, "listener") => write!(out, "Receiving {streams}, with {listeners}"),
         (StreamState::Live, _) if listeners.0 == 0 && children(source) > 0 => {
@@ -62,11 +70,28 @@ fn what_it_does(source: &dyn StatusSource, out: &mut dyn Write) -> fmt::Result {
         (StreamState::Joining, _) => write!(out, "Looking for {streams}: no data has arrived yet"),
         (StreamState::Stopped, _) => write!(out, "Stopped: {streams} is not carried for now"),
         _ if health.streams == 0 => out.write_str("No stream is carried"),
+        _ if source.node().uptime_s >= PATIENCE_S && is_alone(source) => {
+            write!(out, "Looking for {streams}: nobody answers")
+        }
         _ => write!(
             out,
             "Ready to help with {streams}; nobody needs this box right now"
         ),
     }
+}
+
+/// Whether no stream has a neighbour.
+fn is_alone(source: &dyn StatusSource) -> bool {
+    let mut streams = (0..source.stream_slots()).filter_map(|i| source.stream(i));
+    streams.all(|stream| stream.peers == 0)
+}
+
+/// Whether limit and quota let this box feed others at all.
+fn passes_on(source: &dyn StatusSource) -> bool {
+    let upload = source.upload();
+    source.uplink().sharing != "ended"
+        && upload.limit_bps != Some(0)
+        && upload.quota_bytes != Some(0)
 }
 
 /// Neighbours that are fed from here.
@@ -108,6 +133,18 @@ impl fmt::Display for Listeners {
             0 => f.write_str("no listeners yet"),
             1 => f.write_str("1 listener"),
             n => write!(f, "{n} listeners"),
+        }
+    }
+}
+
+/// A time to wait, in whole minutes: a sentence that changes every second is restless.
+struct Minutes(u64);
+
+impl fmt::Display for Minutes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.div_ceil(60) {
+            minutes @ 0..60 => write!(f, "{minutes} min"),
+            minutes => Duration(minutes.saturating_mul(60)).fmt(f),
         }
     }
 }
@@ -173,10 +210,23 @@ mod tests {
         assert!(
             of(&[Idle], |fake| fake.title.clear()).starts_with("Ready to help with the stream;")
         );
+        assert!(
+            of(&[Idle], |fake| fake.stream_peers = 0)
+                .starts_with("Looking for Radio \u{266b} Caf\u{e9}: nobody answers;")
+        );
+        assert!(
+            of(&[Idle], |fake| (fake.quota, fake.sharing) =
+                (Some(200 * gb), "ended"))
+            .starts_with("Only players here are served with Radio")
+        );
+        assert!(
+            of(&[Live], |fake| fake.limit = Some(0))
+                .ends_with("; nothing is passed on; 5 B this month.")
+        );
         assert!(of(&[Live], |fake| fake.role = "source").starts_with("On the air: Radio"));
         assert!(
-            of(&[Live], |fake| fake.machine.paused_s = Some(2_520))
-                .starts_with("Relaying is paused for another 42 min 0 s;")
+            of(&[Live], |fake| fake.machine.paused_s = Some(2_519))
+                .starts_with("Relaying is paused for another 42 min;")
         );
     }
 

@@ -3,7 +3,7 @@
 //
 // node page.mjs WEIR MEDIA_DIRECTORY [DIRECTORY FOR SCREENSHOTS]
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -24,6 +24,9 @@ const SHAPES = [
   { name: "phone-narrow", width: 320, height: 640, phone: true },
   { name: "plain", width: 1280, height: 900, plain: true },
 ];
+
+// Put into the page past its policy, as a person's own tools are.
+const AXE = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 
 let failed = 0;
 const check = (good, what) => {
@@ -74,6 +77,11 @@ async function looks(browser, box, shape) {
   }
   const { worst, short, texts } = await tab.ask(CONTRAST);
   check(short === 0 && texts > 60, `${shape.name}: contrast of ${texts} texts, the least is ${worst.ratio} ("${worst.text}")`);
+  if (!shape.plain) {
+    await tab.ask(`${AXE}; 0`);
+    const broken = await tab.ask("axe.run().then((found) => found.violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.target).join(' ')))");
+    check(broken.length === 0, `${shape.name}: axe has nothing to complain of ${broken.join("; ")}`);
+  }
   const wide = await tab.ask("[document.documentElement.scrollWidth, innerWidth]");
   check(wide[0] <= wide[1], `${shape.name}: no wider than the screen (${wide})`);
   check(tab.complaints.length === 0, `${shape.name}: the browser has nothing to complain of ${tab.complaints}`);
@@ -107,6 +115,20 @@ async function named(browser, box) {
   check(outlined, "and shows where it is");
   const live = await tab.ask("document.querySelectorAll('[aria-live=polite]').length");
   check(live >= 2, `what changes is said politely (${live} places)`);
+  await tab.close();
+}
+
+/** While all is well nothing is read aloud, however its figures change: a source counts every byte in its verdict. */
+async function quiet(browser, box) {
+  const tab = await browser.open(box.http, SHAPES[0]);
+  await tab.until("document.getElementById('verdict')");
+  await tab.ask(`window.aloud = []; new MutationObserver((all) => all.forEach(({ target }) =>
+    (target.closest ? target : target.parentElement).closest("[aria-live]") && aloud.push(target.textContent)))
+    .observe(document, { childList: true, characterData: true, subtree: true }); window.before = document.title`);
+  await tab.until("document.title !== before", "the verdict's figures change");
+  await sleep(4500);
+  const aloud = await tab.ask("aloud");
+  check(aloud.length === 0, `figures that change are not read aloud ${JSON.stringify(aloud)}`);
   await tab.close();
 }
 
@@ -206,6 +228,7 @@ async function main() {
   try {
     for (const shape of SHAPES) await looks(browser, box, shape);
     await named(browser, box);
+    await quiet(browser, source);
     await heardWhileAParentDies(browser, box, relays);
     await controlled(browser, box);
     await outlived(browser, start);

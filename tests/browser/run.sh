@@ -11,7 +11,7 @@ for program in ffmpeg node npm chromium; do
         exit
     }
 done
-[ -d "$here/node_modules/hls.js" ] ||
+[ -d "$here/node_modules/hls.js" ] && [ -d "$here/node_modules/axe-core" ] ||
     (cd "$here" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 media=$(mktemp -d)
 trap 'rm -rf "$media"' EXIT

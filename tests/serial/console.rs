@@ -1,7 +1,7 @@
 //! A person, and worse, at a serial console.
 
 use crate::common::{DEADLINE, Killed, Node, Scratch};
-use crate::wire::End;
+use crate::wire::{Cable, End, Faults};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -126,6 +126,13 @@ fn changes_need_the_token_as_on_the_page() {
             .contains("not the token")
     );
     assert!(terminal.ask("pause").contains("say the token first"));
+    // Guessing takes for ever: six guesses take three seconds at least.
+    let began = Instant::now();
+    for guess in 0..6 {
+        let said = terminal.ask(&format!("token guess-{guess}"));
+        assert!(said.contains("not the token"), "{said}");
+    }
+    assert!(began.elapsed() >= Duration::from_secs(3));
     terminal.write(b"token correct-horse-battery\r");
     let echo = terminal.wait_for("\r\n");
     assert!(!echo.contains("correct"), "{echo}");
@@ -257,6 +264,36 @@ fn a_line_with_a_login_on_it_is_left_alone() {
     assert!(end.read(100).is_empty(), "nothing was written to it");
     drop(login);
     node.wait_until("free", |s| s["serial"][0]["state"] != "taken");
+}
+
+/// Two consoles joined by mistake, and one that hears itself, must not talk for ever.
+#[test]
+fn consoles_that_hear_each_other_or_themselves_fall_silent() {
+    let scratch = Scratch::new("joined");
+    let [a, b] = ["a", "b"].map(|end| End::plug(&PathBuf::from(scratch.path(end))));
+    let lines = ["a", "b"].map(|end| format!("{},console", scratch.path(end)));
+    let cable = Cable::join(a, b, 115_200);
+    let _nodes = lines.map(|line| Node::start(&["relay", URI, "--serial", &line]));
+    falls_silent(&cable);
+    cable.set(Faults {
+        echoes: true,
+        ..Faults::default()
+    });
+    falls_silent(&cable);
+}
+
+/// Waits until nothing has crossed for two seconds.
+fn falls_silent(cable: &Cable) {
+    let deadline = Instant::now() + DEADLINE;
+    let (mut bytes, mut since) = ([0; 2], Instant::now());
+    while bytes == [0; 2] || since.elapsed() < Duration::from_secs(2) {
+        let now = cable.carried().bytes;
+        if now != bytes {
+            (bytes, since) = (now, Instant::now());
+        }
+        assert!(Instant::now() < deadline, "{bytes:?} bytes so far");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

@@ -49,6 +49,9 @@ const MAX_NONSENSE: u8 = 3;
 /// Whoever gave the token may go on for so long without another command.
 const UNLOCKED: Span = Span::from_s(300);
 
+/// A wrong token waits for its answer, as on the page: guessing takes for ever.
+const WRONG: core::time::Duration = core::time::Duration::from_millis(500);
+
 /// What happens is looked for this often.
 const FOLLOW: Span = Span::from_ms(500);
 
@@ -354,6 +357,13 @@ impl Console<'_> {
         let now = running.engine.clock.now();
         if let Some(token) = line.strip_prefix("token ") {
             let right = running.control.allows(token.trim());
+            if !right {
+                Timer::after(WRONG).await;
+                log::warn!(
+                    "serial {}: a wrong control token",
+                    self.line.told.path.display()
+                );
+            }
             self.unlocked_until = right.then_some(now + UNLOCKED);
             let answer = match right {
                 true => "yours for five minutes\n",

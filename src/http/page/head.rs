@@ -1,6 +1,7 @@
 //! The top of the page: the verdict, and what is wrong with its remedy.
 
 use super::{html, state_of};
+use crate::http::healthz::healthz;
 use crate::http::out::{Out, ShortId};
 use crate::http::status::StatusSource;
 use crate::http::trouble::{MAX_TITLE_BYTES, troubles};
@@ -18,12 +19,19 @@ pub(super) fn head(source: &dyn StatusSource, out: &mut Out<'_>) {
     ));
     html(out, node.role, 32);
     out.fmt(format_args!(
-        " <code>{}</code> <span>up {}</span></p><h1 id=verdict aria-live=polite dir=auto>",
+        " <code>{}</code> <span>up {}</span></p><h1 id=verdict dir=auto>",
         ShortId(&node.node),
         Duration(node.uptime_s),
     ));
     html(out, &verdict(source), MAX_VERDICT_BYTES * 6);
-    out.str("</h1></header><main id=main tabindex=-1><div aria-live=polite>");
+    // The verdict has figures that change all the time; what is read aloud when it changes is how the box does.
+    let aloud = match source.machine().paused_s {
+        Some(_) => "relaying is paused",
+        None => healthz(source).1,
+    };
+    out.fmt(format_args!(
+        "</h1><p class=skip id=aloud aria-live=polite>{aloud}</p></header><main id=main tabindex=-1><div aria-live=polite>"
+    ));
 }
 
 /// The trouble number `at`, the worst first; false after the last.

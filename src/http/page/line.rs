@@ -54,6 +54,7 @@ fn head(source: &dyn StatusSource, out: &mut Out<'_>) {
         None => bar("Sending now", &format_args!("{now}, no limit"), 0, 0, out),
     }
     month(&upload, out);
+    held_back(source, out);
     out.fmt(format_args!(
         "<p><span>Receiving now</span> <b>{}</b></p><p><span>Since start</span> <b>{} out, {} in</b></p></div><div class=charts>",
         Rate(upload.download_rate_bps),
@@ -80,6 +81,17 @@ fn month(upload: &UploadStatus, out: &mut Out<'_>) {
             0,
             out,
         ),
+    }
+}
+
+/// What is left to the household, while it needs the line.
+fn held_back(source: &dyn StatusSource, out: &mut Out<'_>) {
+    let line = source.uplink();
+    if let (Some(pace_bps), Some(queue_ms)) = (line.pace_bps, line.queue_ms) {
+        out.fmt(format_args!(
+            "<p><span>Your household needs the line</span> <b>{} at most, queue {queue_ms} ms</b></p>",
+            Rate(pace_bps),
+        ));
     }
 }
 

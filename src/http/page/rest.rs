@@ -3,10 +3,12 @@
 use super::picture::Short;
 use super::{fact, html};
 use crate::http::out::{Out, ShortId};
-use crate::http::status::{EventStatus, PeerStatus, PlayerStatus, StatusSource, StreamStatus};
+use crate::http::status::{
+    EventStatus, LineStatus, PeerStatus, PlayerStatus, StatusSource, StreamStatus,
+};
 use crate::http::units::{Data, Duration, Memory};
 
-pub(super) const PEERS: &str = "<section aria-labelledby=h-peers><h2 id=h-peers>Neighbours</h2><div class=scroll tabindex=0 \
+pub(super) const PEERS: &str = "<section><h2 id=h-peers>Neighbours</h2><div class=scroll tabindex=0 \
      role=region aria-labelledby=h-peers><table><thead><tr><th scope=col>Address<th scope=col>Name<th scope=col>State\
      <th scope=col>Round trip<th scope=col>In<th scope=col>Out<th scope=col>Stripes from<th scope=col>Stripes to</tr></thead><tbody>";
 
@@ -30,7 +32,7 @@ pub(super) fn peer(peer: &PeerStatus, out: &mut Out<'_>) {
     ));
 }
 
-pub(super) const PLAYERS: &str = "</tbody></table></div></section><section aria-labelledby=h-players><h2 id=h-players>Players here</h2>\
+pub(super) const PLAYERS: &str = "</tbody></table></div></section><section><h2 id=h-players>Players here</h2>\
      <div class=scroll tabindex=0 role=region aria-labelledby=h-players><table><thead><tr><th scope=col>Address<th scope=col>Stream\
      <th scope=col>Sent<th scope=col>Skipped<th scope=col>Program</tr></thead><tbody>";
 
@@ -49,6 +51,27 @@ pub(super) fn player(player: &PlayerStatus<'_>, source: &dyn StatusSource, out: 
     ));
     html(out, player.user_agent, 256);
     out.str("</tr>");
+}
+
+/// Serial lines, where there are any.
+pub(super) const LINES: &str = "</tbody></table></div></section><section><h2 id=h-lines>Serial lines</h2>\
+     <div class=scroll tabindex=0 role=region aria-labelledby=h-lines><table><thead><tr><th scope=col>Device<th scope=col>Role\
+     <th scope=col>State<th scope=col>In<th scope=col>Out<th scope=col>Damaged<th scope=col>Dropped<th scope=col>Opened</tr></thead><tbody>";
+
+pub(super) fn line(line: &LineStatus<'_>, out: &mut Out<'_>) {
+    out.str("<tr><th scope=row>");
+    html(out, line.path, 256);
+    out.fmt(format_args!(
+        "<td>{}, {} baud<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
+        line.role,
+        line.baud,
+        line.state,
+        Data(line.rx_bytes_total),
+        Data(line.tx_bytes_total),
+        line.bad_frames_total,
+        line.dropped_frames_total,
+        line.opened_total,
+    ));
 }
 
 /// What the box itself is and uses.

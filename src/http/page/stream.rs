@@ -44,6 +44,7 @@ pub(super) fn names(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
         stream.state.as_str()
     ));
     let title = match stream.title {
+        "" if stream.stripes() == 0 => "A stream not heard of yet",
         "" => "A stream without a title",
         title => title,
     };
@@ -54,8 +55,10 @@ pub(super) fn names(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
     match element(stream.content_type) {
         Some(element) => {
             out.fmt(format_args!(
-                "<{element} controls playsinline preload=none aria-label=\"Listen here\" src=\"/streams/"
+                "<{element} controls playsinline preload=none aria-label=\"Listen to "
             ));
+            html(out, title, 200);
+            out.str("\" src=\"/streams/");
             html(out, stream.key, 64);
             out.fmt(format_args!("\"></{element}>"));
         }
@@ -97,16 +100,23 @@ pub(super) fn numbers(stream: &StreamStatus<'_>, source: &dyn StatusSource, out:
         stream.k,
         stream.stripes()
     ));
+    address(stream, out);
+}
+
+/// Of a stream whose card has not come there is nothing to say but where others find it, and nothing to draw.
+pub(super) fn unheard(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
+    out.str("<dl>");
+    address(stream, out);
+    out.str("</article>");
+}
+
+fn address(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
+    let address = match stream.uri {
+        "" => stream.key,
+        uri => uri,
+    };
     out.str("<div class=wide><dt>Address for others<dd><code>");
-    html(
-        out,
-        if stream.uri.is_empty() {
-            stream.key
-        } else {
-            stream.uri
-        },
-        400,
-    );
+    html(out, address, 400);
     out.str("</code></div></dl>");
 }
 

@@ -56,7 +56,9 @@ fn it_shows_a_node_without_any_script() {
     ] {
         assert!(page.contains(part), "{part}");
     }
-    let audio = format!("aria-label=\"Listen here\" src=\"/streams/{KEY}\"></audio>");
+    let audio = format!(
+        "aria-label=\"Listen to Radio \u{266b} Caf\u{e9}\" src=\"/streams/{KEY}\"></audio>"
+    );
     assert_eq!(page.matches(&audio).count(), 2);
     let mut fake = Fake::full();
     fake.content_type = "video/webm".into();
