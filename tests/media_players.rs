@@ -97,6 +97,11 @@ const MEDIA: &[Medium] = &[
         "video/ogg",
         "-map 0 -map 1 -c:v libtheora -b:v 200k -g 25 -c:a libvorbis",
     ),
+    ogg(
+        "vp8.ogv",
+        "video/ogg",
+        "-map 0 -map 1 -c:v libvpx -deadline realtime -cpu-used 8 -g 25 -c:a libvorbis",
+    ),
     ts(
         "h264_aac.ts",
         "-map 0 -map 1 -c:v libx264 -preset ultrafast -g 25 -c:a aac -f mpegts",
@@ -119,6 +124,7 @@ const MEDIA: &[Medium] = &[
     ),
     ts("audio.ts", "-map 1 -c:a aac -f mpegts"),
     ts("opus.ts", "-map 1 -c:a libopus -f mpegts"),
+    ts("dts.ts", "-map 1 -c:a dca -strict -2 -f mpegts"),
     medium(
         "lc.aac",
         Container::Aac,

@@ -138,6 +138,7 @@ fn accept(listener: &TcpListener) -> TcpStream {
     let (mut player, _) = listener.accept().expect("a connection");
     let _ = player.read(&mut [0; 1_024]);
     let _ = player.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
+    player.set_nodelay(true).expect("a socket");
     player.set_nonblocking(true).expect("a socket");
     player
 }

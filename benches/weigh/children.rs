@@ -5,7 +5,7 @@ use rustix::time::Timespec;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant as Clock};
-use weir::driver::udp::Udp;
+use weir::driver::udp::{Udp, buffer_bytes};
 use weir::memory;
 use weir::proto::budget::Sizes;
 use weir::proto::config::{NodeConfig, Role};
@@ -14,6 +14,9 @@ use weir::proto::transmit::Transmit;
 use weir::time::{Instant, Span};
 use weir::wire::addr::Addr;
 use weir::wire::datagram::Datagram;
+
+/// Their sockets' buffers are those of a listener of a stream like this.
+const STREAM_BPS: u64 = 4_000_000;
 
 /// Pools of one child.
 const CHILD_BYTES: usize = 1 << 20;
@@ -39,6 +42,7 @@ impl Child {
             node.add_bootstrap(now, 0, Addr::udp(parent));
         }
         let udp = Udp::bind(&"127.0.0.1:0".parse().expect("an address"), true).expect("a port");
+        udp.set_buffers((buffer_bytes(STREAM_BPS), buffer_bytes(0)));
         Self { node, udp }
     }
 

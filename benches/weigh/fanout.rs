@@ -1,15 +1,16 @@
 //! Fan-out over UDP: relays with children, and loops that send the same to sockets that are read.
 
 use crate::common::{Node, Scratch, feed_random};
-use crate::table::{Helper, per_gb, title};
+use crate::table::{Helper, median, per_gb, title};
 use crate::usage::Window;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 use weir::limits::IP_UDP_HEADER_BYTES;
 
-/// How long each figure is taken for.
-const WINDOW: Duration = Duration::from_secs(10);
+/// How long each figure is taken for, and how often: of ratios the middle one counts.
+const WINDOW: Duration = Duration::from_secs(6);
+const WINDOWS: usize = 5;
 
 /// A stream, relays, and their children.
 pub struct Grid {
@@ -78,14 +79,23 @@ impl Figure {
         per_gb(self.cpu, self.bytes)
     }
 
-    fn print(&self, name: &str, than: Option<(&Figure, &Figure)>) {
-        let ratios = than.map_or(String::new(), |(best, sendto)| {
-            let (best, sendto) = (
-                self.per_gb() / best.per_gb(),
-                self.per_gb() / sendto.per_gb(),
-            );
-            format!("{best:>10.2} {sendto:>10.2}")
-        });
+    /// Several windows as one.
+    fn sum<'a>(all: impl Iterator<Item = &'a Figure>) -> Self {
+        let none = Self {
+            cpu: Duration::ZERO,
+            wall: Duration::ZERO,
+            bytes: 0,
+            datagrams: 0,
+        };
+        all.fold(none, |sum, one| Self {
+            cpu: sum.cpu + one.cpu,
+            wall: sum.wall + one.wall,
+            bytes: sum.bytes + one.bytes,
+            datagrams: sum.datagrams + one.datagrams,
+        })
+    }
+
+    fn print(&self, name: &str, ratios: &str) {
         let (mb, cpu) = (
             self.bytes as f64 / self.wall.as_secs_f64() / 1e6,
             self.cpu.as_secs_f64() / self.wall.as_secs_f64(),
@@ -184,22 +194,20 @@ fn bare(method: &'static str, like: &Figure, children: usize, pace_ms: f64) -> B
     }
 }
 
-/// Relays with children and the bare loops beside them, all at the same time, so that they share whatever else the machine does.
-fn compare(name: &str, bps: u64, relays: usize, count: usize) {
-    let grid = Grid::start(bps, relays, &["--max-children", "600"]);
-    let children_helper = children(count, &grid);
-    let like = measure(&grid, &children_helper, Duration::from_secs(3));
-    let loops = ["sendto", "sendmmsg", "gso", "gso gathered"]
-        .map(|method| bare(method, &like, count * relays, 20.0));
-    thread::sleep(Duration::from_secs(1));
-    let windows = loops
-        .each_ref()
-        .map(|bare| Window::open(&[bare.helper.pid()]));
-    let ours = measure(&grid, &children_helper, WINDOW);
-    let figures: Vec<Figure> = loops
-        .iter()
-        .zip(&windows)
-        .map(|(bare, window)| {
+/// One window: the loops, and what they are compared with.
+struct Round {
+    loops: Vec<Figure>,
+    ours: Figure,
+}
+
+impl Round {
+    fn take(loops: &[Bare], grid: &Grid, children: &Helper) -> Self {
+        let windows: Vec<Window> = loops
+            .iter()
+            .map(|bare| Window::open(&[bare.helper.pid()]))
+            .collect();
+        let ours = measure(grid, children, WINDOW);
+        let figure = |(bare, window): (&Bare, &Window)| {
             let (cpu, wall) = window.close();
             let datagrams = (bare.per_second * wall.as_secs_f64()) as u64;
             Figure {
@@ -208,20 +216,46 @@ fn compare(name: &str, bps: u64, relays: usize, count: usize) {
                 bytes: datagrams * bare.bytes,
                 datagrams,
             }
-        })
+        };
+        let loops = loops.iter().zip(&windows).map(figure).collect();
+        Self { loops, ours }
+    }
+
+    fn to_best(&self) -> f64 {
+        let each = self.loops.iter().map(Figure::per_gb);
+        self.ours.per_gb() / each.fold(f64::INFINITY, f64::min)
+    }
+
+    fn to_sendto(&self) -> f64 {
+        self.ours.per_gb() / self.loops[0].per_gb()
+    }
+}
+
+/// Relays with children and the bare loops beside them, all at the same time, so that they share whatever else the machine does.
+fn compare(name: &str, bps: u64, relays: usize, count: usize) {
+    let grid = Grid::start(bps, relays, &["--max-children", "600"]);
+    let children_helper = children(count, &grid);
+    let like = measure(&grid, &children_helper, Duration::from_secs(3));
+    let loops = ["sendto", "sendmmsg", "gso", "gso gathered"]
+        .map(|method| bare(method, &like, count * relays, 20.0));
+    thread::sleep(Duration::from_secs(1));
+    let rounds: Vec<Round> = (0..WINDOWS)
+        .map(|_| Round::take(&loops, &grid, &children_helper))
         .collect();
     title(
         name,
         "who sends                              MB/s  B/datagr   CPU %  CPU-s/GB   to best  to sendto",
     );
-    for (bare, figure) in loops.iter().zip(&figures) {
-        figure.print(&format!("bare {}", bare.name), None);
+    for (at, bare) in loops.iter().enumerate() {
+        let sum = Figure::sum(rounds.iter().map(|round| &round.loops[at]));
+        sum.print(&format!("bare {}", bare.name), "");
     }
-    let best = figures
-        .iter()
-        .min_by(|a, b| a.per_gb().total_cmp(&b.per_gb()))
-        .expect("four");
-    ours.print("weir relay", Some((best, &figures[0])));
+    let ratios = [Round::to_best, Round::to_sendto].map(|ratio| {
+        let each = rounds.iter().map(ratio).collect();
+        format!("{:>10.2}", median(each))
+    });
+    let sum = Figure::sum(rounds.iter().map(|round| &round.ours));
+    sum.print("weir relay", &ratios.concat());
     drop(loops);
     println!("{}", probe(&grid));
 }
@@ -270,6 +304,6 @@ pub fn many() {
     for count in [100, 250, 500] {
         let grid = Grid::start(1_000_000, 1, &["--max-children", "600"]);
         let helper = children(count, &grid);
-        measure(&grid, &helper, WINDOW).print(&count.to_string(), None);
+        measure(&grid, &helper, WINDOW).print(&count.to_string(), "");
     }
 }

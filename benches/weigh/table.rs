@@ -78,3 +78,9 @@ pub fn title(text: &str, columns: &str) {
 pub fn per_gb(cpu: Duration, bytes: u64) -> f64 {
     cpu.as_secs_f64() / bytes.max(1) as f64 * 1e9
 }
+
+/// The middle one.
+pub fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_unstable_by(f64::total_cmp);
+    of[of.len() / 2]
+}

@@ -3,7 +3,7 @@
 use crate::common::{Node, Scratch, feed_random};
 use crate::fanout::Grid;
 use crate::players::first_byte;
-use crate::table::{Helper, per_gb, title};
+use crate::table::{Helper, median, per_gb, title};
 use crate::usage::{Window, resident_bytes};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 const PLAYERS: usize = 200;
 const BPS: u64 = 4_000_000;
-const WINDOW: Duration = Duration::from_secs(10);
+const WINDOW: Duration = Duration::from_secs(6);
+const WINDOWS: usize = 5;
 
 /// Players are given a block when it is whole: 16 chunks of 1,122 media bytes at this rate.
 const WRITE_BYTES: u64 = 16 * 1_122;
@@ -23,10 +24,53 @@ const WRITE_BYTES: u64 = 16 * 1_122;
 /// A server and its players, measured.
 struct Figure {
     name: &'static str,
-    per_gb: f64,
-    cpu_percent: f64,
-    mb_per_s: f64,
+    /// CPU and wall time, and bytes, of all windows.
+    cpu: Duration,
+    wall: Duration,
+    bytes: u64,
+    /// CPU-seconds for each 10^9 bytes, of each.
+    each: Vec<f64>,
     resident_bytes: u64,
+}
+
+impl Figure {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            cpu: Duration::ZERO,
+            wall: Duration::ZERO,
+            bytes: 0,
+            each: Vec::new(),
+            resident_bytes: 0,
+        }
+    }
+
+    fn add(&mut self, (cpu, wall): (Duration, Duration), bytes: u64) {
+        self.cpu += cpu;
+        self.wall += wall;
+        self.bytes += bytes;
+        self.each.push(per_gb(cpu, bytes));
+    }
+
+    /// The middle one of the ratios of windows.
+    fn to(&self, other: &Self) -> f64 {
+        let ratios = self.each.iter().zip(&other.each);
+        median(ratios.map(|(own, other)| own / other).collect())
+    }
+
+    fn print(&self, bare: &Self, icecast: Option<&Self>) {
+        let seconds = self.wall.as_secs_f64();
+        println!(
+            "{:<31} {:>7.1} {:>7.2} {:>9.3} {:>12.1} {:>9.2} {:>11.2}",
+            self.name,
+            self.bytes as f64 / seconds / 1e6,
+            self.cpu.as_secs_f64() / seconds * 100.0,
+            per_gb(self.cpu, self.bytes),
+            self.resident_bytes as f64 / 1e6,
+            self.to(bare),
+            icecast.map_or(f64::NAN, |icecast| self.to(icecast)),
+        );
+    }
 }
 
 /// The relay and the bare loop at the same time, so that they share whatever else the machine does; then the others.
@@ -56,16 +100,7 @@ pub fn compare() {
         .into_iter()
         .flatten()
     {
-        println!(
-            "{:<31} {:>7.1} {:>7.2} {:>9.3} {:>12.1} {:>9.2} {:>11.2}",
-            figure.name,
-            figure.mb_per_s,
-            figure.cpu_percent,
-            figure.per_gb,
-            figure.resident_bytes as f64 / 1e6,
-            figure.per_gb / bare.per_gb,
-            figure.per_gb / icecast.as_ref().map_or(f64::NAN, |icecast| icecast.per_gb),
-        );
+        figure.print(&bare, icecast.as_ref());
     }
     println!(
         "first byte of a running stream: {:.1} ms (p50), {:.1} ms (most); {} KB in the 50 ms behind it",
@@ -95,24 +130,21 @@ fn measure(servers: &[(&'static str, u32, SocketAddr, &str)]) -> Vec<Figure> {
         })
         .collect();
     thread::sleep(Duration::from_secs(3));
-    let read = |players: &Helper| players.numbers().get(1).copied().unwrap_or(0);
-    let before: Vec<(Window, u64)> = servers
-        .iter()
-        .zip(&players)
-        .map(|(server, players)| (Window::open(&[server.1]), read(players)))
-        .collect();
-    thread::sleep(WINDOW);
-    let mut figures = Vec::new();
-    for (at, (window, before)) in before.iter().enumerate() {
-        let (name, pid, ..) = servers[at];
-        let ((cpu, wall), bytes) = (window.close(), read(&players[at]) - before);
-        figures.push(Figure {
-            name,
-            per_gb: per_gb(cpu, bytes),
-            cpu_percent: cpu.as_secs_f64() / wall.as_secs_f64() * 100.0,
-            mb_per_s: bytes as f64 / wall.as_secs_f64() / 1e6,
-            resident_bytes: resident_bytes(pid),
-        });
+    let mut figures: Vec<Figure> = servers.iter().map(|(name, ..)| Figure::new(name)).collect();
+    for _ in 0..WINDOWS {
+        let read = |players: &Helper| players.numbers().get(1).copied().unwrap_or(0);
+        let before: Vec<(Window, u64)> = servers
+            .iter()
+            .zip(&players)
+            .map(|(server, players)| (Window::open(&[server.1]), read(players)))
+            .collect();
+        thread::sleep(WINDOW);
+        for (at, (window, before)) in before.iter().enumerate() {
+            figures[at].add(window.close(), read(&players[at]) - before);
+        }
+    }
+    for (figure, (_, pid, ..)) in figures.iter_mut().zip(servers) {
+        figure.resident_bytes = resident_bytes(*pid);
     }
     figures
 }
@@ -178,7 +210,7 @@ fn icecast() -> Option<Figure> {
     let head = "PUT /live HTTP/1.1\r\nAuthorization: Basic c291cmNlOmhhY2ttZQ==\r\nContent-Type: video/mp2t\r\n\r\n";
     push.write_all(head.as_bytes()).ok()?;
     let _ = push.read(&mut [0; 512]);
-    thread::spawn(move || feed_random(BPS, 60, Arc::new(Mutex::new(Vec::new())), push));
+    thread::spawn(move || feed_random(BPS, 120, Arc::new(Mutex::new(Vec::new())), push));
     thread::sleep(Duration::from_secs(3));
     measure(&[("icecast2", server.pid(), to, "/live")]).pop()
 }

@@ -29,11 +29,17 @@ pub fn check(file: &str, config: &Config) -> Result<(), Failure> {
     let budget = config.memory_bytes;
     output::print(&format!(
         "{file}:\n{config}memory plan, in bytes:\n{plan}  {:<16} {budget:>33}\n\
-         besides, in the kernel: at most {} for each of {} connections that stand still, until they are dropped; {} for each UDP socket\n",
+         besides, in the kernel: at most {} for each of {} connections that stand still, until they are dropped; \
+         for each of {} UDP sockets, by the rates, at most {} for what comes in and {} for what goes out\n",
         "budget",
         Size(server::KERNEL_BYTES),
         launch::http_tasks(config),
-        Size(udp::KERNEL_BYTES)
+        config.bind.len(),
+        // How fast the streams are is found out when they come.
+        Size(udp::kernel_bytes(u64::MAX)),
+        Size(udp::kernel_bytes(
+            config.forwarding_limit_bps().unwrap_or(u64::MAX)
+        ))
     ))?;
     launch::check(config).map(drop)
 }

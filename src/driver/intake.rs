@@ -23,7 +23,8 @@ const MEASURED: Span = Span::from_s(1);
 /// Measuring over less than this says nothing.
 const MEASURED_AT_LEAST: Span = Span::from_ms(250);
 
-/// Most media held while the rate is measured.
+/// Most media held while the rate is measured. Room for all of it is taken at once: room that doubles as it fills came to
+/// more than is planned.
 const MAX_HELD_BYTES: usize = 256 << 10;
 
 /// Most pieces held.
@@ -60,7 +61,7 @@ struct Taking {
 #[derive(Default)]
 struct Held {
     since: Option<Instant>,
-    pieces: Vec<(Start, Option<u64>, usize)>,
+    pieces: Vec<(Start, Option<u64>, u32)>,
     bytes: Vec<u8>,
     has_sync: bool,
     /// What a player needs before the first sync point.
@@ -191,6 +192,9 @@ impl Taking {
     /// Moves every segment the scanner has to the node, or to what is held.
     fn drain(&mut self, node: &mut Node<'_>, now: Instant) {
         loop {
+            if self.held.is_full() {
+                self.settle(node, now, true);
+            }
             let is_raw = self.scanner.container() == Container::Raw;
             let Some(segment) = self.scanner.next_segment() else {
                 return;
@@ -254,7 +258,7 @@ impl Taking {
         let is_raw = self.scanner.container() == Container::Raw;
         let mut rest = held.bytes.as_slice();
         for (start, time_us, len) in held.pieces {
-            let (piece, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+            let (piece, behind) = rest.split_at_checked(len as usize).unwrap_or((rest, &[]));
             push(node, now, (start, time_us), piece, is_raw);
             rest = behind;
         }
@@ -303,12 +307,19 @@ impl Taking {
 impl Held {
     fn add(&mut self, start: Start, time_us: Option<u64>, piece: &[u8]) {
         self.has_sync |= start == Start::Sync;
-        self.pieces.push((start, time_us, piece.len()));
+        if self.pieces.is_empty() {
+            self.bytes.reserve_exact(MAX_HELD_BYTES);
+            self.pieces.reserve_exact(MAX_HELD_PIECES);
+        }
+        // A piece is no longer than the scanner.
+        self.pieces.push((start, time_us, piece.len() as u32));
         self.bytes.extend_from_slice(piece);
     }
 
+    /// There may be no room for another piece.
     fn is_full(&self) -> bool {
-        self.bytes.len() >= MAX_HELD_BYTES || self.pieces.len() >= MAX_HELD_PIECES
+        self.bytes.len() + media::MAX_HELD_BYTES > MAX_HELD_BYTES
+            || self.pieces.len() >= MAX_HELD_PIECES
     }
 }
 

@@ -173,7 +173,9 @@ mod tests {
         let config = relay("");
         let planned = launch::check(&config).unwrap().total_bytes();
         let connections = http_tasks(&config) as u64 * server::KERNEL_BYTES;
-        let kernel = connections + config.bind.len() as u64 * udp::KERNEL_BYTES;
+        // In and out.
+        let socket = 2 * udp::kernel_bytes(u64::MAX);
+        let kernel = connections + config.bind.len() as u64 * socket;
         let limit = unit_mib("MemoryMax") << 20;
         let needed = planned + kernel;
         assert!(needed + needed / 4 <= limit, "{needed} of {limit}");

@@ -25,8 +25,10 @@ const AWAY_MS: u64 = 400;
 const MIN_BUFFER_BYTES: usize = 64 * 1024;
 const MAX_BUFFER_BYTES: usize = 512 * 1024;
 
-/// What the buffers of a socket can come to: the system counts twice what it is told (socket(7)).
-pub const KERNEL_BYTES: u64 = 2 * 2 * MAX_BUFFER_BYTES as u64;
+/// What the buffer for so many bits a second can come to: the system counts twice what it is told (socket(7)).
+pub fn kernel_bytes(bps: u64) -> u64 {
+    2 * buffer_bytes(bps) as u64
+}
 
 /// The kernel buffer for so many bits a second: a power of two, so that it need not be changed with each child that comes.
 pub fn buffer_bytes(bps: u64) -> usize {
@@ -314,6 +316,7 @@ mod tests {
         assert_eq!(buffer_bytes(64_000), MIN_BUFFER_BYTES);
         assert_eq!(buffer_bytes(4_000_000), 1 << 18);
         assert_eq!(buffer_bytes(u64::MAX), MAX_BUFFER_BYTES);
+        assert_eq!(kernel_bytes(2_000_000), 1 << 18);
         let udp = Udp::bind(&"127.0.0.1:0".parse().unwrap(), true).unwrap();
         let had = || socket2::SockRef::from(udp.socket.get_ref()).recv_buffer_size();
         let before = had().unwrap();

@@ -46,6 +46,7 @@ enum Codec {
     Theora {
         shift: u8,
     },
+    Vp8,
     Skeleton,
     /// Its headers are the pages with granule position 0.
     Other,
@@ -83,6 +84,10 @@ impl Codec {
                 clock,
                 Some(nominal).filter(|&bps| bps > 0),
             )
+        } else if packet.starts_with(b"OVP80\x01") {
+            // As ffmpeg and GStreamer write it; there is no document. The comments may be missing.
+            let clock = (u32_be(packet, 18)?, u32_be(packet, 22)?);
+            (Self::Vp8, 1, clock, None)
         } else if packet.starts_with(b"fishead\0") {
             (Self::Skeleton, usize::MAX, (0, 1), None)
         } else {
@@ -107,12 +112,24 @@ impl Codec {
         }
     }
 
+    fn is_video(self) -> bool {
+        matches!(self, Self::Theora { .. } | Self::Vp8)
+    }
+
+    /// Whether a packet of video is a key frame. Theora specification, 7.1: the first bit is 0 for data, the second 0 for a
+    /// key frame; RFC 6386, 9.1: the lowest bit is 0 for one.
+    fn is_key_frame(self, packet: &[u8]) -> bool {
+        let bits = if self == Self::Vp8 { 0x01 } else { 0xc0 };
+        packet.first().is_some_and(|&b| b & bits == 0)
+    }
+
     /// The time a granule position stands for.
     fn time_us(self, granule: u64, (ticks, per): (u32, u32)) -> Option<u64> {
         let count = match self {
             Self::Theora { shift } => {
                 (granule >> shift).checked_add(granule & !(u64::MAX << shift))?
             }
+            Self::Vp8 => granule >> 32,
             _ => granule,
         };
         scale_us(count.checked_mul(u64::from(per))?, u64::from(ticks))
@@ -344,6 +361,7 @@ impl Ogg {
         let is_header = match stream.codec {
             _ if stream.headers == 0 => false,
             Codec::Other => page.granule == 0 || page.packets_ended() == 0,
+            Codec::Vp8 => page.body.starts_with(b"OVP80"),
             _ => true,
         };
         if !is_header {
@@ -412,15 +430,12 @@ impl Ogg {
         if page.has(FLAG_CONTINUED) || self.streams.iter().any(|stream| stream.open) {
             return Start::Continue;
         }
-        let is_video = |stream: &Stream| matches!(stream.codec, Codec::Theora { .. });
+        let first = page.packets().next();
         let begins = match self.streams.get(index) {
-            // Theora specification, 7.1: the first bit is 0 for data, the second 0 for a key frame.
-            Some(stream) if is_video(stream) => page
-                .packets()
-                .next()
-                .and_then(|(packet, _)| packet.first())
-                .is_some_and(|&b| b & 0xc0 == 0),
-            Some(_) => !self.streams.iter().any(is_video) && page.packets().next().is_some(),
+            Some(Stream { codec, .. }) if codec.is_video() => {
+                first.is_some_and(|(packet, _)| codec.is_key_frame(packet))
+            }
+            Some(_) => first.is_some() && !self.streams.iter().any(|s| s.codec.is_video()),
             None => false,
         };
         // Nothing comes after a last page, so nobody should begin there.
@@ -453,7 +468,7 @@ impl Ogg {
 
     fn content_type(&self) -> &'static str {
         let has = |test: fn(Codec) -> bool| self.streams.iter().any(|stream| test(stream.codec));
-        if has(|codec| matches!(codec, Codec::Theora { .. })) {
+        if has(Codec::is_video) {
             "video/ogg"
         } else if has(|codec| codec == Codec::Other) {
             "application/ogg"
@@ -477,7 +492,7 @@ fn read_comment(codec: Codec, packet: &[u8], found: &mut Findings) {
             .filter(|head| head[0] & 0x7f == 4)
             .map(|_| tail(packet, 4)),
         Codec::Speex => Some(packet),
-        Codec::Theora { .. } | Codec::Skeleton | Codec::Other => None,
+        Codec::Theora { .. } | Codec::Vp8 | Codec::Skeleton | Codec::Other => None,
     };
     if let Some(comment) = comment {
         found.now_playing.read_vorbis_comment(comment);

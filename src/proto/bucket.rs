@@ -20,6 +20,10 @@ pub enum Urgency {
     Repair,
 }
 
+/// Where the stream has used up its tokens it goes on with what comes in this time: what is owed leaves together, and not a datagram
+/// with each call and each waking.
+const GATHER_MS: u64 = 4;
+
 /// The longest datagram with its headers.
 const LONGEST: u64 = (MAX_DATAGRAM_BYTES + IP_UDP_HEADER_BYTES + IPV6_EXTRA_HEADER_BYTES) as u64;
 
@@ -178,6 +182,8 @@ pub struct Bucket {
     /// For the stream: at the limit, or at the pace of a line that others need.
     stream: Tokens,
     pace_bps: Option<u64>,
+    /// The stream has used up its tokens, and gathers some.
+    is_dry: bool,
     words: Tokens,
     strangers: Tokens,
     /// Bytes that may be sent in all until more is allowed; `None`: no quota.
@@ -200,6 +206,7 @@ impl Bucket {
             second,
             stream: Tokens::new(limit),
             pace_bps: None,
+            is_dry: false,
             // Under a limit of nothing control is all there is.
             words: Tokens::new(limit.filter(|&limit| limit > 0).map(|limit| limit / 2)),
             strangers: Tokens::new(limit.filter(|&limit| limit > 0).map(|limit| limit / 8)),
@@ -244,10 +251,13 @@ impl Bucket {
     pub fn allows(&mut self, now: Instant, bytes: usize, urgency: Urgency) -> bool {
         self.refill(now);
         let bytes = bytes as u64;
-        let (tokens, kept) = self.tokens(urgency);
+        let has_tokens = self.tokens(urgency).have(self.needed(bytes, urgency));
+        if urgency == Urgency::Stream {
+            self.is_dry = !has_tokens;
+        }
         self.left_for(urgency) >= bytes
             && self.second.sum + bytes <= self.most(urgency)
-            && tokens.have(bytes + kept)
+            && has_tokens
     }
 
     /// Records that `bytes` were sent.
@@ -279,8 +289,8 @@ impl Bucket {
             return None;
         }
         let most = self.most(urgency).checked_sub(bytes)?;
-        let (tokens, kept) = self.tokens(urgency);
-        let by_tokens = self.at + tokens.wait_for(bytes + kept)?;
+        let needed = self.needed(bytes, urgency);
+        let by_tokens = self.at + self.tokens(urgency).wait_for(needed)?;
         let by_second = match self.second.sum <= most {
             true => self.at,
             false => self.second.below_at(most),
@@ -312,13 +322,24 @@ impl Bucket {
         }
     }
 
-    /// Where the tokens come from, and how many have to stay.
-    fn tokens(&self, urgency: Urgency) -> (&Tokens, u64) {
+    /// Where the tokens come from.
+    fn tokens(&self, urgency: Urgency) -> &Tokens {
         match urgency {
-            Urgency::Words => (&self.words, 0),
-            Urgency::Strangers => (&self.strangers, 0),
-            Urgency::Stream => (&self.stream, 0),
-            Urgency::Repair => (&self.stream, self.stream.burst / 2),
+            Urgency::Words => &self.words,
+            Urgency::Strangers => &self.strangers,
+            Urgency::Stream | Urgency::Repair => &self.stream,
+        }
+    }
+
+    /// How many have to be there for so many bytes.
+    fn needed(&self, bytes: u64, urgency: Urgency) -> u64 {
+        match urgency {
+            Urgency::Stream if self.is_dry => {
+                let gathered = self.stream.rate.unwrap_or(0) * GATHER_MS / 1_000;
+                bytes.max(gathered)
+            }
+            Urgency::Repair => bytes + self.stream.burst / 2,
+            _ => bytes,
         }
     }
 
@@ -487,6 +508,28 @@ mod tests {
             bytes
         };
         assert_eq!([drain(Repair), drain(Stream)], [50_000, 50_000]);
+    }
+
+    #[test]
+    fn who_has_used_up_a_wide_limit_sends_many_at_a_time_and_under_a_narrow_one_each_when_it_can() {
+        for (limit_bps, at_a_time) in [(400_000_000, 100), (2_000_000, 1)] {
+            let mut bucket = Bucket::new(Some(limit_bps), Instant::ZERO);
+            let (mut now, mut sent, mut times) = (Instant::ZERO, 0, 0);
+            // The first second has the most that a second may have; it is over then.
+            while now < Instant::from_us(900_000) {
+                while bucket.allows(now, 1_260, Stream) {
+                    bucket.spend(1_260, Stream);
+                    sent += 1;
+                }
+                times += 1;
+                now = bucket.ready_at(1_260, Stream).unwrap();
+            }
+            let most = at_a_time * 2;
+            assert!(
+                (at_a_time..=most).contains(&(sent / times)),
+                "{sent} in {times}"
+            );
+        }
     }
 
     #[test]

@@ -469,14 +469,37 @@ impl Node<'_> {
             let Some(mut load) = self.begin_load(now, peer) else {
                 continue;
             };
-            self.append(usize::from(stream), id, &mut load, out);
-            self.pay(now, peer, usize::from(stream), &load, out);
+            let at = usize::from(stream);
+            self.append(at, id, &mut load, out);
+            self.add_more_repairs(now, (peer, stream), &mut load, out);
+            self.pay(now, peer, at, &load, out);
             if !out.chunks.is_empty() {
-                self.streams[usize::from(stream)].stats.repairs_sent += 1;
+                self.streams[at].stats.repairs_sent += out.chunks.len() as u64;
                 return true;
             }
         }
         false
+    }
+
+    /// What the same neighbour asked for next leaves in the same batch.
+    fn add_more_repairs(
+        &mut self,
+        now: Instant,
+        whose: (PeerId, u8),
+        load: &mut Load,
+        out: &mut Transmit,
+    ) {
+        while let Some(&next) = self.repairs.front() {
+            let headers = (out.chunks.len() + 1) * load.overhead_bytes;
+            let bytes = load.bytes + headers + MAX_DATAGRAM_BYTES;
+            if (next.peer, next.stream) != whose
+                || !self.bucket.allows(now, bytes, Urgency::Repair)
+                || !self.append(usize::from(next.stream), next.id, load, out)
+            {
+                return;
+            }
+            self.repairs.pop();
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::budget::Sizes;
 use super::config::{NodeConfig, Role};
-use super::node::Node;
+use super::node::{Node, Repair};
 use super::source::{Programme, Source, Start};
 use super::transmit::Transmit;
 use super::uplink::Sharing;
@@ -11,6 +11,7 @@ use crate::memory;
 use crate::rng::Rng;
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
+use crate::wire::chunk::ChunkId;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
@@ -231,6 +232,37 @@ fn loss_on_the_wire_is_repaired() {
     let heard = world.check_heard(listener);
     let stats = world.members[listener].node.streams()[0].stats;
     assert!(heard > 1_800_000 && stats.gaps == 0, "{heard} {stats:?}");
+}
+
+#[test]
+fn what_one_neighbour_asked_for_again_leaves_in_one_batch() {
+    let mut world = World::new(800_000);
+    let listeners = [(); 2].map(|()| world.join(Role::Listener, |_| {}, Some(0)));
+    listeners.iter().for_each(|&id| world.play(id));
+    world.run(5, 800_000);
+    let addrs = listeners.map(|id| world.members[id].addr);
+    let (now, node) = (world.now, &mut world.members[0].node);
+    let mut out = Transmit::new();
+    while node.poll_transmit(now, &mut out) {}
+    let block = node.streams()[0].ring.end().saturating_sub(3);
+    for (addr, count) in addrs.into_iter().zip([3, 2]) {
+        let (peer, _) = node.peers().iter().find(|(_, p)| p.addr == addr).unwrap();
+        for index in 0..count {
+            let (stream, id, at) = (0, ChunkId { block, index }, now);
+            let queued = node.repairs.push(Repair {
+                peer,
+                stream,
+                id,
+                at,
+            });
+            assert!(queued.is_ok());
+        }
+    }
+    for (addr, count) in addrs.into_iter().zip([3, 2]) {
+        assert!(node.poll_transmit(now, &mut out));
+        assert_eq!((out.to, out.chunks.len()), (addr, count));
+    }
+    assert!(!node.poll_transmit(now, &mut out));
 }
 
 #[test]

@@ -277,8 +277,8 @@ impl Node<'_> {
         let yields = self.uplink.pace.now_bps().is_some();
         let fit = |id: PeerId| self.is_child(id) || yields && self.joined(id);
         let beyond = |peer: &Peer| !peer.addr.is_local();
-        // A serial line is no part of it.
-        let ours = |peer: &Peer| peer.addr.socket().is_some();
+        // A serial line is no part of it, and what waits on the way to this machine itself is its processor.
+        let ours = |peer: &Peer| peer.addr.socket().is_some() && !peer.addr.is_here();
         let any_beyond = self.peers.iter().any(|(id, peer)| beyond(peer) && fit(id));
         let all = self.peers.iter();
         all.filter(|(id, peer)| ours(peer) && beyond(peer) == any_beyond && fit(*id))

@@ -61,6 +61,11 @@ impl Addr {
         }
     }
 
+    /// Whether it is this machine: no line leads there.
+    pub fn is_here(self) -> bool {
+        self.socket().is_some_and(|addr| addr.ip().is_loopback())
+    }
+
     /// Whether the far end is on this machine or this network: such neighbours come first.
     pub fn is_local(self) -> bool {
         match self {
@@ -106,7 +111,8 @@ mod tests {
     fn mapped_addresses_are_one_with_their_ipv4_form() {
         let mapped = Addr::udp("[::ffff:10.1.2.3]:8479".parse().unwrap());
         assert_eq!(mapped, Addr::udp("10.1.2.3:8479".parse().unwrap()));
-        assert!(mapped.is_local());
+        assert!(mapped.is_local() && !mapped.is_here());
+        assert!(Addr::udp("[::ffff:127.0.0.1]:8479".parse().unwrap()).is_here());
         assert_ne!(
             mapped.prefix(),
             Addr::udp("[2001:db8::1]:8479".parse().unwrap()).prefix()

@@ -2,6 +2,7 @@
 
 use crate::rig::{Node, Scratch, get, have, until};
 use std::fs;
+use std::io::Write;
 use weir::rng::Rng;
 
 const KINDS: [(&str, &str); 10] = [
@@ -97,4 +98,26 @@ fn media_that_turn_to_noise_are_raw() {
     until("the stream goes on", || {
         (source.stream(&key)["head_block"].as_u64()? > before + 2).then_some(())
     });
+}
+
+/// What is held until the rate is known fits the memory, however long the pieces are and however fast they come.
+#[test]
+fn a_fast_stream_that_tells_no_rate_fits_the_memory() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let workshop = Scratch::new("fast");
+    // Clusters of a tenth of a megabyte, without a word of how many come in a second.
+    let pcm = "-map 1 -c:a pcm_s24le -live 1 -cluster_time_limit 500";
+    let file = workshop.encode("fast.mkv", 8, pcm);
+    let bytes = fs::read(&file).unwrap();
+    let mut source = Node::source(&workshop.key("fast"), "-", &[]);
+    let key = source.key();
+    source.feed(move |mut stdin| {
+        // Ends with the source.
+        while stdin.write_all(&bytes).is_ok() {}
+    });
+    source.wait_live(&key);
+    let (_, body) = get(source.http, &format!("/streams/{key}"), "", 60_000);
+    assert_eq!(body.len(), 60_000);
 }

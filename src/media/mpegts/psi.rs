@@ -137,10 +137,11 @@ pub(super) fn video_codec(kind: u8, descriptors: &[u8]) -> Option<Codec> {
     })
 }
 
-/// Whether a stream type is audio: MPEG, AAC, LATM, AC-3 and the like, or private data with an audio descriptor.
+/// Whether a stream type is audio: MPEG, AAC, LATM, AC-3, DTS and the like, or private data with an audio descriptor.
 pub(super) fn is_audio(kind: u8, descriptors: &[u8]) -> bool {
     match kind {
-        0x03 | 0x04 | 0x0f | 0x11 | 0x1c | 0x2d | 0x2e | 0x81 | 0x83 | 0x84 | 0x87 => true,
+        0x03 | 0x04 | 0x0f | 0x11 | 0x1c | 0x2d | 0x2e | 0x81 | 0x82 | 0x83 | 0x84 | 0x87
+        | 0x8a => true,
         // EN 300 468, 6.1: AC-3, enhanced AC-3, DTS and AAC descriptors; and Opus.
         0x06 => {
             has(descriptors, &[0x6a, 0x7a, 0x7b, 0x7c])
