@@ -5,6 +5,7 @@ use lexopt::prelude::*;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
+use weir::sim::plot;
 use weir::sim::report::Report;
 use weir::sim::scenario::Scenario;
 use weir::sim::table;
@@ -14,8 +15,9 @@ const HELP: &str = "\
 weir-sim: the grid in a simulated network, replayed exactly by a seed
 
 weir-sim run FILE...   run scenarios (TOML; docs/SIMULATION.md explains the keys); exit 1 when one falls short
-weir-sim table [FILE...] run all of scenarios/ (or these) and write docs/SIM-RESULTS.md and docs/sim-results.toml
-weir-sim table --check   compare with docs/sim-results.toml instead; exit 1 when a figure moved too far
+weir-sim table [FILE...] run all of scenarios/ (or these); write docs/sim-results.toml, and from it what plots writes
+weir-sim table --check   run those marked `ci = true` (or these) and compare; exit 1 when a figure moved too far
+weir-sim plots           write docs/SIM-RESULTS.md and docs/sim/*.svg from docs/sim-results.toml
 weir-sim list          what there is in scenarios/
 
   --seed N             another seed than the scenario's
@@ -95,6 +97,7 @@ fn command(options: &Options) -> Result<bool, String> {
         }
         ["list"] => list(),
         ["table", files @ ..] => table(options, files),
+        ["plots"] => draw(&committed()?),
         ["help", ..] => {
             print!("{HELP}");
             Ok(true)
@@ -121,9 +124,7 @@ fn run(options: &Options, file: &Path) -> Result<Report, String> {
     for group in &mut scenario.groups {
         group.max_children = options.max_children.unwrap_or(group.max_children);
     }
-    let name = file
-        .file_stem()
-        .map_or("".into(), |name| name.to_string_lossy().into_owned());
+    let name = name_of(file);
     let threads = options
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -146,12 +147,18 @@ fn run(options: &Options, file: &Path) -> Result<Report, String> {
 
 const TABLE: &str = "docs/sim-results.toml";
 const TABLE_PAGE: &str = "docs/SIM-RESULTS.md";
+const PLOTS: &str = "docs/sim";
+
+fn committed() -> Result<table::Table, String> {
+    let text = std::fs::read_to_string(TABLE).unwrap_or_default();
+    table::parse(&text).map_err(|error| format!("{TABLE}: {error}"))
+}
 
 /// Runs scenarios and writes or compares the table.
 fn table(options: &Options, files: &[&str]) -> Result<bool, String> {
-    let committed = std::fs::read_to_string(TABLE).unwrap_or_default();
-    let mut committed = table::parse(&committed).map_err(|error| format!("{TABLE}: {error}"))?;
+    let mut committed = committed()?;
     let files = match files {
+        [] if options.check => quick()?,
         [] => scenarios()?,
         files => files.iter().map(PathBuf::from).collect(),
     };
@@ -166,16 +173,46 @@ fn table(options: &Options, files: &[&str]) -> Result<bool, String> {
         return Ok(moved.is_empty());
     }
     committed.extend(now);
-    let page = format!(
-        "# Results\n\nWritten by `weir-sim table`; SIMULATION.md says what the columns mean.\n\n{}",
-        table::to_markdown(&committed)
-    );
-    let write = |file: &str, text: &str| {
-        std::fs::write(file, text).map_err(|error| format!("{file}: {error}"))
-    };
     write(TABLE, &table::to_toml(&committed))?;
+    draw(&committed)
+}
+
+/// Writes the page and the plots.
+fn draw(table: &table::Table) -> Result<bool, String> {
+    let quick: Vec<String> = quick()?.iter().map(|file| name_of(file)).collect();
+    let page = format!(
+        "# Results\n\nWritten by `weir-sim table`; [SIMULATION.md](SIMULATION.md) says what the columns mean. CI runs the scenarios marked\n* and compares; the others are run by hand.\n\n{}",
+        table::to_markdown(table, &quick)
+    );
     write(TABLE_PAGE, &page)?;
+    std::fs::create_dir_all(PLOTS).map_err(|error| format!("{PLOTS}: {error}"))?;
+    for (name, svg) in plot::plots(table) {
+        write(&format!("{PLOTS}/{name}"), &svg)?;
+    }
     Ok(true)
+}
+
+fn write(file: &str, text: &str) -> Result<(), String> {
+    std::fs::write(file, text).map_err(|error| format!("{file}: {error}"))
+}
+
+fn name_of(file: &Path) -> String {
+    file.file_stem()
+        .map_or("".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Scenarios that CI compares.
+fn quick() -> Result<Vec<PathBuf>, String> {
+    let mut quick = scenarios()?;
+    let mut wrong = None;
+    quick.retain(|file| match load(file) {
+        Ok(scenario) => scenario.ci,
+        Err(error) => {
+            wrong = Some(error);
+            false
+        }
+    });
+    wrong.map_or(Ok(quick), Err)
 }
 
 fn memory() -> String {

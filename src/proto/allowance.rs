@@ -3,8 +3,12 @@
 
 use crate::time::{Instant, Span};
 
-/// Words may run ahead by so much: a node that joins says much at once.
+/// Words may run ahead by so much, or by four seconds of their rate if that is less: a node that joins says much at once.
 const AHEAD_BYTES: u64 = 16 * 1024;
+
+fn ahead_bytes(rate_bps: u64) -> u64 {
+    AHEAD_BYTES.min(rate_bps / 2)
+}
 
 /// A debt of bytes that is forgiven at a steady rate.
 #[derive(Default)]
@@ -24,7 +28,7 @@ impl Allowance {
         self.rest = earned % 8_000_000;
         self.debt_bytes = self.debt_bytes.saturating_sub(earned / 8_000_000);
         self.at = now;
-        self.debt_bytes < AHEAD_BYTES
+        self.debt_bytes < ahead_bytes(rate_bps)
     }
 
     /// Records that `bytes` were said.
@@ -34,7 +38,7 @@ impl Allowance {
 
     /// When the debt is small enough again, at `rate_bps`.
     pub fn ready_at(&self, rate_bps: u64) -> Instant {
-        let over = (self.debt_bytes + 1).saturating_sub(AHEAD_BYTES);
+        let over = (self.debt_bytes + 1).saturating_sub(ahead_bytes(rate_bps));
         self.at + Span::from_us((over * 8_000_000).div_ceil(rate_bps.max(1)))
     }
 }
@@ -55,6 +59,6 @@ mod tests {
             }
             assert!(words.ready_at(8_000) > now);
         }
-        assert!((26_300..26_500).contains(&said), "{said}");
+        assert!((13_900..14_200).contains(&said), "{said}");
     }
 }

@@ -166,9 +166,10 @@ fn burst_of(rate: u64) -> u64 {
     (rate / 10).max(LONGEST * 2)
 }
 
-/// Bits a second of a limit that are given out as places: a sixteenth is kept for control and repair, of a small limit more.
+/// Bits a second of a limit that are given out as places: what the stream can have, less a part for repair. A limit that is given
+/// out to the last bit never makes up for a burst, and what it owes to children only grows.
 pub fn places_bps(limit_bps: u64) -> u64 {
-    stream_bps(limit_bps).min(limit_bps / 16 * 15)
+    stream_bps(limit_bps) / 32 * 31
 }
 
 /// The limit is hard for everything; control never starves because the stream leaves it a cushion.

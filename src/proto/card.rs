@@ -1,11 +1,13 @@
 //! A verified descriptor and what follows from it.
 
+use super::source::LEAST_GROUP;
 use crate::coding::block::Code;
 use crate::crypto::sign::{SigningKey, Verifier};
 use crate::error::Malformed;
 use crate::limits::{
     CHUNK_PREFIX_BYTES, IP_UDP_HEADER_BYTES, MAX_DESCRIPTOR_BYTES, MIN_SLOT_BYTES,
 };
+use crate::time::Span;
 use crate::wire::chunk::payload_offset;
 use crate::wire::datagram::{AEAD_TAG_BYTES, CONTROL_HEADER_BYTES};
 use crate::wire::descriptor::{DOMAIN, Descriptor};
@@ -151,7 +153,14 @@ impl Card {
     pub fn stripe_bps(&self) -> u64 {
         let media_bps = u64::from(self.descriptor.bitrate_bps) / self.k() as u64;
         let group_bytes = media_bps * u64::from(self.descriptor.group_ms) / 8_000;
-        let payload = group_bytes.clamp(64, u64::from(self.descriptor.chunk_bytes).max(64));
+        let most = u64::from(self.descriptor.chunk_bytes).max(64);
+        // The last block of a short group is not full; a long one leaves it to the next.
+        let blocks =
+            match Span::from_ms(u64::from(self.descriptor.group_ms)) >= LEAST_GROUP.times(2) {
+                true => 1,
+                false => group_bytes.div_ceil(most).max(1),
+            };
+        let payload = (group_bytes / blocks).clamp(64, most);
         let overhead = (IP_UDP_HEADER_BYTES + CHUNK_PREFIX_BYTES + self.payload_offset()) as u64;
         (media_bps * (payload + overhead) / payload).max(1)
     }

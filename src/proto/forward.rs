@@ -152,7 +152,7 @@ impl Node<'_> {
         let Some(limit) = self.uplink_bps() else {
             return (self.config.max_children * card.n()).min(usize::from(u16::MAX)) as u16;
         };
-        let free = places_bps(limit).saturating_sub(self.granted_bps());
+        let free = places_bps(limit).saturating_sub(self.granted_bps() + self.withheld_bps());
         u16::try_from(free / card.stripe_bps()).unwrap_or(u16::MAX)
     }
 
@@ -331,6 +331,10 @@ impl Node<'_> {
         };
         let mut cursor = before.max(self.streams[at].log.tail());
         self.streams[at].stats.skipped += cursor - before;
+        let too_late = match load.to.socket() {
+            Some(_) => self.streams[at].too_late,
+            None => 0,
+        };
         for _ in 0..MAX_STEPS {
             let Some(entry) = self.streams[at].log.get(cursor) else {
                 break;
@@ -346,7 +350,12 @@ impl Node<'_> {
                 if wants_seals && self.write_seal(now, id, at, entry.block, out) {
                     break;
                 }
-            } else if mask & 1 << entry.index != 0 && !self.append(at, entry, &mut load, out) {
+            } else if mask & 1 << entry.index == 0 {
+                cursor += 1;
+            } else if cursor < too_late {
+                self.streams[at].stats.skipped += 1;
+                cursor += 1;
+            } else if !self.append(at, entry, &mut load, out) {
                 break;
             } else {
                 cursor += 1;

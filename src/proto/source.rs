@@ -20,6 +20,9 @@ use heapless::{String, Vec};
 /// Chunks leave in bursts this far apart, so that several for one child can share a system call.
 const PACE: Span = Span::from_ms(20);
 
+/// A group is not closed with less than this of media for the sake of whole blocks.
+pub(super) const LEAST_GROUP: Span = Span::from_ms(250);
+
 /// The now-playing text is repeated this often for nodes that join.
 const METADATA_REPEAT: Span = Span::from_s(5);
 
@@ -129,6 +132,8 @@ pub struct Source<'s> {
     group_first: u64,
     marks: Vec<BlockMark, MAX_GROUP_BLOCKS>,
     opened_at: Option<Instant>,
+    /// When the block under construction was begun.
+    block_opened_at: Instant,
     release: Release,
     segments: Segments,
     metadata: String<MAX_METADATA_BYTES>,
@@ -187,6 +192,7 @@ impl<'s> Source<'s> {
             group_first: first_block,
             marks: Vec::new(),
             opened_at: None,
+            block_opened_at: Instant::ZERO,
             release: Release::default(),
             segments: Segments {
                 told: None,
@@ -361,6 +367,9 @@ impl Stream<'_> {
                 source.mark(now, start);
             }
             source.opened_at.get_or_insert(now);
+            if source.filled == 0 {
+                source.block_opened_at = now;
+            }
             let n = bytes.len().min(capacity - source.filled);
             source.staging[source.filled..][..n].copy_from_slice(&bytes[..n]);
             source.filled += n;
@@ -403,7 +412,10 @@ impl Stream<'_> {
             .and_then(|s| s.opened_at)
             .is_some_and(|at| now.since(at) >= group);
         if due {
-            self.close_block(now);
+            let begun_late = self.source.as_ref().is_some_and(Source::began_late);
+            if !begun_late {
+                self.close_block(now);
+            }
             self.close_group(now);
         }
         self.let_out(now);
@@ -479,7 +491,7 @@ impl Stream<'_> {
         let Some(source) = self.source.as_mut() else {
             return;
         };
-        source.opened_at = (source.filled > 0).then_some(now);
+        source.opened_at = (source.filled > 0).then_some(source.block_opened_at);
         if source.marks.is_empty() {
             return;
         }
@@ -488,13 +500,20 @@ impl Stream<'_> {
             source.metadata_due = now + METADATA_REPEAT;
             source.metadata.as_str()
         });
+        let blocks = source.marks.len();
+        let mut segment = source.segments.begun;
+        source.segments.begun = segment.take_if(|it| usize::from(it.index) >= blocks);
+        if let Some(later) = source.segments.begun.as_mut() {
+            // It begins in the block that is left open.
+            later.index -= blocks as u8;
+        }
         let unsealed = Unsealed {
             tag: self.tag,
             version,
             first_block: source.group_first,
             clock_ms: source.clock_offset_ms + now.as_ms(),
             metadata,
-            segment: source.segments.begun.take(),
+            segment,
             marks: &source.marks,
         };
         let mut bytes = [0; MAX_SEAL_BYTES];
@@ -576,6 +595,14 @@ impl Stream<'_> {
 }
 
 impl Source<'_> {
+    /// Whether the block under construction was begun so late in its group that the next group can have it: closed with this one it
+    /// would be a few bytes with as many headers and proofs as a full one. No byte waits longer for its seal by that, and no
+    /// more than four seals are made a second.
+    fn began_late(&self) -> bool {
+        let opened_at = self.opened_at.unwrap_or(self.block_opened_at);
+        !self.marks.is_empty() && self.block_opened_at.since(opened_at) >= LEAST_GROUP
+    }
+
     /// Records what the next byte is.
     fn mark(&mut self, now: Instant, start: Start) {
         let here = self.filled as u16;

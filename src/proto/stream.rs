@@ -159,6 +159,10 @@ pub struct Stream<'s> {
     pub ring: Ring<'s>,
     /// What is to be forwarded, in order.
     pub log: Log<'s, ChunkId>,
+    /// Where the log ended at the last looks at the uplink, newest first; what stands in it before `too_late` is not sent any more.
+    pub log_ends: [u64; 4],
+    /// See `log_ends`.
+    pub too_late: u64,
     /// How far it is whole.
     pub playout: Playout,
     /// Since when the playout has waited for a place to begin.
@@ -224,6 +228,8 @@ impl<'s> Stream<'s> {
             preamble: Preamble::new(pools.preamble),
             ring: pools.ring,
             log: Log::new(pools.log),
+            log_ends: [0; 4],
+            too_late: 0,
             playout: Playout::default(),
             awaited_since: None,
             news_asked_at: Instant::ZERO,

@@ -1,5 +1,6 @@
 //! The child's side: which stripes this node takes, from whom, and when a parent is replaced.
 
+use super::bucket::places_bps;
 use super::node::{Event, Node, StreamId};
 use super::peer::{Due, Link, Peer, PeerId};
 use super::stream::{Parent, bits};
@@ -136,7 +137,7 @@ impl Node<'_> {
         };
         match self.config.upload_limit_bps {
             None => self.config.max_children * card.n(),
-            Some(limit) => (limit * 15 / 16 / card.stripe_bps()) as usize,
+            Some(limit) => (places_bps(limit) / card.stripe_bps()) as usize,
         }
     }
 

@@ -582,3 +582,51 @@ fn nothing_leaves_beyond_the_allowance() {
     assert!(sent <= 100_000 && sent > 80_000, "{sent}");
     assert_eq!(source.allowance(), Some(100_000 - sent));
 }
+
+#[test]
+fn a_stripe_takes_on_the_line_what_is_reckoned() {
+    for bitrate_bps in [64_000, 320_000, 560_000, 800_000] {
+        let mut world = World::new(bitrate_bps);
+        world.run(12, u64::from(bitrate_bps));
+        let stream = &world.members[0].node.streams()[0];
+        let card = stream.card.as_ref().unwrap();
+        let overhead = card.payload_offset() + 12 + 28;
+        let rows = (stream.ring.tail()..stream.ring.end()).filter_map(|b| stream.ring.row(b));
+        let rows: Vec<_> = rows.collect();
+        let bytes: usize = rows[1..]
+            .iter()
+            .map(|row| card.payload_bytes(row.mark.length_bytes) + overhead)
+            .sum();
+        let took_us = (rows[rows.len() - 1].born_at)
+            .since(rows[0].born_at)
+            .as_us();
+        let bps = bytes as u64 * 8_000_000 / took_us;
+        let reckoned = card.stripe_bps();
+        assert!(
+            bps * 100 <= reckoned * 102 && bps * 100 >= reckoned * 93,
+            "{bitrate_bps}: {bps} taken, {reckoned} reckoned"
+        );
+    }
+}
+
+#[test]
+fn what_was_promised_and_cannot_be_sent_is_taken_back() {
+    let mut world = World::new(800_000);
+    world.limit_source(3_200_000);
+    for _ in 0..3 {
+        let id = world.join(Role::Listener, |c| c.upload_limit_bps = Some(0), Some(0));
+        world.play(id);
+    }
+    world.run(5, 800_000);
+    let now = world.now;
+    let source = &mut world.members[0].node;
+    assert!(source.granted_bps() > 2_800_000);
+    source.bucket.set_limit(Some(2_600_000), now);
+    world.run(20, 800_000);
+    let source = &world.members[0].node;
+    let granted = source.granted_bps();
+    assert!((2_000_000..2_700_000).contains(&granted), "{granted}");
+    let before = source.streams()[0].log_ends[3];
+    let mut children = source.peers().in_stream(0);
+    assert!(children.all(|(_, _, link)| link.granted_down == 0 || link.cursor >= before));
+}

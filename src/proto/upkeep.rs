@@ -390,7 +390,8 @@ impl Node<'_> {
             0..FEW => 80 + self.rng.below(80),
             _ => 500 + self.rng.below(1_000),
         };
-        self.connect_at[at.min(MAX_STREAMS - 1)] = now + Span::from_ms(pause);
+        let pause = self.unhurried(at, Span::from_ms(pause));
+        self.connect_at[at.min(MAX_STREAMS - 1)] = now + pause;
     }
 
     fn ask_for_peers(&mut self, at: StreamId) {

@@ -19,6 +19,12 @@ const TICK: Span = Span::from_ms(250);
 /// What a tick of congestion counts for in the age of the base, so that an upload of an hour is not taken for the way itself.
 const TICK_CONGESTED: Span = Span::from_us(TICK.as_us() / 8);
 
+/// A child whose chunks have waited here for so many ticks is served too late; what has waited for half as many is still sent.
+const LATE_TICKS: usize = 4;
+
+/// After that a copy that was taken back for want of upload may be given again.
+const WITHHELD: Span = Span::from_s(10);
+
 /// A reading is good for so long.
 const FRESH: Span = Span::from_s(3);
 
@@ -65,6 +71,9 @@ pub(super) struct Uplink {
     age: Span,
     /// When the neighbours' sums were last put into the ledger.
     settled_at: Instant,
+    /// Bits a second that the limit is good for by reckoning and turned out not to be; and when that was last changed.
+    withheld_bps: u64,
+    withheld_at: Instant,
 }
 
 impl Uplink {
@@ -79,6 +88,8 @@ impl Uplink {
             asked_at: now,
             age: Span::ZERO,
             settled_at: now,
+            withheld_bps: 0,
+            withheld_at: now,
         }
     }
 }
@@ -198,6 +209,45 @@ impl Node<'_> {
         if self.uplink.pace.watches() {
             self.watch_queue(now);
         }
+        if self.uplink_bps().is_some() {
+            self.relieve(now);
+        }
+    }
+
+    /// What is promised to children but does not leave in time is taken back, one copy a time, that which is missed least; and what has
+    /// waited too long is not sent any more, so that the rest is in time again. Else a node that owes more than it can send
+    /// is late for all its children, and for everybody below them.
+    fn relieve(&mut self, now: Instant) {
+        let late = (0..self.streams.len()).any(|at| {
+            let before = self.streams[at].log_ends[LATE_TICKS - 1];
+            let waits = |link: &Link| link.granted_down != 0 && link.cursor < before;
+            // A line has its own room, which limits nobody else.
+            let mut children = self.peers.in_stream(at);
+            children.any(|(_, peer, link)| peer.addr.socket().is_some() && waits(link))
+        });
+        for stream in self.streams.iter_mut() {
+            stream.log_ends.rotate_right(1);
+            stream.log_ends[0] = stream.log.end();
+            if late {
+                stream.too_late = stream.log_ends[LATE_TICKS / 2];
+                // Not twice for the same.
+                stream.log_ends[LATE_TICKS / 2..].fill(stream.too_late);
+            }
+        }
+        let step_bps = self.stripe_bps();
+        if late && self.take_least() {
+            let most_bps = self.uplink_bps().unwrap_or(0) / 4;
+            self.uplink.withheld_bps = (self.uplink.withheld_bps + step_bps).min(most_bps);
+            self.uplink.withheld_at = now;
+        } else if now.since(self.uplink.withheld_at) > WITHHELD {
+            self.uplink.withheld_bps = self.uplink.withheld_bps.saturating_sub(step_bps);
+            self.uplink.withheld_at = now;
+        }
+    }
+
+    /// Bits a second that are not given out as places, because they turned out to be missing.
+    pub(super) fn withheld_bps(&self) -> u64 {
+        self.uplink.withheld_bps
     }
 
     /// Reads the queue, follows it, and asks again.

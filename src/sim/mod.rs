@@ -7,6 +7,7 @@ pub mod line;
 pub mod media;
 pub mod member;
 pub mod network;
+pub mod plot;
 pub mod pools;
 pub mod report;
 pub mod results;

@@ -15,6 +15,9 @@ pub struct Scenario {
     /// Seed of everything that is random.
     #[serde(default = "one")]
     pub seed: u64,
+    /// Compared by CI: short enough for that.
+    #[serde(default)]
+    pub ci: bool,
     /// Length.
     pub seconds: u64,
     /// Everything is counted from here on.

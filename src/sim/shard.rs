@@ -339,7 +339,12 @@ impl<'w> Shard<'w> {
                 let mut packet = self.traffic.take();
                 packet.len = self.out.control_len;
                 packet.bytes[..packet.len].copy_from_slice(self.out.control_bytes());
-                let sent = Sent { now_us, to, packet };
+                let sent = Sent {
+                    now_us,
+                    to,
+                    packet,
+                    is_chunk: false,
+                };
                 self.traffic
                     .dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
             }
@@ -349,7 +354,12 @@ impl<'w> Shard<'w> {
                 packet.len = CHUNK_PREFIX_BYTES + bytes.len();
                 packet.bytes[..CHUNK_PREFIX_BYTES].copy_from_slice(&chunk.prefix);
                 packet.bytes[CHUNK_PREFIX_BYTES..packet.len].copy_from_slice(bytes);
-                let sent = Sent { now_us, to, packet };
+                let sent = Sent {
+                    now_us,
+                    to,
+                    packet,
+                    is_chunk: true,
+                };
                 self.traffic
                     .dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
             }
@@ -466,6 +476,7 @@ struct Sent {
     now_us: u64,
     to: (u32, u8),
     packet: Box<Packet>,
+    is_chunk: bool,
 }
 
 impl Traffic {
@@ -482,6 +493,7 @@ impl Traffic {
             now_us,
             to,
             mut packet,
+            is_chunk,
         } = sent;
         if let Some(liar) = port.liar.as_mut() {
             let len = packet.len;
@@ -491,7 +503,7 @@ impl Traffic {
             }
         }
         let bytes = packet.len + crate::limits::IP_UDP_HEADER_BYTES;
-        life.upload.sent(now_us, bytes as u64);
+        life.upload.sent(now_us, bytes as u64, is_chunk);
         tally.sent += 1;
         (packet.from, packet.from_turn) = (port.node, port.turn);
         (packet.to, packet.to_turn) = to;

@@ -102,8 +102,8 @@ pub fn to_toml(table: &Table) -> String {
     out
 }
 
-/// The same for people: Markdown, one row a scenario.
-pub fn to_markdown(table: &Table) -> String {
+/// The same for people: Markdown, one row a scenario; the marked ones have a star.
+pub fn to_markdown(table: &Table, marked: &[String]) -> String {
     let headings: Vec<&str> = COLUMNS.iter().map(|(_, heading, ..)| *heading).collect();
     let mut out = format!(
         "| scenario | {} |\n|---{}|\n",
@@ -120,9 +120,10 @@ pub fn to_markdown(table: &Table) -> String {
                 _ => format!("{value:.2}"),
             }
         });
+        let star = if marked.contains(scenario) { " *" } else { "" };
         let _ = writeln!(
             out,
-            "| {scenario} | {} |",
+            "| {scenario}{star} | {} |",
             cells.collect::<Vec<_>>().join(" | ")
         );
     }
@@ -147,7 +148,8 @@ mod tests {
     fn a_table_survives_its_file() {
         let it = table(0.25, 3.5);
         assert_eq!(parse(&to_toml(&it)).unwrap(), it);
-        assert!(to_markdown(&it).contains("| smoke | 0.250000 |"));
+        assert!(to_markdown(&it, &[]).contains("| smoke | 0.250000 |"));
+        assert!(to_markdown(&it, &["smoke".into()]).contains("| smoke * |"));
     }
 
     #[test]
