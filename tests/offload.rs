@@ -5,9 +5,11 @@
 mod common;
 
 use common::{Node, Scratch, assert_part_of, feed_random, weir};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const BPS: u64 = 1_000_000;
 
@@ -24,7 +26,9 @@ fn on_a_kernel_that(test: &str, call: &str, error: &str, when: &str) -> String {
     command
         .arg("--")
         .arg(program.get_program())
-        .env("WEIR_LOG", "info");
+        .env("WEIR_LOG", "info")
+        // strace is killed at the end of the test, and lets go what it watched.
+        .env("WEIR_ENDS_WITH_PARENT", "1");
     plays_over(test, command, &[])
 }
 
@@ -67,7 +71,14 @@ fn plays_over(test: &str, mut relay: Command, extra: &[&str]) -> String {
     let mut listener = Node::start(&["listen", &by_relay]);
     let heard = listener.hear(|heard| heard.len() >= ENOUGH_BYTES).to_vec();
     assert_part_of(&heard, &sent.lock().unwrap());
-    relay.log.lock().unwrap().clone()
+    let (log, place) = (relay.log.clone(), relay.udp);
+    drop(relay);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while UdpSocket::bind(place).is_err() {
+        assert!(Instant::now() < deadline, "a relay outlives its test");
+        thread::sleep(Duration::from_millis(10));
+    }
+    log.lock().unwrap().clone()
 }
 
 #[test]

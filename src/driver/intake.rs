@@ -247,8 +247,9 @@ impl Taking {
         if !in_any_case && !waited && (told.is_none() || !self.held.has_sync) {
             return;
         }
-        let measured = held_for.as_us().max(MEASURED_AT_LEAST.as_us());
-        let measured_bps = self.held.bytes.len() as u64 * 8_000_000 / measured;
+        let measured = held_for.max(MEASURED_AT_LEAST);
+        let by_arrival = bits_per_second(self.held.bytes.len() as u64, measured);
+        let measured_bps = self.held.bps_by_media_time().unwrap_or(by_arrival);
         if told.is_none() {
             let shown = Rate(measured_bps / 1_000 * 1_000);
             log::info!("bit rate: {shown}, as measured; --bitrate says it exactly");
@@ -316,11 +317,39 @@ impl Held {
         self.bytes.extend_from_slice(piece);
     }
 
+    /// The rate by the media's own clock, where that has gone on for long enough. Media that come in pieces of a second, or as fast
+    /// as they can, seem faster by their arrival than they are.
+    fn bps_by_media_time(&self) -> Option<u64> {
+        let (mut before, mut marks) = (0, Marks::default());
+        for &(_, time_us, len) in &self.pieces {
+            if let Some(time_us) = time_us {
+                marks.first.get_or_insert((before, time_us));
+                marks.last = Some((before, time_us));
+            }
+            before += u64::from(len);
+        }
+        let ((from, begin_us), (to, end_us)) = (marks.first?, marks.last?);
+        let took = Span::from_us(end_us.checked_sub(begin_us)?);
+        (took >= MEASURED_AT_LEAST).then(|| bits_per_second(to - from, took))
+    }
+
     /// There may be no room for another piece.
     fn is_full(&self) -> bool {
         self.bytes.len() + media::MAX_HELD_BYTES > MAX_HELD_BYTES
             || self.pieces.len() >= MAX_HELD_PIECES
     }
+}
+
+/// The first and the last place among pieces where the media tell their time: bytes before it, and that time in us.
+#[derive(Default)]
+struct Marks {
+    first: Option<(u64, u64)>,
+    last: Option<(u64, u64)>,
+}
+
+/// `took` is not zero.
+fn bits_per_second(bytes: u64, took: Span) -> u64 {
+    bytes * 8_000_000 / took.as_us()
 }
 
 /// `at`: what the first byte is, and its media time.
@@ -359,4 +388,37 @@ fn fitting<const N: usize>(text: &str) -> String<N> {
         }
     }
     fitting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(pieces: &[(Option<u64>, usize)]) -> Held {
+        let mut held = Held::default();
+        for &(time_us, len) in pieces {
+            held.add(Start::Sync, time_us, &std::vec![0; len]);
+        }
+        held
+    }
+
+    #[test]
+    fn pages_of_a_second_have_the_rate_of_their_clock() {
+        // Headers, then 64 kbit/s: by their arrival within a second it would be twice as much.
+        let pages = [(None, 4_000), (Some(0), 8_000), (Some(1_000_000), 8_000)];
+        assert_eq!(held(&pages).bps_by_media_time(), Some(64_000));
+    }
+
+    #[test]
+    fn a_clock_that_does_not_go_on_tells_nothing() {
+        for pieces in [
+            &[][..],
+            &[(None, 9_000), (None, 9_000)],
+            &[(Some(7_000_000), 9_000)],
+            &[(Some(0), 9_000), (Some(249_999), 9_000)],
+            &[(Some(7_000_000), 9_000), (Some(0), 9_000)],
+        ] {
+            assert_eq!(held(pieces).bps_by_media_time(), None, "{pieces:?}");
+        }
+    }
 }
