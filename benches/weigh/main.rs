@@ -1,6 +1,6 @@
 //! What the relay costs beside what its work must cost: one run, side by side, ratios in one table.
 //!
-//! `cargo bench --bench weigh` runs everything (some three minutes); `cargo bench --bench weigh -- udp http` only these parts.
+//! `cargo bench --bench weigh` runs everything (some fifteen minutes); `cargo bench --bench weigh -- udp http` only these parts.
 //! docs/PERFORMANCE.md says what the figures mean. Needs Linux; icecast2 and valgrind where their rows are wanted.
 
 mod bare;
@@ -10,18 +10,21 @@ mod children;
 mod common;
 mod fanout;
 mod instructions;
+mod kill;
 mod players;
 mod table;
 mod usage;
 mod web;
 
 /// Parts, in their order.
-const PARTS: [(&str, fn()); 5] = [
+const PARTS: [(&str, fn()); 7] = [
     ("udp", fanout::hundred),
     ("few", fanout::few_stripes),
     ("many", fanout::many),
     ("http", web::compare),
     ("instructions", instructions::count),
+    ("kill", kill::one),
+    ("kill-two", kill::several),
 ];
 
 fn main() {
