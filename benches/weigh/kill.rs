@@ -27,7 +27,7 @@ pub fn one() {
     strike("one parent killed", 1);
 }
 
-/// As many parents of one listener at once as there are parity stripes.
+/// Two parents of one listener at once.
 pub fn several() {
     strike("two parents of one listener killed at once", 2);
 }
