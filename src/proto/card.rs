@@ -155,11 +155,12 @@ impl Card {
         let group_bytes = media_bps * u64::from(self.descriptor.group_ms) / 8_000;
         let most = u64::from(self.descriptor.chunk_bytes).max(64);
         // The last block of a short group is not full; a long one leaves it to the next.
-        let blocks =
-            match Span::from_ms(u64::from(self.descriptor.group_ms)) >= LEAST_GROUP.times(2) {
-                true => 1,
-                false => group_bytes.div_ceil(most).max(1),
-            };
+        let group = Span::from_ms(u64::from(self.descriptor.group_ms));
+        let blocks = if group >= LEAST_GROUP.times(2) {
+            1
+        } else {
+            group_bytes.div_ceil(most).max(1)
+        };
         let payload = (group_bytes / blocks).clamp(64, most);
         let overhead = (IP_UDP_HEADER_BYTES + CHUNK_PREFIX_BYTES + self.payload_offset()) as u64;
         (media_bps * (payload + overhead) / payload).max(1)
