@@ -151,6 +151,7 @@ impl Node<'_> {
             | Message::Unsubscribe { tag, .. }
             | Message::Have { tag, .. }
             | Message::Want { tag, .. }
+            | Message::Lack { tag, .. }
             | Message::PeerExchange { tag, .. }
             | Message::Audience { tag, .. } => {
                 let at = self.stream_by_tag(*tag);
@@ -427,6 +428,7 @@ impl Node<'_> {
                 }
             }
             Message::Want { wanted, .. } => self.on_want(now, id, at, *wanted),
+            Message::Lack { block, stripes, .. } => self.on_lack(now, id, at, *block, *stripes),
             Message::PeerExchange { peers, .. } => {
                 let from = self.peers.get(id).map(|peer| peer.addr);
                 if let Some(from) = from {
@@ -504,26 +506,35 @@ impl Node<'_> {
                     block = next;
                 }
             }
-            Wanted::Chunks { block, stripes } => {
-                for index in bits(stripes) {
-                    let chunk = ChunkId { block, index };
-                    // No neighbour takes more than its share of the queue.
-                    let waiting = self
-                        .repairs
-                        .iter()
-                        .filter(|repair| repair.peer == id)
-                        .count();
-                    if waiting * 4 <= self.repairs.capacity() && self.streams[at].can_serve(chunk) {
-                        // When the queue is full it is lost, as on the wire.
-                        let _ = self.repairs.push(Repair {
-                            peer: id,
-                            stream,
-                            id: chunk,
-                            at: now,
-                        });
-                    }
-                }
+            Wanted::Chunks { block, stripes } => self.on_want_chunks(now, id, at, block, stripes),
+        }
+    }
+
+    fn on_want_chunks(&mut self, now: Instant, id: PeerId, at: StreamId, block: u64, stripes: u32) {
+        let mut lacking = 0;
+        for index in bits(stripes) {
+            // No neighbour takes more than its share of the queue.
+            let waiting = self.repairs.iter().filter(|repair| repair.peer == id);
+            if waiting.count() * 4 > self.repairs.capacity() {
+                break;
             }
+            let repair = Repair {
+                peer: id,
+                stream: at as u8,
+                id: ChunkId { block, index },
+                at: now,
+            };
+            if !self.on_want_chunk(now, repair) {
+                lacking |= 1 << index;
+            }
+        }
+        if lacking != 0 {
+            self.queue(Job::Lack {
+                peer: id,
+                stream: at as u8,
+                block,
+                stripes: lacking,
+            });
         }
     }
 

@@ -17,6 +17,9 @@ const MAX_STEPS: usize = 512;
 /// A request that waited longer is not served: whoever made it has asked elsewhere.
 const STALE: Span = Span::from_ms(250);
 
+/// A request may be so many blocks ahead of the seals known here.
+const EARLY_BLOCKS: u64 = 4;
+
 /// What a child asks for: stripes, those of them it could do without, and whether the seals as well.
 #[derive(Clone, Copy)]
 pub(super) struct Wish {
@@ -433,6 +436,47 @@ impl Node<'_> {
             // When there will be room again is noted.
             self.may_send(now, bytes, Urgency::Stream);
         }
+    }
+
+    /// Somebody asks for a chunk: it is sent when there is room, or, when it is still on its way here, as soon as it has come. False
+    /// when neither can be expected.
+    pub(super) fn on_want_chunk(&mut self, now: Instant, repair: Repair) -> bool {
+        let at = usize::from(repair.stream);
+        // When there is no room it is lost, as on the wire.
+        if self.streams[at].can_serve(repair.id) {
+            let _ = self.repairs.push(repair);
+            return true;
+        }
+        self.expects(now, at, repair.id) && self.early.push(repair).is_ok()
+    }
+
+    /// Whether a chunk should come by itself within a few blocks' time.
+    fn expects(&self, now: Instant, at: StreamId, id: ChunkId) -> bool {
+        let stream = &self.streams[at];
+        let bit = 1 << id.index;
+        let flows = self.carries(at, id.index) && stream.stalled & bit == 0;
+        flows
+            && id.block < stream.ring.end() + EARLY_BLOCKS
+            && match stream.ring.row(id.block) {
+                Some(row) => self.lost(now, at, row, bit) == 0,
+                None => id.block >= stream.ring.end(),
+            }
+    }
+
+    /// A chunk of a block has come: what was asked for of this block before may be at hand now.
+    pub(super) fn serve_early(&mut self, at: StreamId, block: u64) {
+        let (early, repairs, stream) = (&mut self.early, &mut self.repairs, &self.streams[at]);
+        early.retain(|repair| {
+            let here = usize::from(repair.stream) == at
+                && repair.id.block == block
+                && stream.can_serve(repair.id);
+            here.then(|| repairs.push(*repair)).is_none()
+        });
+    }
+
+    /// Drops requests that have waited so long that whoever made them has asked elsewhere.
+    pub(super) fn forget_early(&mut self, now: Instant) {
+        self.early.retain(|repair| now.since(repair.at) < STALE);
     }
 
     /// A chunk that somebody asked for again. The stream goes first: of a limited upload, repair gets what

@@ -63,6 +63,13 @@ pub enum Job {
         block: u64,
         stripes: u32,
     },
+    /// Chunks that a neighbour asked for and that are not here.
+    Lack {
+        peer: PeerId,
+        stream: u8,
+        block: u64,
+        stripes: u32,
+    },
     /// A request for seals.
     WantSeals {
         peer: PeerId,
@@ -86,6 +93,7 @@ impl Job {
             | Self::Title { peer, .. }
             | Self::Preamble { peer, .. }
             | Self::Want { peer, .. }
+            | Self::Lack { peer, .. }
             | Self::WantSeals { peer, .. } => peer,
         }
     }
@@ -99,6 +107,9 @@ pub struct Repair {
     pub(super) id: ChunkId,
     pub(super) at: Instant,
 }
+
+/// Most requests that wait for what they ask for.
+pub const MAX_EARLY: usize = 32;
 
 impl Repair {
     /// What storage is filled with at start.
@@ -193,6 +204,8 @@ pub struct Node<'s> {
     pub(super) players: &'s mut [Option<Player>],
     pub(super) jobs: Queue<'s, Job>,
     pub(super) repairs: Queue<'s, Repair>,
+    /// What was asked for before it came here.
+    pub(super) early: heapless::Vec<Repair, MAX_EARLY>,
     pub(super) small: heapless::Deque<Small, 16>,
     pub(super) events: heapless::Deque<Event, 16>,
     pub(super) bucket: Bucket,
@@ -236,6 +249,7 @@ impl<'s> Node<'s> {
             players: pools.players,
             jobs: Queue::new(pools.jobs),
             repairs: Queue::new(pools.repairs),
+            early: heapless::Vec::new(),
             small: heapless::Deque::new(),
             events: heapless::Deque::new(),
             bucket: Bucket::new(config.upload_limit_bps, now),
@@ -406,6 +420,10 @@ impl<'s> Node<'s> {
             return;
         };
         self.streams[at].stats.rx_bytes += self.on_line(from, len) as u64;
+        let answers = self.streams[at]
+            .asked
+            .iter()
+            .any(|asked| asked.id == chunk.id && asked.peer == id);
         let taken = self.streams[at].accept_chunk(now, id, chunk);
         let Some((peer, link)) = self.peers.both_mut(id, at) else {
             return;
@@ -420,12 +438,17 @@ impl<'s> Node<'s> {
                 peer.heard_at = now;
                 peer.delayed(ticks(now.as_us()).wrapping_sub(sent) & 0xff_ffff);
                 link.chunk_at = now;
-                link.unanswered /= 2;
+                if answers {
+                    link.unanswered /= 2;
+                }
                 self.promote_trial(at, id, chunk.id.index);
             }
         }
         match taken {
-            Taken::New => self.streams[at].play(now, self.config.burst),
+            Taken::New => {
+                self.serve_early(at, chunk.id.block);
+                self.streams[at].play(now, self.config.burst);
+            }
             Taken::Parked => self.want_seal(now, at, id, chunk.id.block),
             _ => {}
         }

@@ -123,7 +123,7 @@ impl Node<'_> {
         homes
     }
 
-    fn carries(&self, at: StreamId, stripe: u8) -> bool {
+    pub(super) fn carries(&self, at: StreamId, stripe: u8) -> bool {
         let parent = &self.streams[at].parents[usize::from(stripe)];
         parent
             .peer
