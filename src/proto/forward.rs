@@ -442,6 +442,11 @@ impl Node<'_> {
     /// when neither can be expected.
     pub(super) fn on_want_chunk(&mut self, now: Instant, repair: Repair) -> bool {
         let at = usize::from(repair.stream);
+        let same = |other: &&Repair| other.id == repair.id && other.stream == repair.stream;
+        // It waits because upload is short: whoever asks second finds it at the first, and what leaves here is something else.
+        if let Some(first) = self.repairs.iter().find(same) {
+            return first.peer == repair.peer;
+        }
         // When there is no room it is lost, as on the wire.
         if self.streams[at].can_serve(repair.id) {
             let _ = self.repairs.push(repair);

@@ -29,10 +29,6 @@ const MAX_UNANSWERED: u8 = 10;
 /// Milliseconds that asking one who does not have it yet is taken to cost.
 const EARLY: u64 = 60;
 
-/// And so is each hop that it stands away from the source, up to so many.
-const HOP: u64 = 15;
-const MAX_STEPS: u8 = 8;
-
 /// Whoever lacked something is not asked for it again for so long.
 const LACK_AGE: Span = Span::from_ms(500);
 
@@ -365,15 +361,12 @@ impl Node<'_> {
             .min_by_key(|(id, peer, link, wait)| {
                 let asked = stream.asked.iter().filter(|a| a.peer == *id).count() as u64;
                 let source = if link.standing.is_source() { 30 } else { 0 };
-                // Whoever stands nearer to the source has it sooner.
-                let hops = u64::from(link.hops[usize::from(index)].min(MAX_STEPS));
                 // Chance spreads the load, and leads past one that does not deliver.
                 let silent = 40 * u64::from(link.unanswered);
                 peer.rtt_or_guess().as_ms()
                     + wait
                     + 20 * asked
                     + source
-                    + HOP * hops
                     + silent
                     + (salt >> (id % 32) & 63)
             })
