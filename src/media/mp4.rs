@@ -3,6 +3,9 @@
 //! The preamble is the file type and movie boxes. A player begins at a movie fragment whose video starts with a sync
 //! sample, and at the boxes that stand directly before it.
 
+mod places;
+mod samples;
+
 use heapless::Vec;
 
 use super::fields::{array, find, tail, u8, u32_be, u64_be};
@@ -64,6 +67,29 @@ fn child<'a>(body: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
     children(body)
         .find(|(name, _)| name == kind)
         .map(|(_, body)| body)
+}
+
+/// Hands out the boxes that stand one behind the other, whole, until one is given up.
+fn each_box(
+    mut rest: &mut [u8],
+    mut take: impl FnMut([u8; 4], &mut [u8]) -> Option<()>,
+) -> Option<()> {
+    while let Some(Some(head)) = Head::read(rest) {
+        // A long header has no place in 64 KiB.
+        let len = usize::try_from(head.len)
+            .ok()
+            .filter(|_| head.header == 8)?;
+        let (whole, behind) = core::mem::take(&mut rest).split_at_mut_checked(len)?;
+        take(head.kind, whole)?;
+        rest = behind;
+    }
+    Some(())
+}
+
+/// Writes a number where there is room for it.
+fn put(bytes: &mut [u8], at: usize, number: [u8; 4]) -> Option<()> {
+    *bytes.get_mut(at..)?.first_chunk_mut::<4>()? = number;
+    Some(())
 }
 
 /// A track of the movie.
@@ -157,6 +183,8 @@ pub(super) struct Mp4 {
     tracks: Vec<Track, MAX_TRACKS>,
     /// The preamble is whole.
     ready: bool,
+    /// Bytes of the file that lie before the window; not known once some made no sense.
+    place: Option<u64>,
 }
 
 impl Mp4 {
@@ -164,23 +192,37 @@ impl Mp4 {
         Self {
             tracks: Vec::new(),
             ready: false,
+            place: Some(0),
         }
     }
 
-    pub(super) fn step(&mut self, window: &[u8], ended: bool, found: &mut Findings) -> Step {
+    pub(super) fn step(&mut self, window: &mut [u8], ended: bool, found: &mut Findings) -> Step {
+        let step = self.look(window, ended, found);
+        match step {
+            Step::Unit(unit) => {
+                self.place = self.place.and_then(|place| place.checked_add(unit.len));
+            }
+            Step::Junk(_) => self.place = None,
+            _ => {}
+        }
+        step
+    }
+
+    fn look(&mut self, window: &mut [u8], ended: bool, found: &mut Findings) -> Step {
         let head = match Head::read(window) {
             None => return Step::Need,
             Some(None) => return resynchronise(window),
             Some(Some(head)) => head,
         };
         let is_held = head.len <= MAX_HELD_BYTES as u64;
-        let whole = window.get(..usize::try_from(head.len).unwrap_or(usize::MAX));
         match &head.kind {
             b"ftyp" | b"moov" if !is_held => Step::Hopeless("MP4 header over 64 KiB"),
-            b"ftyp" | b"moov" => match whole {
-                None => Step::Need,
-                Some(whole) => self.header(head, whole, found),
-            },
+            b"ftyp" | b"moov" => {
+                match window.get(..usize::try_from(head.len).unwrap_or(usize::MAX)) {
+                    None => Step::Need,
+                    Some(whole) => self.header(head, whole, found),
+                }
+            }
             b"mdat" if !self.ready => {
                 Step::Hopeless("the MP4 is not fragmented (make it with empty_moov)")
             }
@@ -195,14 +237,19 @@ impl Mp4 {
     }
 
     fn header(&mut self, head: Head, whole: &[u8], found: &mut Findings) -> Step {
+        if &head.kind == b"ftyp" {
+            self.place = Some(0);
+        }
         if &head.kind == b"ftyp" || self.ready {
             self.ready = false;
             found.preamble.clear();
         }
+        let at = found.preamble.bytes().len();
         if found.preamble.append(whole).is_err() {
             return Step::Hopeless("MP4 header over 64 KiB");
         }
         if &head.kind == b"moov" {
+            samples::forget(found.preamble.tail_mut(at));
             let moov = tail(whole, head.header);
             let Some(mvex) = child(moov, b"mvex") else {
                 return Step::Hopeless("the MP4 is not fragmented (make it with empty_moov)");
@@ -232,7 +279,7 @@ impl Mp4 {
 
     /// The boxes from here to the end of the next movie fragment are one unit, so that a player begins before all of
     /// them; where they are too many, they only pass.
-    fn fragment(&mut self, first: Head, window: &[u8], ended: bool) -> Step {
+    fn fragment(&mut self, first: Head, window: &mut [u8], ended: bool) -> Step {
         let mut at = 0;
         loop {
             let head = match Head::read(tail(window, at)) {
@@ -247,8 +294,8 @@ impl Mp4 {
                 return Step::pass(first.len);
             };
             match &head.kind {
-                b"moof" => match window.get(at..end) {
-                    Some(moof) => return self.movie_fragment(tail(moof, head.header), end),
+                b"moof" => match window.get_mut(at..end) {
+                    Some(moof) => return self.movie_fragment(head, moof, at),
                     None if ended => return Step::pass(first.len),
                     None => return Step::Need,
                 },
@@ -258,7 +305,8 @@ impl Mp4 {
         }
     }
 
-    fn movie_fragment(&self, moof: &[u8], len: usize) -> Step {
+    /// `before` are the bytes of the unit that stand before the movie fragment.
+    fn movie_fragment(&self, head: Head, moof: &mut [u8], before: usize) -> Step {
         let lead = self
             .tracks
             .iter()
@@ -266,15 +314,12 @@ impl Mp4 {
             .or(self.tracks.first());
         let mut start = Start::Cut;
         let mut time_us = None;
-        for (_, traf) in children(moof).filter(|(kind, _)| kind == b"traf") {
+        let mut is_absolute = false;
+        for (_, traf) in children(tail(moof, head.header)).filter(|(kind, _)| kind == b"traf") {
             let Some(fragment) = TrackFragment::read(traf, &self.tracks) else {
                 continue;
             };
-            if fragment.is_absolute {
-                return Step::Hopeless(
-                    "MP4 fragments with absolute offsets (make it with default_base_moof)",
-                );
-            }
+            is_absolute |= fragment.is_absolute;
             let Some(track) = lead.filter(|track| track.id == fragment.track_id) else {
                 continue;
             };
@@ -285,7 +330,15 @@ impl Mp4 {
                 start = Start::Sync;
             }
         }
-        Step::unit(start, len, time_us)
+        let place = self
+            .place
+            .and_then(|place| place.checked_add(before as u64));
+        if is_absolute && places::make_relative(moof, place).is_none() {
+            return Step::Hopeless(
+                "MP4 fragments whose media lie elsewhere (make it with default_base_moof)",
+            );
+        }
+        Step::unit(start, before + moof.len(), time_us)
     }
 }
 
