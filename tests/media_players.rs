@@ -558,6 +558,12 @@ fn places_in_the_whole_file_are_made_relative() {
         assert_eq!(scan.scanner.content_type(), content_type, "{file}");
         assert!(scan.out != bytes && scan.out.len() == bytes.len(), "{file}");
         assert!(scan.syncs.len() >= syncs, "{file}");
+        if content_type == "video/mp4" && file != "separate.mp4" {
+            // The first fragment, which is a second of six, tells the rate.
+            let mean_bps = bytes.len() as f64 * 8.0 / 6.0;
+            let told = scan.scanner.bitrate_bps().unwrap_or(0) as f64 / mean_bps;
+            assert!((0.7..1.5).contains(&told), "{file}: {told} of the rate");
+        }
         let whole = workshop.0.join("whole");
         let frames = |bytes: &[u8]| {
             fs::write(&whole, bytes).unwrap();

@@ -19,6 +19,9 @@ const MAX_TRACKS: usize = 8;
 /// Most bytes of a box that is neither header nor media.
 const MAX_OTHER_BYTES: u64 = 1024 * 1024;
 
+/// Over less than this a bit rate says nothing: key frames are many times as long as others.
+const RATE_WITHIN_US: u64 = 1_000_000;
+
 /// `sample_is_non_sync_sample` (14496-12, 8.8.3.1).
 const NON_SYNC_SAMPLE: u32 = 0x0001_0000;
 
@@ -98,8 +101,16 @@ struct Track {
     id: u32,
     is_video: bool,
     ticks_per_second: u32,
-    /// Sample flags where a fragment says nothing.
-    default_flags: u32,
+    /// What samples are where a fragment says nothing.
+    defaults: Defaults,
+}
+
+/// What samples are of which nothing else is said: ticks, bytes and flags.
+#[derive(Clone, Copy, Default)]
+struct Defaults {
+    ticks: u32,
+    bytes: u32,
+    flags: u32,
 }
 
 impl Track {
@@ -111,50 +122,58 @@ impl Track {
             id: after_times(child(trak, b"tkhd")?)?,
             is_video: array(child(mdia, b"hdlr")?, 8) == Some(*b"vide"),
             ticks_per_second: after_times(child(mdia, b"mdhd")?)?,
-            default_flags: 0,
+            defaults: Defaults::default(),
         })
     }
 }
 
-/// What one track fragment says of its beginning.
+/// What one track fragment says of its beginning, and of all of it.
 struct TrackFragment {
     track_id: u32,
     time: Option<u64>,
     is_sync: bool,
     is_absolute: bool,
+    ticks: u64,
+    bytes: u64,
 }
 
 impl TrackFragment {
     fn read(traf: &[u8], tracks: &[Track]) -> Option<Self> {
         let tfhd = child(traf, b"tfhd")?;
         let (flags, track_id) = (u32_be(tfhd, 0)?, u32_be(tfhd, 4)?);
-        // 14496-12, 8.8.7: optional fields in this order before the default sample flags.
-        let before = [(0x1, 8), (0x2, 4), (0x8, 4), (0x10, 4)];
-        let at = 8 + before
-            .iter()
-            .filter(|(bit, _)| flags & bit != 0)
-            .map(|(_, len)| len)
-            .sum::<usize>();
-        let of_movie = tracks
-            .iter()
-            .find(|track| track.id == track_id)
-            .map_or(0, |track| track.default_flags);
-        let default_flags = if flags & 0x20 != 0 {
-            u32_be(tfhd, at)?
-        } else {
-            of_movie
-        };
+        let track = tracks.iter().find(|track| track.id == track_id);
+        let mut defaults = track.map_or_else(Defaults::default, |track| track.defaults);
+        // 14496-12, 8.8.7: those that are there stand in this order, behind a place in the file and a sample description.
+        let mut at =
+            8 + if flags & 0x1 != 0 { 8 } else { 0 } + if flags & 0x2 != 0 { 4 } else { 0 };
+        for (bit, field) in [
+            (0x08, &mut defaults.ticks),
+            (0x10, &mut defaults.bytes),
+            (0x20, &mut defaults.flags),
+        ] {
+            if flags & bit != 0 {
+                *field = u32_be(tfhd, at)?;
+                at += 4;
+            }
+        }
         let time = child(traf, b"tfdt").and_then(|tfdt| match u8(tfdt, 0)? {
             1 => u64_be(tfdt, 4),
             _ => u32_be(tfdt, 4).map(u64::from),
         });
         let first_flags =
-            child(traf, b"trun").map(|trun| first_sample_flags(trun).unwrap_or(default_flags));
+            child(traf, b"trun").map(|trun| first_sample_flags(trun).unwrap_or(defaults.flags));
+        let runs = children(traf).filter(|(kind, _)| kind == b"trun");
+        let sums = runs.filter_map(|(_, trun)| samples::sums(trun, defaults));
+        let (ticks, bytes) = sums.fold((0u64, 0u64), |sum, run| {
+            (sum.0.saturating_add(run.0), sum.1.saturating_add(run.1))
+        });
         Some(Self {
             track_id,
             time,
             is_sync: first_flags.is_some_and(|flags| flags & NON_SYNC_SAMPLE == 0),
             is_absolute: flags & 0x1 != 0,
+            ticks,
+            bytes,
         })
     }
 }
@@ -227,7 +246,7 @@ impl Mp4 {
                 Step::Hopeless("the MP4 is not fragmented (make it with empty_moov)")
             }
             b"styp" | b"sidx" | b"prft" | b"emsg" | b"moof" if self.ready => {
-                self.fragment(head, window, ended)
+                self.fragment(head, window, ended, found)
             }
             b"mdat" => Step::pass(head.len),
             // A name nobody knows with a great length is more likely broken than new.
@@ -272,14 +291,24 @@ impl Mp4 {
         for (_, trex) in children(mvex).filter(|(kind, _)| kind == b"trex") {
             let id = u32_be(trex, 4);
             if let Some(track) = self.tracks.iter_mut().find(|track| Some(track.id) == id) {
-                track.default_flags = u32_be(trex, 20).unwrap_or(0);
+                track.defaults = Defaults {
+                    ticks: u32_be(trex, 12).unwrap_or(0),
+                    bytes: u32_be(trex, 16).unwrap_or(0),
+                    flags: u32_be(trex, 20).unwrap_or(0),
+                };
             }
         }
     }
 
     /// The boxes from here to the end of the next movie fragment are one unit, so that a player begins before all of
     /// them; where they are too many, they only pass.
-    fn fragment(&mut self, first: Head, window: &mut [u8], ended: bool) -> Step {
+    fn fragment(
+        &mut self,
+        first: Head,
+        window: &mut [u8],
+        ended: bool,
+        found: &mut Findings,
+    ) -> Step {
         let mut at = 0;
         loop {
             let head = match Head::read(tail(window, at)) {
@@ -295,7 +324,7 @@ impl Mp4 {
             };
             match &head.kind {
                 b"moof" => match window.get_mut(at..end) {
-                    Some(moof) => return self.movie_fragment(head, moof, at),
+                    Some(moof) => return self.movie_fragment(head, moof, at, found),
                     None if ended => return Step::pass(first.len),
                     None => return Step::Need,
                 },
@@ -306,7 +335,13 @@ impl Mp4 {
     }
 
     /// `before` are the bytes of the unit that stand before the movie fragment.
-    fn movie_fragment(&self, head: Head, moof: &mut [u8], before: usize) -> Step {
+    fn movie_fragment(
+        &self,
+        head: Head,
+        moof: &mut [u8],
+        before: usize,
+        found: &mut Findings,
+    ) -> Step {
         let lead = self
             .tracks
             .iter()
@@ -315,20 +350,29 @@ impl Mp4 {
         let mut start = Start::Cut;
         let mut time_us = None;
         let mut is_absolute = false;
+        let (mut parts, mut bytes, mut lasts_us) = (0, 0u64, None);
         for (_, traf) in children(tail(moof, head.header)).filter(|(kind, _)| kind == b"traf") {
             let Some(fragment) = TrackFragment::read(traf, &self.tracks) else {
                 continue;
             };
             is_absolute |= fragment.is_absolute;
+            parts += 1;
+            bytes = bytes.saturating_add(fragment.bytes);
             let Some(track) = lead.filter(|track| track.id == fragment.track_id) else {
                 continue;
             };
-            time_us = fragment
-                .time
-                .and_then(|time| scale_us(time, u64::from(track.ticks_per_second)));
+            let us = |ticks| scale_us(ticks, u64::from(track.ticks_per_second));
+            time_us = fragment.time.and_then(us);
+            lasts_us = us(fragment.ticks);
             if fragment.is_sync || !track.is_video {
                 start = Start::Sync;
             }
+        }
+        // The first that is long enough tells the rate, if all tracks are in it.
+        if found.bitrate_bps.is_none() && parts == self.tracks.len() {
+            found.bitrate_bps = lasts_us
+                .filter(|us| *us >= RATE_WITHIN_US)
+                .and_then(|us| u32::try_from(u128::from(bytes) * 8_000_000 / u128::from(us)).ok());
         }
         let place = self
             .place

@@ -1,10 +1,32 @@
-//! The movie box without the samples it names.
+//! Samples as they are named: how many ticks and bytes they are, and the movie box without them.
 //!
-//! Made without `empty_moov`, it holds those of the first fragment, with their places in the file. A player that joins has
+//! A movie box made without `empty_moov`, names those of the first fragment, with their places in the file. A player that joins has
 //! neither; it is given tables without an entry, as `empty_moov` makes them.
 
 use super::super::fields::{tail, u8, u32_be};
-use super::{Head, each_box, put};
+use super::{Defaults, Head, each_box, put};
+
+/// Ticks and bytes of all samples of a run (14496-12, 8.8.8).
+pub(super) fn sums(trun: &[u8], defaults: Defaults) -> Option<(u64, u64)> {
+    let (flags, samples) = (u32_be(trun, 0)?, u32_be(trun, 4)?);
+    let len = |bits: u32| (flags & bits).count_ones() as usize * 4;
+    let (entry, ticks_len) = (len(0xf00), len(0x100));
+    if entry == 0 {
+        let all = |each: u32| u64::from(samples) * u64::from(each);
+        return Some((all(defaults.ticks), all(defaults.bytes)));
+    }
+    let entries = tail(trun, 8 + len(0x5)).chunks_exact(entry);
+    Some(entries.take(samples as usize).fold((0, 0), |sum, entry| {
+        let said = |bit, at, default| {
+            let field = u32_be(entry, at).filter(|_| flags & bit != 0);
+            u64::from(field.unwrap_or(default))
+        };
+        (
+            sum.0 + said(0x100, 0, defaults.ticks),
+            sum.1 + said(0x200, ticks_len, defaults.bytes),
+        )
+    }))
+}
 
 /// Empties the sample tables of a movie box, and says that its length is not known; one that names no samples stays as it is.
 pub(super) fn forget(moov: &mut [u8]) {
