@@ -167,7 +167,7 @@ def encode(workshop, video, audio):
         sound = "aevalsrc='0.3*sin(300*t*(1+t/9))+0.1*random(0)|0.3*sin(2764*t)':s=44100"
         inputs += ["-f", "lavfi", "-i", sound]
         codecs += ["-c:a", *AUDIO[audio].split()]
-    for muxer in ("nut", "matroska", "mpegts"):
+    for muxer in ("matroska", "nut", "mpegts"):
         command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *inputs, "-t", str(LENGTH_S), *codecs, "-f", muxer, name + ".new"]
         made = subprocess.run(command, capture_output=True, text=True)
         if not made.returncode:
