@@ -45,7 +45,7 @@ const SEND_BUFFER_BYTES: usize = 128 * 1024;
 pub const KERNEL_BYTES: u64 = 2 * SEND_BUFFER_BYTES as u64;
 
 /// Bytes of one task: its state, and the socket's.
-pub const TASK_BYTES: usize = 2 * 1024;
+pub const TASK_BYTES: usize = 1_600;
 
 /// What a connection may hold besides: what a slow client has left of an answer, a command, or a player's titles.
 pub const REQUEST_BYTES: usize = WRITE_BYTES;
