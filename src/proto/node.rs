@@ -109,7 +109,7 @@ pub struct Repair {
 }
 
 /// Most requests that wait for what they ask for.
-pub const MAX_EARLY: usize = 32;
+pub const MAX_EARLY: usize = 16;
 
 impl Repair {
     /// What storage is filled with at start.

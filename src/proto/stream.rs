@@ -32,7 +32,7 @@ const MAX_PARKED: usize = 48;
 pub const MAX_ASKED: usize = 64;
 
 /// Most answers that are remembered of neighbours that lack something.
-const MAX_LACKING: usize = 32;
+const MAX_LACKING: usize = 16;
 
 /// How far ahead of the known blocks a chunk may claim to be before its seal has come.
 const MAX_AHEAD_BLOCKS: u64 = 4 * seal::MAX_GROUP_BLOCKS as u64;
