@@ -412,6 +412,7 @@ impl<'s> Node<'s> {
         };
         match taken {
             Taken::Invalid => {
+                self.disown(now, at, id, chunk.id.index);
                 self.blame(now, id);
                 return;
             }
@@ -421,7 +422,7 @@ impl<'s> Node<'s> {
                 peer.delayed(ticks(now.as_us()).wrapping_sub(sent) & 0xff_ffff);
                 link.chunk_at = now;
                 link.unanswered /= 2;
-                self.promote_trial(at, id, chunk.id.index);
+                self.promote_trial(now, at, id, chunk.id);
             }
         }
         match taken {

@@ -26,6 +26,9 @@ const SETTLED: Span = Span::from_ms(500);
 const MIN_WINDOW: u8 = 4;
 const MAX_UNANSWERED: u8 = 10;
 
+/// What it counts against a neighbour, in ms of delay, that it failed as a parent.
+const DISTRUSTED: u64 = 400;
+
 /// A reordered chunk is given this long before it counts as lost.
 const REORDER: Span = Span::from_ms(40);
 
@@ -288,10 +291,13 @@ impl Node<'_> {
                 let source = if link.standing.is_source() { 30 } else { 0 };
                 // Chance spreads the load, and leads past one that does not deliver.
                 let silent = 40 * u64::from(link.unanswered);
+                let failed = link.failures > 0 && now < link.refused_until;
+                let distrusted = if failed { DISTRUSTED } else { 0 };
                 peer.rtt_or_guess().as_ms()
                     + 20 * asked
                     + source
                     + silent
+                    + distrusted
                     + (salt >> (id % 32) & 63)
             })
             .map(|(id, _, _)| id)
