@@ -115,7 +115,12 @@ impl Run {
 fn scan(bytes: &[u8], most: u64, seed: u64) -> Run {
     let mut run = Run::new();
     run.push(bytes, most, seed).finish();
-    assert!(run.out == bytes, "the bytes changed on the way");
+    // Damage may make a fragment of MP4 one that names places in the whole file, and those are counted anew.
+    let may_change = bytes.windows(4).any(|name| name == b"tfhd");
+    assert!(
+        run.out.len() == bytes.len() && (may_change || run.out == bytes),
+        "the bytes changed on the way"
+    );
     run
 }
 

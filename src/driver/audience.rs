@@ -2,12 +2,12 @@
 //! asked for that.
 
 use super::reactor::{Async, Timer};
-use super::server::{Client, STUCK, farewell, head_of, refuse, with_headers, write_all};
+use super::reply::{Client, STUCK, farewell, with_headers};
 use super::view::{Running, Seat};
 use super::within::within;
 use crate::http::hls::TIMESTAMP_BYTES;
 use crate::http::icy::{ICY_METAINT, IcyInterleaver, MAX_ICY_BLOCK_BYTES};
-use crate::http::request::{Method, Request};
+use crate::http::request::Method;
 use crate::http::response::{self, Live};
 use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::player::Stage;
@@ -39,21 +39,20 @@ const MAX_AGO_MS: u64 = 24 * 3_600_000;
 /// Lets a player in: what is left to do is its media.
 pub(super) async fn serve<'a>(
     client: &Client<'_>,
-    request: &Request<'_>,
     running: &'a Running,
     stream: StreamId,
     ago_ms: Option<u64>,
 ) -> io::Result<Option<Media<'a>>> {
     let socket = client.stream;
     let refuse = |text| async move {
-        refuse(socket, request.method, 503, text).await?;
+        client.refuse(503, text).await?;
         Ok(None)
     };
-    if request.method == Method::Head {
-        head_only(client, request, running, stream).await?;
+    if client.method == Method::Head {
+        head_only(client, running, stream).await?;
         return Ok(None);
     }
-    let Some(place) = Place::take(client, request, running, stream, ago_ms) else {
+    let Some(place) = Place::take(client, running, stream, ago_ms) else {
         return refuse("all places are taken").await;
     };
     let known = async {
@@ -72,7 +71,7 @@ pub(super) async fn serve<'a>(
         }
         other => other?,
     }
-    let icy = request.icy_metadata.then_some(ICY_METAINT);
+    let icy = client.icy_metadata.then_some(ICY_METAINT);
     let ago_ms = match ago_ms {
         None => None,
         Some(_) => match within(PATIENCE, place.age(socket)).await {
@@ -82,9 +81,9 @@ pub(super) async fn serve<'a>(
             age => Some(age?.as_ms()),
         },
     };
-    let head = head_of(|out| write_head(running, stream, request, icy, ago_ms, out))?;
-    client.count(running, head.len());
-    write_all(socket, &head).await?;
+    let head = |out: &mut [u8]| write_head(running, stream, client, icy, ago_ms, out);
+    let head_bytes = client.say_head(head)?;
+    client.count(running, head_bytes);
     let titles = icy.map(|metaint| Box::new(Titles::new(metaint)));
     Ok(Some(Media::Live { place, titles }))
 }
@@ -107,38 +106,34 @@ pub(super) enum Media<'a> {
 
 impl Media<'_> {
     /// Sends it, until the player leaves, or falls too far behind, or the node ends.
-    pub async fn pour(self, socket: &Async<TcpStream>) -> io::Result<()> {
+    pub async fn pour(&mut self, socket: &Async<TcpStream>) -> io::Result<()> {
         match self {
-            Media::Live { place, titles } => pour(&place, socket, titles).await,
+            Media::Live { place, titles } => pour(place, socket, titles.as_deref_mut()).await,
             Media::Piece { place, tag, bytes } => {
                 if let Some(tag) = tag {
-                    write_all(socket, &tag).await?;
+                    // Room: only a head is in there.
+                    socket.get_ref().write_all(tag)?;
                 }
-                pour_out(&place, socket, bytes).await
+                pour_out(place, socket, *bytes).await
             }
         }
     }
 }
 
 /// What a player would be told, without a place for it.
-async fn head_only(
-    client: &Client<'_>,
-    request: &Request<'_>,
-    running: &Running,
-    stream: StreamId,
-) -> io::Result<()> {
+async fn head_only(client: &Client<'_>, running: &Running, stream: StreamId) -> io::Result<()> {
     if running.engine.look().streams()[stream].card.is_none() {
-        return refuse(client.stream, Method::Head, 503, "the stream has not begun").await;
+        return client.refuse(503, "the stream has not begun").await;
     }
-    let icy = request.icy_metadata.then_some(ICY_METAINT);
-    let head = head_of(|out| write_head(running, stream, request, icy, None, out))?;
-    write_all(client.stream, &head).await
+    let icy = client.icy_metadata.then_some(ICY_METAINT);
+    client.say_head(|out| write_head(running, stream, client, icy, None, out))?;
+    Ok(())
 }
 
 fn write_head(
     running: &Running,
     stream: StreamId,
-    request: &Request<'_>,
+    client: &Client<'_>,
     icy_metaint: Option<u32>,
     ago_ms: Option<u64>,
     out: &mut [u8],
@@ -156,7 +151,7 @@ fn write_head(
         ago_ms,
         chunked: false,
     };
-    response::live(request.version, &live, out).map_err(|_| ErrorKind::OutOfMemory.into())
+    response::live(client.version, &live, out).map_err(|_| ErrorKind::OutOfMemory.into())
 }
 
 /// A player's place in the node, given back when it goes.
@@ -172,7 +167,6 @@ impl<'a> Place<'a> {
     /// Nothing when all are taken.
     fn take(
         client: &Client<'_>,
-        request: &Request<'_>,
         running: &'a Running,
         stream: StreamId,
         ago_ms: Option<u64>,
@@ -181,18 +175,17 @@ impl<'a> Place<'a> {
         let opened = running
             .engine
             .with(|node, now| node.open_player(now, stream, ago));
-        Some(Self::sit(client, request, running, stream, opened.ok()?))
+        Some(Self::sit(client, running, stream, opened.ok()?))
     }
 
     /// In a place that the node has given.
     pub(super) fn sit(
         client: &Client<'_>,
-        request: &Request<'_>,
         running: &'a Running,
         stream: StreamId,
         id: PlayerId,
     ) -> Self {
-        seat(client, request, running, id);
+        seat(client, running, id);
         Self {
             running,
             stream,
@@ -240,17 +233,11 @@ impl<'a> Place<'a> {
 }
 
 /// Notes who sits in a place.
-pub(super) fn seat(client: &Client<'_>, request: &Request<'_>, running: &Running, id: PlayerId) {
-    let mut user_agent = heapless::String::new();
-    for c in request.user_agent.unwrap_or("").chars() {
-        if user_agent.push(c).is_err() {
-            break;
-        }
-    }
+pub(super) fn seat(client: &Client<'_>, running: &Running, id: PlayerId) {
     if let Some(seat) = running.seats.borrow_mut().get_mut(id) {
         *seat = Some(Seat {
             address: client.from,
-            user_agent,
+            user_agent: client.user_agent.clone(),
         });
     }
 }
@@ -289,7 +276,7 @@ async fn pour_out(place: &Place<'_>, socket: &Async<TcpStream>, mut left: u64) -
 async fn pour(
     place: &Place<'_>,
     socket: &Async<TcpStream>,
-    mut titles: Option<Box<Titles>>,
+    mut titles: Option<&mut Titles>,
 ) -> io::Result<()> {
     let running = place.running;
     while !running.engine.is_leaving() && !running.is_stopped(place.stream) {

@@ -3,10 +3,10 @@
 use super::base32;
 use super::control::{self, Command};
 use super::reactor::Timer;
-use super::server::{Client, refuse};
+use super::reply::Client;
 use super::view::Running;
 use super::within::within;
-use crate::http::request::{Framing, Method, Request, query_decode, query_value};
+use crate::http::request::{Framing, Request, query_decode, query_value};
 use crate::http::route::same_origin;
 use core::time::Duration;
 use smol::io::AsyncReadExt;
@@ -25,55 +25,53 @@ const WRONG: Duration = Duration::from_millis(500);
 /// Longest value of a field.
 const MAX_VALUE_BYTES: usize = 256;
 
-/// Answers a POST to `/control`; `begun` is what came of the body with the head.
-pub(super) async fn serve(
-    client: &Client<'_>,
+/// Bytes of the form that follows a POST to `/control`, or with what status and words it is refused.
+pub(super) fn judge(
     request: &Request<'_>,
-    begun: &[u8],
     running: &Running,
-) -> io::Result<()> {
-    let say = |status, text| refuse_text(client, status, text);
+) -> Result<usize, (u16, &'static str)> {
     if !running.control.is_on() {
-        return say(403, "control is off; --control-token FILE turns it on").await;
+        return Err((403, "control is off; --control-token FILE turns it on"));
     }
     if !same_origin(request) {
-        return say(403, "this does not come from this page").await;
+        return Err((403, "this does not come from this page"));
     }
     let is_form = request.content_type.is_some_and(|kind| {
         kind.split(';').next().unwrap_or("").trim() == "application/x-www-form-urlencoded"
     });
     let (Framing::Length(length), true) = (request.body, is_form) else {
-        return say(415, "a form is wanted, with its length").await;
+        return Err((415, "a form is wanted, with its length"));
     };
+    let length = usize::try_from(length).ok();
+    let fits = length.filter(|length| *length <= MAX_BODY_BYTES);
+    fits.ok_or((413, "that is too long"))
+}
+
+/// Reads the form, does what it says, and answers.
+pub(super) async fn serve(
+    client: &Client<'_>,
+    body_bytes: usize,
+    running: &Running,
+) -> io::Result<()> {
     let mut body = [0; MAX_BODY_BYTES];
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let Some(body) = body.get_mut(..length) else {
-        return say(413, "that is too long").await;
-    };
-    let begun = begun.get(..length).unwrap_or(begun);
-    let (there, rest) = body.split_at_mut(begun.len());
-    there.copy_from_slice(begun);
+    let body = body.get_mut(..body_bytes).unwrap_or(&mut []);
     let mut stream = client.stream;
-    within(BODY_LIMIT, stream.read_exact(rest)).await?;
+    within(BODY_LIMIT, stream.read_exact(body)).await?;
     let Ok(form) = core::str::from_utf8(body) else {
-        return say(400, "that is no form").await;
+        return client.refuse(400, "that is no form").await;
     };
     if !field(form, "token", |token| running.control.allows(token)) {
         Timer::after(WRONG).await;
         log::warn!("http: {} said a wrong control token", client.from);
-        return say(403, "this is not the token").await;
+        return client.refuse(403, "this is not the token").await;
     }
     match command(form, running) {
         Ok(command) => {
             control::apply(&running.control, &running.engine, command);
-            say(303, &command.to_string()).await
+            client.refuse(303, &command.to_string()).await
         }
-        Err(why) => say(400, &why.to_string()).await,
+        Err(why) => client.refuse(400, &why.to_string()).await,
     }
-}
-
-async fn refuse_text(client: &Client<'_>, status: u16, text: &str) -> io::Result<()> {
-    refuse(client.stream, Method::Post, status, text).await
 }
 
 fn command(form: &str, running: &Running) -> Result<Command, control::NotACommand> {

@@ -86,26 +86,18 @@ fn end(why: Arguments<'_>) -> ! {
     std::process::exit(1)
 }
 
-/// Bytes of this process in memory, 0 where the system does not say.
-pub fn resident_bytes() -> u64 {
-    in_memory(1)
-}
-
-/// Of these, pages of files: code of this program and of the system's libraries, which the kernel drops when it is short.
-pub fn resident_file_bytes() -> u64 {
-    in_memory(2)
-}
-
-/// A field of proc(5), `statm`.
-fn in_memory(field: usize) -> u64 {
+/// Bytes of this process in memory, and of these pages of files: code of this program and of the system's libraries, which the
+/// kernel drops when it is short. 0 where the system does not say (proc(5), `statm`).
+pub fn resident_bytes() -> (u64, u64) {
     let mut text = [0; 128];
     let read = File::open("/proc/self/statm").and_then(|mut file| file.read(&mut text));
     let text = core::str::from_utf8(text.get(..read.unwrap_or(0)).unwrap_or(&[])).unwrap_or("");
-    let pages = text
+    let mut fields = text
         .split(' ')
-        .nth(field)
-        .and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or(0) * rustix::param::page_size() as u64
+        .skip(1)
+        .map(|pages| pages.parse().unwrap_or(0));
+    let mut bytes = || fields.next().unwrap_or(0) * rustix::param::page_size() as u64;
+    (bytes(), bytes())
 }
 
 #[cfg(test)]
@@ -114,9 +106,9 @@ mod tests {
 
     #[test]
     fn this_process_is_somewhere() {
-        let bytes = resident_bytes();
+        let (bytes, of_files) = resident_bytes();
         assert!((1 << 18..1 << 34).contains(&bytes), "{bytes}");
-        assert!((1 << 16..bytes).contains(&resident_file_bytes()));
+        assert!((1 << 16..bytes).contains(&of_files), "{of_files}");
     }
 
     #[test]

@@ -5,12 +5,11 @@
 
 use super::audience::{self, Media, Place};
 use super::reactor::Timer;
-use super::server::{Client, head_of, refuse, write_all};
+use super::reply::Client;
 use super::view::Running;
 use crate::http::document::PART_BYTES;
 use crate::http::hls::{self, Entry, Format};
-use crate::http::request::{Framing, Method, Request};
-use crate::http::response;
+use crate::http::request::{Framing, Method};
 use crate::proto::node::{PlayerId, StreamId};
 use crate::proto::segments::{MAX_SEGMENTS, Segment};
 use crate::time::{Instant, Span};
@@ -60,7 +59,7 @@ pub async fn tend(running: &Running) {
 }
 
 /// Holds a place, or goes on holding it. False when all are taken.
-fn stay(client: &Client<'_>, request: &Request<'_>, running: &Running, stream: StreamId) -> bool {
+fn stay(client: &Client<'_>, running: &Running, stream: StreamId) -> bool {
     let mut memories = running.hls.borrow_mut();
     let Some(memory) = memories.get_mut(stream) else {
         return false;
@@ -74,7 +73,7 @@ fn stay(client: &Client<'_>, request: &Request<'_>, running: &Running, stream: S
         .engine
         .with(|node, now| node.open_player(now, stream, None));
     if let Ok(id) = opened {
-        audience::seat(client, request, running, id);
+        audience::seat(client, running, id);
         memory.presence = Some((id, until));
     }
     opened.is_ok()
@@ -96,42 +95,53 @@ const NOT_HLS: &str =
 /// Answers with the playlist, once there is a segment.
 pub(super) async fn playlist(
     client: &Client<'_>,
-    request: &Request<'_>,
     running: &Running,
     stream: StreamId,
 ) -> io::Result<()> {
-    let (socket, method) = (client.stream, request.method);
-    if !stay(client, request, running, stream) {
-        return refuse(socket, method, 503, "all places are taken").await;
+    if !stay(client, running, stream) {
+        return client.refuse(503, "all places are taken").await;
     }
     let asked_at = running.engine.clock.now();
-    let (format, segments) = loop {
+    loop {
         let format = match format_of(running, stream) {
-            Some(Err(NotHls)) => return refuse(socket, method, 404, NOT_HLS).await,
+            Some(Err(NotHls)) => return client.refuse(404, NOT_HLS).await,
             Some(Ok(format)) => Some(format),
             None => None,
         };
-        let segments = running.engine.look().streams()[stream].segments();
-        if let Some(format) = format.filter(|_| !segments.is_empty()) {
-            break (format, segments);
+        if let Some(format) = format
+            && say_playlist(client, running, stream, &format)?
+        {
+            return Ok(());
         }
         let waited = running.engine.clock.now().since(asked_at);
         if waited > PATIENCE || running.engine.is_leaving() {
-            return refuse(socket, method, 503, "no segment is complete yet").await;
+            return client.refuse(503, "no segment is complete yet").await;
         }
         Timer::after(TICK).await;
-    };
+    }
+}
+
+/// The playlist; false when there is no segment yet.
+fn say_playlist(
+    client: &Client<'_>,
+    running: &Running,
+    stream: StreamId,
+    format: &Format,
+) -> io::Result<bool> {
+    let segments = running.engine.look().streams()[stream].segments();
+    if segments.is_empty() {
+        return Ok(false);
+    }
     let sequence = segments.first().map_or(0, |oldest| oldest.number);
     let entries: heapless::Vec<Entry, MAX_SEGMENTS> = segments.iter().map(entry).collect();
     let mut text = [0; PART_BYTES];
-    let len = hls::playlist(&format, sequence, &entries, &mut text)
-        .map_err(|_| ErrorKind::OutOfMemory)?;
-    let text = text.get(..len).unwrap_or(&[]);
-    head(client, request, hls::PLAYLIST_TYPE, len as u64).await?;
-    match method {
-        Method::Head => Ok(()),
-        _ => write_all(socket, text).await,
+    let len =
+        hls::playlist(format, sequence, &entries, &mut text).map_err(|_| ErrorKind::OutOfMemory)?;
+    client.say_document(hls::PLAYLIST_TYPE, Framing::Length(len as u64))?;
+    if client.method != Method::Head {
+        client.say(text.get(..len).unwrap_or(&[]))?;
     }
+    Ok(true)
 }
 
 fn entry(segment: &Segment) -> Entry {
@@ -142,47 +152,31 @@ fn entry(segment: &Segment) -> Entry {
     }
 }
 
-async fn head(
-    client: &Client<'_>,
-    request: &Request<'_>,
-    content_type: &str,
-    bytes: u64,
-) -> io::Result<()> {
-    let framing = Framing::Length(bytes);
-    let head =
-        |out: &mut [u8]| response::document(request.version, content_type, framing, false, out);
-    write_all(client.stream, &head_of(head)?).await
-}
-
 /// Answers with what players need before the first segment.
 pub(super) async fn init(
     client: &Client<'_>,
-    request: &Request<'_>,
     running: &Running,
     stream: StreamId,
 ) -> io::Result<()> {
-    let Some(Ok(format)) =
-        format_of(running, stream).filter(|_| stay(client, request, running, stream))
-    else {
-        return refuse(client.stream, request.method, 404, NOT_HLS).await;
+    let format = format_of(running, stream).filter(|_| stay(client, running, stream));
+    let Some(Ok(format)) = format else {
+        return client.refuse(404, NOT_HLS).await;
     };
     let whole = preamble_part(running, stream, 0, &mut []);
     let Some((version, bytes)) = whole.filter(|_| format.has_map) else {
-        return refuse(client.stream, request.method, 404, "there is none").await;
+        return client.refuse(404, "there is none").await;
     };
-    head(client, request, format.content_type, bytes as u64).await?;
+    client.say_document(format.content_type, Framing::Length(bytes as u64))?;
     let mut sent = 0;
-    // In parts, for the node goes on while the client reads.
-    let mut part = [0; PART_BYTES];
-    while request.method != Method::Head && sent < bytes {
-        if preamble_part(running, stream, sent, &mut part) != Some((version, bytes)) {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        let len = (bytes - sent).min(PART_BYTES);
-        write_all(client.stream, part.get(..len).unwrap_or(&[])).await?;
+    // In parts, for the node goes on while the client reads; what has changed meanwhile is cut off.
+    let part = |out: &mut [u8]| {
+        let is_wanted = client.method != Method::Head && sent < bytes;
+        let len = out.len().min(bytes - sent);
+        let same = preamble_part(running, stream, sent, out) == Some((version, bytes));
         sent += len;
-    }
-    Ok(())
+        (is_wanted && same).then_some(len)
+    };
+    client.send(part).await
 }
 
 /// Copies as much of the preamble from `offset` on as there is room for; its version, and its length in all.
@@ -204,20 +198,18 @@ fn preamble_part(
 /// Answers with a segment.
 pub(super) async fn segment<'a>(
     client: &Client<'_>,
-    request: &Request<'_>,
     running: &'a Running,
     stream: StreamId,
     block: u64,
 ) -> io::Result<Option<Media<'a>>> {
-    let (socket, method) = (client.stream, request.method);
     let refuse = |status, text| async move {
-        refuse(socket, method, status, text).await?;
+        client.refuse(status, text).await?;
         Ok(None)
     };
     let Some(Ok(format)) = format_of(running, stream) else {
         return refuse(404, NOT_HLS).await;
     };
-    if !stay(client, request, running, stream) {
+    if !stay(client, running, stream) {
         return refuse(503, "all places are taken").await;
     }
     let known = running.engine.look().streams()[stream].segment(block);
@@ -230,13 +222,13 @@ pub(super) async fn segment<'a>(
     let Ok((id, bytes)) = opened else {
         return refuse(503, "all places are taken").await;
     };
-    let place = Place::sit(client, request, running, stream, id);
+    let place = Place::sit(client, running, stream, id);
     let tag = format
         .has_timestamp
         .then(|| hls::timestamp(segment.time_us));
     let all = tag.map_or(0, |tag| tag.len() as u64) + bytes;
-    head(client, request, format.content_type, all).await?;
-    Ok(match method {
+    client.say_document(format.content_type, Framing::Length(all))?;
+    Ok(match client.method {
         Method::Head => None,
         _ => Some(Media::Piece { place, tag, bytes }),
     })

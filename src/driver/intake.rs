@@ -60,10 +60,12 @@ struct Taking {
 /// The first media, before its stream is described.
 #[derive(Default)]
 struct Held {
+    /// When the first byte came.
     since: Option<Instant>,
+    /// When the first place came where a player can begin, and behind how many bytes.
+    sync: Option<(Instant, usize)>,
     pieces: Vec<(Start, Option<u64>, u32)>,
     bytes: Vec<u8>,
-    has_sync: bool,
     /// What a player needs before the first sync point.
     preamble: Vec<u8>,
 }
@@ -132,7 +134,10 @@ impl Sink for Intake<'_> {
         let taking = &mut *self.taking.borrow_mut();
         self.running.engine.with(|node, now| {
             taking.drain(node, now);
-            taking.settle(node, now, true);
+            // Nothing can be made of a header that nothing came behind.
+            if taking.held.sync.is_some() {
+                taking.settle(node, now, true);
+            }
             taking.scanner.restart();
             taking.held = Held::default();
             (taking.emitted_bytes, taking.media_time) = (0, None);
@@ -221,12 +226,13 @@ impl Taking {
             }
             self.piece.clear();
             self.piece.extend_from_slice(segment.bytes);
-            if self.published || (news && self.held.has_sync) {
+            if self.published || (news && self.held.sync.is_some()) {
                 self.settle(node, now, true);
                 self.publish(node, now, None, None);
                 push(node, now, (start, time_us), &self.piece, is_raw);
             } else {
-                if start == Start::Sync && !self.held.has_sync {
+                if start == Start::Sync && self.held.sync.is_none() {
+                    self.held.sync = Some((now, self.held.bytes.len()));
                     self.held
                         .preamble
                         .extend_from_slice(self.scanner.preamble());
@@ -241,15 +247,14 @@ impl Taking {
         if self.published || self.held.bytes.is_empty() {
             return;
         }
-        let held_for = now.since(self.held.since.unwrap_or(now));
-        let waited = held_for >= MEASURED || self.held.is_full();
         let told = self.told_bps();
-        if !in_any_case && !waited && (told.is_none() || !self.held.has_sync) {
+        if !in_any_case && !self.held.is_enough(now, told.is_some()) {
             return;
         }
-        let measured = held_for.max(MEASURED_AT_LEAST);
-        let by_arrival = bits_per_second(self.held.bytes.len() as u64, measured);
-        let measured_bps = self.held.bps_by_media_time().unwrap_or(by_arrival);
+        let measured_bps = self
+            .held
+            .bps_by_media_time()
+            .unwrap_or(self.held.bps_by_arrival(now));
         if told.is_none() {
             let shown = Rate(measured_bps / 1_000 * 1_000);
             log::info!("bit rate: {shown}, as measured; --bitrate says it exactly");
@@ -307,7 +312,6 @@ impl Taking {
 
 impl Held {
     fn add(&mut self, start: Start, time_us: Option<u64>, piece: &[u8]) {
-        self.has_sync |= start == Start::Sync;
         if self.pieces.is_empty() {
             self.bytes.reserve_exact(MAX_HELD_BYTES);
             self.pieces.reserve_exact(MAX_HELD_PIECES);
@@ -315,6 +319,19 @@ impl Held {
         // A piece is no longer than the scanner.
         self.pieces.push((start, time_us, piece.len() as u32));
         self.bytes.extend_from_slice(piece);
+    }
+
+    /// Whether it can be said what the stream is. A header alone tells no rate, however long it takes until media follow.
+    fn is_enough(&self, now: Instant, rate_is_told: bool) -> bool {
+        let measured = |(since, _)| now.since(since) >= MEASURED;
+        self.is_full() || self.sync.is_some_and(|sync| rate_is_told || measured(sync))
+    }
+
+    /// The rate by the time it took to come, without what comes once.
+    fn bps_by_arrival(&self, now: Instant) -> u64 {
+        let (since, before) = self.sync.unwrap_or((self.since.unwrap_or(now), 0));
+        let took = now.since(since).max(MEASURED_AT_LEAST);
+        bits_per_second((self.bytes.len() - before) as u64, took)
     }
 
     /// The rate by the media's own clock, where that has gone on for long enough. Media that come in pieces of a second, or as fast
@@ -407,6 +424,20 @@ mod tests {
         // Headers, then 64 kbit/s: by their arrival within a second it would be twice as much.
         let pages = [(None, 4_000), (Some(0), 8_000), (Some(1_000_000), 8_000)];
         assert_eq!(held(&pages).bps_by_media_time(), Some(64_000));
+    }
+
+    #[test]
+    fn a_header_alone_tells_no_rate() {
+        let mut held = held(&[(None, 1_200)]);
+        let at = |ms| Instant::ZERO + Span::from_ms(ms);
+        held.since = Some(at(0));
+        assert!(!held.is_enough(at(60_000), true));
+        // The first fragment comes when it is over.
+        held.sync = Some((at(6_400), 1_200));
+        held.add(Start::Sync, Some(0), &[0; 16_000]);
+        assert!(held.is_enough(at(6_400), true) && !held.is_enough(at(7_399), false));
+        assert!(held.is_enough(at(7_400), false));
+        assert_eq!(held.bps_by_arrival(at(7_400)), 128_000);
     }
 
     #[test]

@@ -56,6 +56,7 @@ mod quota;
 mod rates;
 pub mod reactor;
 mod reload;
+mod reply;
 mod resolve;
 mod run;
 mod segments;
@@ -72,6 +73,7 @@ mod source;
 #[path = "no_source.rs"]
 mod source;
 mod stdout;
+mod tasks;
 mod tick;
 mod toml;
 mod uplinks;

@@ -38,7 +38,8 @@ std::thread_local! {
 struct Reactor {
     /// An error where the system has none to give; then nothing can be waited for.
     epoll: io::Result<OwnedFd>,
-    sources: RefCell<Vec<Option<Rc<Source>>>>,
+    /// Places that are vacant are taken again, with the room they have: a connection that comes takes no memory.
+    sources: RefCell<Vec<Rc<Source>>>,
     timers: RefCell<Vec<Armed>>,
     timers_made: Cell<u64>,
 }
@@ -53,6 +54,7 @@ struct Armed {
 /// Something that can be waited for: to be read, to be written.
 struct Source {
     key: usize,
+    is_taken: Cell<bool>,
     read: RefCell<Side>,
     write: RefCell<Side>,
 }
@@ -68,6 +70,13 @@ struct Side {
 }
 
 impl Side {
+    /// Nobody asks any more.
+    fn clear(&mut self) {
+        self.is_asked = false;
+        self.is_ready = false;
+        self.waiting.clear();
+    }
+
     fn wait(&mut self, waker: &Waker) {
         if !self.waiting.iter().any(|other| other.will_wake(waker)) {
             self.waiting.push(waker.clone());
@@ -76,6 +85,15 @@ impl Side {
 }
 
 impl Source {
+    fn new(key: usize) -> Self {
+        Self {
+            key,
+            is_taken: Cell::new(false),
+            read: RefCell::default(),
+            write: RefCell::default(),
+        }
+    }
+
     fn came(&self, flags: EventFlags) {
         // What has gone wrong is found out by trying.
         let wrong = flags.intersects(EventFlags::ERR | EventFlags::HUP);
@@ -115,19 +133,15 @@ impl Reactor {
 
     fn register(&self, fd: BorrowedFd<'_>) -> io::Result<Rc<Source>> {
         let mut sources = self.sources.borrow_mut();
-        let vacant = sources.iter().position(Option::is_none);
-        let key = vacant.unwrap_or(sources.len());
-        let data = EventData::new_u64(key as u64);
-        epoll::add(self.epoll()?, fd, data, EventFlags::ET)?;
-        let source = Rc::new(Source {
-            key,
-            read: RefCell::default(),
-            write: RefCell::default(),
+        let vacant = sources.iter().find(|source| !source.is_taken.get());
+        let source = vacant.cloned().unwrap_or_else(|| {
+            let source = Rc::new(Source::new(sources.len()));
+            sources.push(source.clone());
+            source
         });
-        match sources.get_mut(key) {
-            Some(place) => *place = Some(source.clone()),
-            None => sources.push(Some(source.clone())),
-        }
+        let data = EventData::new_u64(source.key as u64);
+        epoll::add(self.epoll()?, fd, data, EventFlags::ET)?;
+        source.is_taken.set(true);
         Ok(source)
     }
 
@@ -149,9 +163,9 @@ impl Reactor {
             // What cannot be taken out now is when it is closed.
             let _ = epoll::delete(epoll, fd);
         }
-        if let Some(place) = self.sources.borrow_mut().get_mut(source.key) {
-            *place = None;
-        }
+        source.read.borrow_mut().clear();
+        source.write.borrow_mut().clear();
+        source.is_taken.set(false);
     }
 
     /// Waits until something happens or the next timer is due, where there is nothing else to do; wakes who waited for it.
@@ -170,10 +184,10 @@ impl Reactor {
         for event in events {
             let key = event.data.u64();
             let source = self.sources.borrow().get(key as usize).cloned();
-            match source.flatten() {
-                Some(source) => source.came(event.flags),
+            match source {
+                Some(source) if source.is_taken.get() => source.came(event.flags),
                 None if key == BELL => alarm.silence(),
-                None => {}
+                _ => {}
             }
         }
         self.wake_timers();
@@ -579,7 +593,8 @@ impl Drop for Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use smol::LocalExecutor;
+    use crate::driver::bell::Bell;
+    use crate::driver::tasks::Tasks;
     use smol::future::{FutureExt, yield_now};
     use smol::io::{AsyncReadExt, AsyncWriteExt};
     use std::os::unix::net::UnixStream;
@@ -643,7 +658,7 @@ mod tests {
             };
             assert!(read.or(write).await == expected);
         });
-        REACTOR.with(|reactor| assert!(reactor.sources.borrow()[0].is_none()));
+        REACTOR.with(|reactor| assert!(!reactor.sources.borrow()[0].is_taken.get()));
     }
 
     #[test]
@@ -702,19 +717,20 @@ mod tests {
                 assert_eq!(stream.read(&mut [0; 8]).unwrap(), 2);
             });
         });
-        let executor = LocalExecutor::new();
-        let tasks = (0..4).map(|_| {
-            executor.spawn(async {
+        let accepted = Bell::new(1);
+        let mut tasks = Tasks::default();
+        for _ in 0..4 {
+            tasks.add(async {
                 for _ in 0..3 {
                     let (stream, _) = listener.accept().await.unwrap();
                     (&stream).write_all(b"hi").await.unwrap();
+                    accepted.ring();
                 }
-            })
-        });
-        let tasks: Vec<_> = tasks.collect();
-        run(executor.run(async {
-            for task in tasks {
-                task.await;
+            });
+        }
+        run(tasks.run(async {
+            while accepted.rings() < 12 {
+                accepted.after(accepted.rings()).await;
             }
         }));
         callers.join().unwrap();

@@ -12,6 +12,7 @@ use super::rates::Rates;
 use super::server::{self, Server};
 use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
+use super::tasks::Tasks;
 use super::udp;
 use super::uplinks::Uplinks;
 use super::view::{Facts, Names, Running};
@@ -22,10 +23,7 @@ use super::{
 };
 use core::cell::RefCell;
 use core::net::SocketAddr;
-use core::pin::Pin;
 use core::time::Duration;
-use smol::LocalExecutor;
-use std::boxed::Box;
 use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, io, vec};
@@ -90,26 +88,27 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     let responder = mdns::Responder::new(config, local, http);
     let wanted = resolve::wanted(config);
     let places = wanted.clone();
-    // What the tasks borrow stands above; the executor goes first.
-    let executor = LocalExecutor::new();
-    let pump = spawn(
-        &executor,
-        pump::run(&running.engine, udp, &running.lines, &running.rates),
-    );
-    spawn(&executor, signals.wait(&ending)).detach();
+    let said_goodbye = Bell::new(1);
+    // What the tasks borrow stands above; they go first.
+    let mut tasks = Tasks::default();
+    tasks.add(async {
+        pump::run(&running.engine, udp, &running.lines, &running.rates).await;
+        said_goodbye.ring();
+    });
+    tasks.add(signals.wait(&ending));
     if let Some(hangups) = hangups {
-        spawn(&executor, reload::attend(hangups, &running, config, source)).detach();
+        tasks.add(reload::attend(hangups, &running, config, source));
     }
-    spawn(&executor, manager::keep_informed(&running)).detach();
-    spawn(&executor, lonely::watch(&running, &places)).detach();
-    spawn(&executor, resolve::run(&running, wanted, locals)).detach();
-    spawn(&executor, hls::tend(&running)).detach();
-    spawn(&executor, quota::keep(&running)).detach();
-    spawn(&executor, tick::run(&running)).detach();
+    tasks.add(manager::keep_informed(&running));
+    tasks.add(lonely::watch(&running, &places));
+    tasks.add(resolve::run(&running, wanted, locals));
+    tasks.add(hls::tend(&running));
+    tasks.add(quota::keep(&running));
+    tasks.add(tick::run(&running));
     if let Some(responder) = &responder {
-        spawn(&executor, responder.run(&running)).detach();
+        tasks.add(responder.run(&running));
     }
-    spawn(&executor, server.usher(&running)).detach();
+    tasks.add(server.usher(&running));
     for _ in 0..launch::http_tasks(config) {
         let task = server.attend(&running);
         debug_assert!(
@@ -117,20 +116,20 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
             "{}",
             size_of_val(&task)
         );
-        spawn(&executor, task).detach();
+        tasks.add(task);
     }
     #[cfg(feature = "serial")]
     for (place, _) in running.lines.iter() {
-        spawn(&executor, super::serial::attend(&running, place)).detach();
+        tasks.add(super::serial::attend(&running, place));
     }
     if let Some(origin) = origin {
-        spawn(&executor, origin.run(&running, &ending)).detach();
+        tasks.add(origin.run(&running, &ending));
     }
     if let Task::Listen(_) = config.task {
-        spawn(&executor, stdout::run(&running, &ending)).detach();
+        tasks.add(stdout::run(&running, &ending));
     }
     manager::ready();
-    let outcome = reactor::block_on(executor.run(async {
+    let outcome = reactor::block_on(tasks.run(async {
         let outcome = ending.wait().await;
         running.engine.leave();
         if let Some(responder) = &responder {
@@ -138,7 +137,7 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
         }
         // Late or not, the program ends now; what was not said is found out by the others.
         let said = async {
-            pump.await;
+            said_goodbye.after(0).await;
             io::Result::Ok(())
         };
         let _ = within(GOODBYE, said).await;
@@ -150,12 +149,6 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
         outcome
     }));
     outcome.map_err(|error| Failure::runtime("waiting", error))?
-}
-
-/// A task on the heap: to the executor all are of one type, and its code is there once and not once for each of them.
-fn spawn<'a>(executor: &LocalExecutor<'a>, task: impl Future<Output = ()> + 'a) -> smol::Task<()> {
-    let task: Pin<Box<dyn Future<Output = ()> + 'a>> = Box::pin(task);
-    executor.spawn(task)
 }
 
 /// Everything a node needs before its tasks begin.

@@ -23,7 +23,7 @@ use crate::proto::peer::PeerId;
 use crate::proto::stream::Stream;
 use crate::proto::uplink::Sharing;
 use crate::time::{Instant, Span};
-use core::cell::{Ref, RefCell};
+use core::cell::{OnceCell, Ref, RefCell};
 use core::net::SocketAddr;
 use std::string::String;
 use std::vec::Vec;
@@ -115,6 +115,7 @@ impl Running {
             quota: self.quota.borrow(),
             vitals: self.vitals.borrow(),
             journal: self.engine.journal(),
+            memory: OnceCell::new(),
             now: self.engine.clock.now(),
             running: self,
         }
@@ -128,6 +129,8 @@ pub struct View<'a> {
     quota: Ref<'a, Option<Quota>>,
     vitals: Ref<'a, Vitals>,
     journal: Ref<'a, Journal>,
+    /// Asked for more than once, and the system takes its time to count.
+    memory: OnceCell<MemoryStatus>,
     running: &'a Running,
     now: Instant,
 }
@@ -148,15 +151,18 @@ impl StatusSource for View<'_> {
     }
 
     fn memory(&self) -> MemoryStatus {
-        let (heap_live_bytes, _, heap_allocations_total) = heap::ACCOUNT.counted();
-        MemoryStatus {
-            budget_bytes: self.running.facts.budget_bytes,
-            planned_bytes: self.running.facts.planned_bytes,
-            heap_live_bytes,
-            heap_allocations_total,
-            rss_bytes: heap::resident_bytes(),
-            file_bytes: heap::resident_file_bytes(),
-        }
+        *self.memory.get_or_init(|| {
+            let (heap_live_bytes, _, heap_allocations_total) = heap::ACCOUNT.counted();
+            let (rss_bytes, file_bytes) = heap::resident_bytes();
+            MemoryStatus {
+                budget_bytes: self.running.facts.budget_bytes,
+                planned_bytes: self.running.facts.planned_bytes,
+                heap_live_bytes,
+                heap_allocations_total,
+                rss_bytes,
+                file_bytes,
+            }
+        })
     }
 
     fn upload(&self) -> UploadStatus {
@@ -254,7 +260,7 @@ impl StatusSource for View<'_> {
                 true => stream.playout.next,
                 false => 0,
             },
-            lag_ms: self.lag(stream).as_ms(),
+            lag_ms: self.lag(i, stream).map(Span::as_ms),
             hops: u32::from(self.node.hops(i)),
             gaps_total: stats.gaps,
             missing_bytes_total: stats.missing_bytes,
@@ -411,12 +417,14 @@ impl View<'_> {
         }
     }
 
-    /// How old the newest block is that players may have; of a stream that is not played here, the newest block.
-    fn lag(&self, stream: &Stream<'_>) -> Span {
+    /// How old the newest block is that players may have; of a stream that is not played here, the newest block. Of one that
+    /// does not flow it would grow and say nothing.
+    fn lag(&self, i: StreamId, stream: &Stream<'_>) -> Option<Span> {
+        let flows = self.state(i, stream) == StreamState::Live;
         let played = stream.playout.next.checked_sub(1).filter(|_| stream.plays);
         let newest = played.or(stream.ring.end().checked_sub(1));
         let row = newest.and_then(|block| stream.ring.row(block));
-        row.map_or(Span::ZERO, |row| self.now.since(row.born_at))
+        row.filter(|_| flows).map(|row| self.now.since(row.born_at))
     }
 }
 

@@ -6,13 +6,15 @@ use smol::future::FutureExt;
 use std::io;
 
 /// What `work` comes to, or [`io::ErrorKind::TimedOut`] when it takes longer than `limit`.
-pub async fn within<T>(
+///
+/// Not an `async fn`: that would hold `work` twice, as it came and as it is waited for.
+pub fn within<T, W: Future<Output = io::Result<T>>>(
     limit: Duration,
-    work: impl Future<Output = io::Result<T>>,
-) -> io::Result<T> {
-    let late = async {
+    work: W,
+) -> impl Future<Output = io::Result<T>> + use<T, W> {
+    let late = async move {
         Timer::after(limit).await;
         Err(io::ErrorKind::TimedOut.into())
     };
-    work.or(late).await
+    work.or(late)
 }

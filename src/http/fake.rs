@@ -273,7 +273,7 @@ impl StatusSource for Fake {
             m: (self.stripes - self.stripes / 2) as u8,
             head_block: self.n(1_000),
             playout_block: self.n(990),
-            lag_ms: self.n(1_234),
+            lag_ms: (state == StreamState::Live).then(|| self.n(1_234)),
             hops: self.n32(2),
             gaps_total: self.n(1),
             missing_bytes_total: self.n(2),

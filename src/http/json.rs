@@ -186,7 +186,7 @@ fn stream_numbers(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
         stream.m,
         stream.head_block,
         stream.playout_block,
-        stream.lag_ms,
+        OrNull(stream.lag_ms),
         stream.hops,
     ));
     out.fmt(format_args!(
@@ -350,6 +350,13 @@ mod tests {
         assert_eq!(value["ledger"]["networks"][0]["network"], "192.0.2.0/24");
         assert_eq!(value["streams"][0]["lag_ms"], 1_234);
         assert_eq!(value["streams"][0]["stripes"][1]["parent"], Value::Null);
+    }
+
+    #[test]
+    fn the_lag_of_what_does_not_flow_is_null() {
+        let idle = Fake::with_states(&[crate::http::status::StreamState::Idle]);
+        let value: Value = serde_json::from_str(&whole(json(), &idle)).unwrap();
+        assert_eq!(value["streams"][0]["lag_ms"], Value::Null);
     }
 
     #[test]

@@ -53,10 +53,12 @@ enum Number {
     Milli(u64),
     /// A limit that is not set.
     Infinite,
+    /// Nothing that could be measured.
+    Nothing,
 }
 
 use Kind::{Counter, Gauge};
-use Number::{Infinite, Milli, Whole};
+use Number::{Infinite, Milli, Nothing, Whole};
 
 const fn node(
     name: &'static str,
@@ -129,7 +131,7 @@ const FAMILIES: [Family; 47] = [
     stream("weir_stream_bytes_per_second", Gauge, "Media bytes a second.", |_, _, t| Whole(t.bitrate_bps / 8)),
     stream("weir_stream_head_block", Gauge, "Newest block known.", |_, _, t| Whole(t.head_block)),
     stream("weir_stream_playout_block", Gauge, "Block that players are given next.", |_, _, t| Whole(t.playout_block)),
-    stream("weir_stream_lag_seconds", Gauge, "Time behind the source.", |_, _, t| Milli(t.lag_ms)),
+    stream("weir_stream_lag_seconds", Gauge, "Time behind the source; NaN while nothing flows.", |_, _, t| t.lag_ms.map_or(Nothing, Milli)),
     stream("weir_stream_hops", Gauge, "Hops to the source.", |_, _, t| Whole(u64::from(t.hops))),
     stream("weir_stream_stripes", Gauge, "Stripes of the stream.", |_, _, t| Whole(t.stripes() as u64)),
     stream("weir_stream_fed_stripes", Gauge, "Stripes that a parent sends.",
@@ -264,6 +266,7 @@ impl fmt::Display for Number {
             Whole(number) => number.fmt(f),
             Milli(number) => write!(f, "{}.{:03}", number / 1_000, number % 1_000),
             Infinite => f.write_str("+Inf"),
+            Nothing => f.write_str("NaN"),
         }
     }
 }
@@ -344,13 +347,19 @@ mod tests {
     }
 
     #[test]
+    fn the_lag_of_what_does_not_flow_is_no_number() {
+        let lag = |state| {
+            let samples = check(&whole(metrics(), &Fake::with_states(&[state])));
+            samples[&std::format!("weir_stream_lag_seconds{{stream=\"{KEY}\"}}")]
+        };
+        assert_eq!(lag(StreamState::Live), 1.234);
+        assert!(lag(StreamState::Idle).is_nan());
+    }
+
+    #[test]
     fn strictly_valid_and_in_base_units() {
         let samples = check(&whole(metrics(), &Fake::full()));
         assert_eq!(samples["weir_upload_limit_bytes_per_second"], 250_000.0);
-        assert_eq!(
-            samples[&std::format!("weir_stream_lag_seconds{{stream=\"{KEY}\"}}")],
-            1.234
-        );
         assert_eq!(
             samples[&std::format!("weir_stream_fed_stripes{{stream=\"{KEY}\"}}")],
             2.0

@@ -332,7 +332,7 @@ pub struct StreamStatus<'a> {
     /// Block that players are given next.
     pub playout_block: u64,
     /// How far this node is behind the source.
-    pub lag_ms: u64,
+    pub lag_ms: Option<u64>,
     /// Hops to the source; the source has 0.
     pub hops: u32,
     /// Times that something was skipped because it could not be had in time.
@@ -375,7 +375,7 @@ impl StreamStatus<'_> {
         m: 0,
         head_block: 0,
         playout_block: 0,
-        lag_ms: 0,
+        lag_ms: None,
         hops: 0,
         gaps_total: 0,
         missing_bytes_total: 0,

@@ -244,10 +244,10 @@ fn stream_numbers(stream: &StreamStatus<'_>, out: &mut Out<'_>) {
     line(out, "playing", stream.now_playing, 512);
     line(out, "trouble", stream.trouble, 128);
     out.fmt(format_args!(
-        "  state       {}   {}   {} behind   {} hops   audience {}\n",
+        "  state       {}   {}   {}   {} hops   audience {}\n",
         stream.state.as_str(),
         Rate(stream.bitrate_bps),
-        Lag(stream.lag_ms),
+        Behind(stream.lag_ms),
         stream.hops,
         stream.audience,
     ));
@@ -353,14 +353,39 @@ impl fmt::Display for Lag {
     }
 }
 
+/// How far a stream is behind its source, if it flows.
+pub(crate) struct Behind(pub Option<u64>);
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(ms) => write!(f, "{} behind", Lag(ms)),
+            None => f.write_str("nothing flows"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::document::Document;
     use crate::http::fake::{Fake, HOSTILE, KEY, whole};
+    use crate::http::status::StreamState;
 
     fn text() -> Document {
         Document::StatusText(StatusText::new(false))
+    }
+
+    #[test]
+    fn a_stream_that_does_not_flow_is_not_said_to_be_later_and_later() {
+        for (state, says) in [
+            (StreamState::Live, "   1.2 s behind   "),
+            (StreamState::Idle, "   nothing flows   "),
+            (StreamState::Stalled, "   nothing flows   "),
+        ] {
+            let text = whole(text(), &Fake::with_states(&[state]));
+            assert!(text.contains(says), "{text}");
+        }
     }
 
     #[test]

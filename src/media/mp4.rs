@@ -3,6 +3,9 @@
 //! The preamble is the file type and movie boxes. A player begins at a movie fragment whose video starts with a sync
 //! sample, and at the boxes that stand directly before it.
 
+mod places;
+mod samples;
+
 use heapless::Vec;
 
 use super::fields::{array, find, tail, u8, u32_be, u64_be};
@@ -15,6 +18,9 @@ const MAX_TRACKS: usize = 8;
 
 /// Most bytes of a box that is neither header nor media.
 const MAX_OTHER_BYTES: u64 = 1024 * 1024;
+
+/// Over less than this a bit rate says nothing: key frames are many times as long as others.
+const RATE_WITHIN_US: u64 = 1_000_000;
 
 /// `sample_is_non_sync_sample` (14496-12, 8.8.3.1).
 const NON_SYNC_SAMPLE: u32 = 0x0001_0000;
@@ -66,14 +72,45 @@ fn child<'a>(body: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
         .map(|(_, body)| body)
 }
 
+/// Hands out the boxes that stand one behind the other, whole, until one is given up.
+fn each_box(
+    mut rest: &mut [u8],
+    mut take: impl FnMut([u8; 4], &mut [u8]) -> Option<()>,
+) -> Option<()> {
+    while let Some(Some(head)) = Head::read(rest) {
+        // A long header has no place in 64 KiB.
+        let len = usize::try_from(head.len)
+            .ok()
+            .filter(|_| head.header == 8)?;
+        let (whole, behind) = core::mem::take(&mut rest).split_at_mut_checked(len)?;
+        take(head.kind, whole)?;
+        rest = behind;
+    }
+    Some(())
+}
+
+/// Writes a number where there is room for it.
+fn put(bytes: &mut [u8], at: usize, number: [u8; 4]) -> Option<()> {
+    *bytes.get_mut(at..)?.first_chunk_mut::<4>()? = number;
+    Some(())
+}
+
 /// A track of the movie.
 #[derive(Clone, Copy)]
 struct Track {
     id: u32,
     is_video: bool,
     ticks_per_second: u32,
-    /// Sample flags where a fragment says nothing.
-    default_flags: u32,
+    /// What samples are where a fragment says nothing.
+    defaults: Defaults,
+}
+
+/// What samples are of which nothing else is said: ticks, bytes and flags.
+#[derive(Clone, Copy, Default)]
+struct Defaults {
+    ticks: u32,
+    bytes: u32,
+    flags: u32,
 }
 
 impl Track {
@@ -85,50 +122,58 @@ impl Track {
             id: after_times(child(trak, b"tkhd")?)?,
             is_video: array(child(mdia, b"hdlr")?, 8) == Some(*b"vide"),
             ticks_per_second: after_times(child(mdia, b"mdhd")?)?,
-            default_flags: 0,
+            defaults: Defaults::default(),
         })
     }
 }
 
-/// What one track fragment says of its beginning.
+/// What one track fragment says of its beginning, and of all of it.
 struct TrackFragment {
     track_id: u32,
     time: Option<u64>,
     is_sync: bool,
     is_absolute: bool,
+    ticks: u64,
+    bytes: u64,
 }
 
 impl TrackFragment {
     fn read(traf: &[u8], tracks: &[Track]) -> Option<Self> {
         let tfhd = child(traf, b"tfhd")?;
         let (flags, track_id) = (u32_be(tfhd, 0)?, u32_be(tfhd, 4)?);
-        // 14496-12, 8.8.7: optional fields in this order before the default sample flags.
-        let before = [(0x1, 8), (0x2, 4), (0x8, 4), (0x10, 4)];
-        let at = 8 + before
-            .iter()
-            .filter(|(bit, _)| flags & bit != 0)
-            .map(|(_, len)| len)
-            .sum::<usize>();
-        let of_movie = tracks
-            .iter()
-            .find(|track| track.id == track_id)
-            .map_or(0, |track| track.default_flags);
-        let default_flags = if flags & 0x20 != 0 {
-            u32_be(tfhd, at)?
-        } else {
-            of_movie
-        };
+        let track = tracks.iter().find(|track| track.id == track_id);
+        let mut defaults = track.map_or_else(Defaults::default, |track| track.defaults);
+        // 14496-12, 8.8.7: those that are there stand in this order, behind a place in the file and a sample description.
+        let mut at =
+            8 + if flags & 0x1 != 0 { 8 } else { 0 } + if flags & 0x2 != 0 { 4 } else { 0 };
+        for (bit, field) in [
+            (0x08, &mut defaults.ticks),
+            (0x10, &mut defaults.bytes),
+            (0x20, &mut defaults.flags),
+        ] {
+            if flags & bit != 0 {
+                *field = u32_be(tfhd, at)?;
+                at += 4;
+            }
+        }
         let time = child(traf, b"tfdt").and_then(|tfdt| match u8(tfdt, 0)? {
             1 => u64_be(tfdt, 4),
             _ => u32_be(tfdt, 4).map(u64::from),
         });
         let first_flags =
-            child(traf, b"trun").map(|trun| first_sample_flags(trun).unwrap_or(default_flags));
+            child(traf, b"trun").map(|trun| first_sample_flags(trun).unwrap_or(defaults.flags));
+        let runs = children(traf).filter(|(kind, _)| kind == b"trun");
+        let sums = runs.filter_map(|(_, trun)| samples::sums(trun, defaults));
+        let (ticks, bytes) = sums.fold((0u64, 0u64), |sum, run| {
+            (sum.0.saturating_add(run.0), sum.1.saturating_add(run.1))
+        });
         Some(Self {
             track_id,
             time,
             is_sync: first_flags.is_some_and(|flags| flags & NON_SYNC_SAMPLE == 0),
             is_absolute: flags & 0x1 != 0,
+            ticks,
+            bytes,
         })
     }
 }
@@ -157,6 +202,8 @@ pub(super) struct Mp4 {
     tracks: Vec<Track, MAX_TRACKS>,
     /// The preamble is whole.
     ready: bool,
+    /// Bytes of the file that lie before the window; not known once some made no sense.
+    place: Option<u64>,
 }
 
 impl Mp4 {
@@ -164,28 +211,42 @@ impl Mp4 {
         Self {
             tracks: Vec::new(),
             ready: false,
+            place: Some(0),
         }
     }
 
-    pub(super) fn step(&mut self, window: &[u8], ended: bool, found: &mut Findings) -> Step {
+    pub(super) fn step(&mut self, window: &mut [u8], ended: bool, found: &mut Findings) -> Step {
+        let step = self.look(window, ended, found);
+        match step {
+            Step::Unit(unit) => {
+                self.place = self.place.and_then(|place| place.checked_add(unit.len));
+            }
+            Step::Junk(_) => self.place = None,
+            _ => {}
+        }
+        step
+    }
+
+    fn look(&mut self, window: &mut [u8], ended: bool, found: &mut Findings) -> Step {
         let head = match Head::read(window) {
             None => return Step::Need,
             Some(None) => return resynchronise(window),
             Some(Some(head)) => head,
         };
         let is_held = head.len <= MAX_HELD_BYTES as u64;
-        let whole = window.get(..usize::try_from(head.len).unwrap_or(usize::MAX));
         match &head.kind {
             b"ftyp" | b"moov" if !is_held => Step::Hopeless("MP4 header over 64 KiB"),
-            b"ftyp" | b"moov" => match whole {
-                None => Step::Need,
-                Some(whole) => self.header(head, whole, found),
-            },
+            b"ftyp" | b"moov" => {
+                match window.get(..usize::try_from(head.len).unwrap_or(usize::MAX)) {
+                    None => Step::Need,
+                    Some(whole) => self.header(head, whole, found),
+                }
+            }
             b"mdat" if !self.ready => {
                 Step::Hopeless("the MP4 is not fragmented (make it with empty_moov)")
             }
             b"styp" | b"sidx" | b"prft" | b"emsg" | b"moof" if self.ready => {
-                self.fragment(head, window, ended)
+                self.fragment(head, window, ended, found)
             }
             b"mdat" => Step::pass(head.len),
             // A name nobody knows with a great length is more likely broken than new.
@@ -195,14 +256,19 @@ impl Mp4 {
     }
 
     fn header(&mut self, head: Head, whole: &[u8], found: &mut Findings) -> Step {
+        if &head.kind == b"ftyp" {
+            self.place = Some(0);
+        }
         if &head.kind == b"ftyp" || self.ready {
             self.ready = false;
             found.preamble.clear();
         }
+        let at = found.preamble.bytes().len();
         if found.preamble.append(whole).is_err() {
             return Step::Hopeless("MP4 header over 64 KiB");
         }
         if &head.kind == b"moov" {
+            samples::forget(found.preamble.tail_mut(at));
             let moov = tail(whole, head.header);
             let Some(mvex) = child(moov, b"mvex") else {
                 return Step::Hopeless("the MP4 is not fragmented (make it with empty_moov)");
@@ -225,14 +291,24 @@ impl Mp4 {
         for (_, trex) in children(mvex).filter(|(kind, _)| kind == b"trex") {
             let id = u32_be(trex, 4);
             if let Some(track) = self.tracks.iter_mut().find(|track| Some(track.id) == id) {
-                track.default_flags = u32_be(trex, 20).unwrap_or(0);
+                track.defaults = Defaults {
+                    ticks: u32_be(trex, 12).unwrap_or(0),
+                    bytes: u32_be(trex, 16).unwrap_or(0),
+                    flags: u32_be(trex, 20).unwrap_or(0),
+                };
             }
         }
     }
 
     /// The boxes from here to the end of the next movie fragment are one unit, so that a player begins before all of
     /// them; where they are too many, they only pass.
-    fn fragment(&mut self, first: Head, window: &[u8], ended: bool) -> Step {
+    fn fragment(
+        &mut self,
+        first: Head,
+        window: &mut [u8],
+        ended: bool,
+        found: &mut Findings,
+    ) -> Step {
         let mut at = 0;
         loop {
             let head = match Head::read(tail(window, at)) {
@@ -247,8 +323,8 @@ impl Mp4 {
                 return Step::pass(first.len);
             };
             match &head.kind {
-                b"moof" => match window.get(at..end) {
-                    Some(moof) => return self.movie_fragment(tail(moof, head.header), end),
+                b"moof" => match window.get_mut(at..end) {
+                    Some(moof) => return self.movie_fragment(head, moof, at, found),
                     None if ended => return Step::pass(first.len),
                     None => return Step::Need,
                 },
@@ -258,7 +334,14 @@ impl Mp4 {
         }
     }
 
-    fn movie_fragment(&self, moof: &[u8], len: usize) -> Step {
+    /// `before` are the bytes of the unit that stand before the movie fragment.
+    fn movie_fragment(
+        &self,
+        head: Head,
+        moof: &mut [u8],
+        before: usize,
+        found: &mut Findings,
+    ) -> Step {
         let lead = self
             .tracks
             .iter()
@@ -266,26 +349,40 @@ impl Mp4 {
             .or(self.tracks.first());
         let mut start = Start::Cut;
         let mut time_us = None;
-        for (_, traf) in children(moof).filter(|(kind, _)| kind == b"traf") {
+        let mut is_absolute = false;
+        let (mut parts, mut bytes, mut lasts_us) = (0, 0u64, None);
+        for (_, traf) in children(tail(moof, head.header)).filter(|(kind, _)| kind == b"traf") {
             let Some(fragment) = TrackFragment::read(traf, &self.tracks) else {
                 continue;
             };
-            if fragment.is_absolute {
-                return Step::Hopeless(
-                    "MP4 fragments with absolute offsets (make it with default_base_moof)",
-                );
-            }
+            is_absolute |= fragment.is_absolute;
+            parts += 1;
+            bytes = bytes.saturating_add(fragment.bytes);
             let Some(track) = lead.filter(|track| track.id == fragment.track_id) else {
                 continue;
             };
-            time_us = fragment
-                .time
-                .and_then(|time| scale_us(time, u64::from(track.ticks_per_second)));
+            let us = |ticks| scale_us(ticks, u64::from(track.ticks_per_second));
+            time_us = fragment.time.and_then(us);
+            lasts_us = us(fragment.ticks);
             if fragment.is_sync || !track.is_video {
                 start = Start::Sync;
             }
         }
-        Step::unit(start, len, time_us)
+        // The first that is long enough tells the rate, if all tracks are in it.
+        if found.bitrate_bps.is_none() && parts == self.tracks.len() {
+            found.bitrate_bps = lasts_us
+                .filter(|us| *us >= RATE_WITHIN_US)
+                .and_then(|us| u32::try_from(u128::from(bytes) * 8_000_000 / u128::from(us)).ok());
+        }
+        let place = self
+            .place
+            .and_then(|place| place.checked_add(before as u64));
+        if is_absolute && places::make_relative(moof, place).is_none() {
+            return Step::Hopeless(
+                "MP4 fragments whose media lie elsewhere (make it with default_base_moof)",
+            );
+        }
+        Step::unit(start, before + moof.len(), time_us)
     }
 }
 

@@ -47,13 +47,14 @@ impl Preamble {
         Ok(())
     }
 
+    /// What was gathered from `at` on, to write over.
+    pub(super) fn tail_mut(&mut self, at: usize) -> &mut [u8] {
+        self.bytes.get_mut(at..self.len).unwrap_or_default()
+    }
+
     /// Writes over what was gathered; what does not lie within it is left out.
     pub(super) fn patch(&mut self, at: usize, with: &[u8]) {
-        if let Some(place) = self
-            .bytes
-            .get_mut(..self.len)
-            .and_then(|all| all.get_mut(at..at.checked_add(with.len())?))
-        {
+        if let Some(place) = self.tail_mut(at).get_mut(..with.len()) {
             place.copy_from_slice(with);
         }
     }

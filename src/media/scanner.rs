@@ -58,7 +58,7 @@ pub enum Start {
 pub struct Segment<'a> {
     /// What the first byte is.
     pub start: Start,
-    /// The bytes, exactly as they came in.
+    /// The bytes as they came in; places in the whole file that MP4 fragments name are counted from themselves.
     pub bytes: &'a [u8],
     /// Media time at the first byte in microseconds since the first one known; never runs back.
     pub time_us: Option<u64>,
@@ -87,7 +87,7 @@ enum Parser {
 }
 
 impl Parser {
-    fn step(&mut self, window: &[u8], ended: bool, found: &mut Findings) -> Step {
+    fn step(&mut self, window: &mut [u8], ended: bool, found: &mut Findings) -> Step {
         match self {
             Self::Recognising => recognise::step(window, ended, found),
             Self::Ogg(ogg) => ogg.step(window, found),
@@ -107,7 +107,7 @@ impl Parser {
 /// Finds out where players can begin in a stream of media bytes.
 ///
 /// The contract: [`push`](Self::push) bytes, then call [`next_segment`](Self::next_segment) until it returns `None`,
-/// and so on. The segments' bytes, put together, are the bytes pushed; what is held back is at most
+/// and so on. The segments' bytes, put together, are the bytes pushed (but see [`Segment::bytes`]); what is held back is at most
 /// [`MAX_HELD_BYTES`], in practice one frame, and comes out with [`finish`](Self::finish). Only
 /// [`restart`](Self::restart) loses bytes.
 ///
@@ -308,7 +308,7 @@ impl Scanner {
         loop {
             let window = self
                 .held
-                .get(self.from..self.to)
+                .get_mut(self.from..self.to)
                 .filter(|window| !window.is_empty())?;
             let held = window.len() as u64;
             if self.flowing > 0 {

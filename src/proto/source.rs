@@ -310,18 +310,19 @@ impl Stream<'_> {
         }
     }
 
-    /// Says what is playing now; longer texts are cut at a character.
+    /// Says what is playing now, as one line: control characters become spaces. Longer texts are cut at a character.
     pub fn set_now_playing(&mut self, now: Instant, text: &str) {
         let Some(source) = self.source.as_mut() else {
             return;
         };
-        let mut end = text.len().min(MAX_METADATA_BYTES);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
         source.metadata.clear();
-        // Fits: cut above.
-        let _ = source.metadata.push_str(&text[..end]);
+        let margin = |c: char| c.is_whitespace() || c.is_control();
+        for c in text.trim_matches(margin).chars() {
+            let c = if c.is_control() { ' ' } else { c };
+            if source.metadata.push(c).is_err() {
+                break;
+            }
+        }
         source.metadata_due = now;
     }
 

@@ -315,6 +315,18 @@ fn an_idle_relay_takes_nothing() {
 }
 
 #[test]
+fn a_title_is_one_line() {
+    let mut world = World::new(800_000);
+    let relay = world.join(Role::Relay, |_| {}, Some(0));
+    let now = world.now;
+    let source = &mut world.members[0].node;
+    source.set_now_playing(now, 0, "\tEbb\nand\0Flow\r\n");
+    world.run(6, 800_000);
+    let stream = &world.members[relay].node.streams()[0];
+    assert_eq!(stream.title.text, "Ebb and Flow");
+}
+
+#[test]
 fn hostile_bytes_change_nothing() {
     let mut world = World::new(800_000);
     let listener = world.join(Role::Listener, |_| {}, Some(0));

@@ -112,7 +112,8 @@ const MEDIA: &[Medium] = &[
         "h264.mp4",
         "video/mp4",
         "-map 0 -map 1 -c:v libx264 -preset ultrafast -g 25 -c:a aac",
-        "-f mp4 -movflags +empty_moov+frag_keyframe+default_base_moof",
+        // With places in the whole file.
+        "-f mp4 -movflags +empty_moov+frag_keyframe",
         false,
     ),
     medium(

@@ -2,6 +2,7 @@
 //! `/admin/metadata` call beside it. One encoder at a time; when it goes, the next may come and the stream begins anew.
 
 use super::super::reactor::{Async, Timer};
+use super::super::tasks::Tasks;
 use super::feed::Feed;
 use super::net::{pour, resolve, within};
 use super::url::percent_decoded;
@@ -11,7 +12,6 @@ use crate::http::request::{Framing, MAX_HEAD_BYTES, Method, Parsed, Request, Ver
 use crate::http::response::{CONTINUE, reason, short};
 use core::cell::Cell;
 use core::time::Duration;
-use smol::LocalExecutor;
 use smol::future::{pending, yield_now};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::format;
@@ -52,9 +52,9 @@ pub async fn run<S: Sink>(
         taken: Cell::new(false),
     };
     server.feed.waiting("no encoder has connected");
-    let workers = LocalExecutor::new();
+    let mut workers = Tasks::default();
     for _ in 0..CONNECTIONS {
-        workers.spawn(server.work(&listener)).detach();
+        workers.add(server.work(&listener));
     }
     workers.run(pending()).await
 }

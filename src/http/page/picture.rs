@@ -2,6 +2,7 @@
 
 use crate::http::out::Out;
 use crate::http::status::{StatusSource, StripeStatus};
+use crate::limits::MAX_N;
 use crate::wire::addr::Addr;
 use core::fmt;
 use core::net::IpAddr;
@@ -65,7 +66,8 @@ pub(super) fn step(
 /// The measures of one stream's picture.
 struct Picture<'a> {
     source: &'a dyn StatusSource,
-    i: usize,
+    /// How each stripe does, asked for once: each is compared with all others.
+    all: [Option<StripeStatus>; MAX_N],
     stripes: usize,
     parents: usize,
     children: usize,
@@ -77,7 +79,10 @@ impl<'a> Picture<'a> {
         let stripes = source.stream(i).map_or(0, |stream| stream.stripes());
         let mut picture = Self {
             source,
-            i,
+            all: core::array::from_fn(|j| {
+                let is_one = j < stripes;
+                is_one.then(|| source.stripe(i, j)).flatten()
+            }),
             stripes,
             parents: 0,
             children: 0,
@@ -93,7 +98,7 @@ impl<'a> Picture<'a> {
     }
 
     fn status(&self, j: usize) -> Option<StripeStatus> {
-        self.source.stripe(self.i, j)
+        *self.all.get(j)?
     }
 
     fn parent(&self, j: usize) -> Option<Addr> {
@@ -135,7 +140,7 @@ impl<'a> Picture<'a> {
     }
 
     fn newest(&self) -> u64 {
-        let heads = (0..self.stripes).filter_map(|j| self.status(j));
+        let heads = self.all.iter().flatten();
         heads.map(|stripe| stripe.head_block).max().unwrap_or(0)
     }
 

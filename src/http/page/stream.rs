@@ -87,7 +87,10 @@ pub(super) fn numbers(stream: &StreamStatus<'_>, source: &dyn StatusSource, out:
         &format_args!("{} ({here} here)", stream.audience),
     );
     fact(out, "Bit rate", &Rate(stream.bitrate_bps));
-    fact(out, "Behind the source", &Lag(stream.lag_ms));
+    match stream.lag_ms {
+        Some(ms) => fact(out, "Behind the source", &Lag(ms)),
+        None => fact(out, "Behind the source", &"nothing flows"),
+    }
     fact(out, "Hops", &stream.hops);
     fact(out, "Interruptions", &stream.gaps_total);
     fact(out, "Missing", &Data(stream.missing_bytes_total));

@@ -39,6 +39,15 @@ fn the_policy_names_the_style_and_script_that_are_sent() {
 }
 
 #[test]
+fn a_stream_that_does_not_flow_has_no_lag() {
+    let idle = page(&Fake::with_states(&[StreamState::Idle]));
+    assert!(
+        idle.contains("<dt>Behind the source<dd>nothing flows"),
+        "{idle}"
+    );
+}
+
+#[test]
 fn it_shows_a_node_without_any_script() {
     let page = page(&Fake::full());
     for part in [
