@@ -362,7 +362,8 @@ impl Node<'_> {
                 if *home != link.home && link.told_offer.2 == 0 {
                     link.due.add(Due::OFFER);
                 }
-                if link.places == 0 && *places > 0 {
+                // Whoever failed is not forgiven for its own word.
+                if link.places == 0 && *places > 0 && link.failures == 0 {
                     link.refused_until = link.refused_until.min(now);
                 }
                 (link.offer, link.home, link.places) = (*stripes, *home, *places);

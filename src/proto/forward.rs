@@ -185,7 +185,8 @@ impl Node<'_> {
             0
         };
         let bare = newcomer.standing.forwards() && self.bare_stripes(at) != 0;
-        spare.max(handed_on).max(u32::from(bare)) as u16
+        let several = newcomer.standing.forwards() && self.doubled(at, newcomer) != 0;
+        spare.max(handed_on).max(u32::from(bare || several)) as u16
     }
 
     /// At the source, the stripes that nobody gets from it: until somebody does, the grid has to do without them.
@@ -194,6 +195,17 @@ impl Node<'_> {
             (Some(_), Some(card)) => card.all_stripes() & !self.demanded(at),
             _ => 0,
         }
+    }
+
+    /// At the source, stripes that a neighbour would hand on and that a child has who has others too: losing one child is to cost the
+    /// grid one stripe, so whoever has none comes first.
+    fn doubled(&self, at: StreamId, newcomer: &Link) -> u32 {
+        if self.streams[at].source.is_none() || newcomer.granted_down != 0 {
+            return 0;
+        }
+        let children = self.peers.in_stream(at);
+        let several = children.filter(|(_, _, link)| link.granted_down.count_ones() > 1);
+        newcomer.home & several.fold(0, |mask, (_, _, link)| mask | link.granted_down)
     }
 
     fn is_line(&self, id: PeerId) -> bool {
@@ -251,8 +263,14 @@ impl Node<'_> {
         let bare = hands_on && self.bare_stripes(at) >> stripe & 1 != 0;
         let plenty = bits(self.demanded(at)).filter(|&s| bare && self.copies(at, s) > 1);
         let plenty = plenty.fold(0u32, |mask, s| mask | 1 << s);
+        let doubled = if hands_on {
+            self.doubled(at, newcomer) & 1 << stripe
+        } else {
+            0
+        };
         let yields = |link: &Link| match link.spare & link.granted_down {
             0 if hands_on => match not_handed_on(link) {
+                0 if link.granted_down.count_ones() > 1 => link.granted_down & (plenty | doubled),
                 0 => link.granted_down & plenty,
                 wasted => wasted,
             },

@@ -430,6 +430,7 @@ impl<'s> Node<'s> {
         };
         match taken {
             Taken::Invalid => {
+                self.disown(now, at, id, chunk.id.index);
                 self.blame(now, id);
                 return;
             }
@@ -441,7 +442,7 @@ impl<'s> Node<'s> {
                 if answers {
                     link.unanswered /= 2;
                 }
-                self.promote_trial(at, id, chunk.id.index);
+                self.promote_trial(now, at, id, chunk.id);
             }
         }
         match taken {

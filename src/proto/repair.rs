@@ -32,6 +32,9 @@ const EARLY: u64 = 60;
 /// Whoever lacked something is not asked for it again for so long.
 const LACK_AGE: Span = Span::from_ms(500);
 
+/// What it counts against a neighbour, in ms of delay, that it failed as a parent.
+const DISTRUSTED: u64 = 400;
+
 /// A reordered chunk is given this long before it counts as lost.
 const REORDER: Span = Span::from_ms(40);
 
@@ -363,11 +366,14 @@ impl Node<'_> {
                 let source = if link.standing.is_source() { 30 } else { 0 };
                 // Chance spreads the load, and leads past one that does not deliver.
                 let silent = 40 * u64::from(link.unanswered);
+                let failed = link.failures > 0 && now < link.refused_until;
+                let distrusted = if failed { DISTRUSTED } else { 0 };
                 peer.rtt_or_guess().as_ms()
                     + wait
                     + 20 * asked
                     + source
                     + silent
+                    + distrusted
                     + (salt >> (id % 32) & 63)
             })
             .map(|(id, ..)| id)

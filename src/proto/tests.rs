@@ -2,7 +2,7 @@
 
 use super::budget::Sizes;
 use super::config::{NodeConfig, Role};
-use super::node::{Job, Node, Repair};
+use super::node::{Down, Job, Node, Repair};
 use super::source::{Programme, Source, Start};
 use super::stream::Asked;
 use super::transmit::Transmit;
@@ -354,6 +354,24 @@ fn hostile_bytes_change_nothing() {
     }
     world.check_heard(listener);
     assert_eq!(world.members[listener].node.streams()[0].stats.gaps, 0);
+}
+
+#[test]
+fn whoever_sent_forgeries_is_not_let_in_when_it_calls() {
+    let mut world = World::new(200_000);
+    let victim = world.join(Role::Listener, |_| {}, Some(0));
+    let liar = world.join(Role::Listener, |_| {}, Some(victim));
+    let between = |world: &World| {
+        let addr = world.members[liar].addr;
+        world.members[victim].node.peers().by_addr(addr)
+    };
+    world.run(3, 200_000);
+    let id = between(&world).unwrap();
+    let now = world.now;
+    world.members[victim].node.drop_peer(now, id, Down::Hostile);
+    // It finds out, and is turned down each time.
+    world.run(40, 200_000);
+    assert_eq!(between(&world), None);
 }
 
 #[test]
