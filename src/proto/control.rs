@@ -1,8 +1,9 @@
 //! What neighbours say, and what follows from it at once.
 
 use super::forward::Wish;
-use super::node::{Down, Event, Job, Node, Repair, StreamId};
+use super::node::{Down, Event, Job, Node, StreamId};
 use super::peer::{Due, Link, Moving, PeerId};
+use super::serve::Repair;
 use super::stream::{Forgers, Sealed, bits};
 use crate::error::Malformed;
 use crate::limits::MAX_DATAGRAM_BYTES;

@@ -16,6 +16,7 @@ pub mod player;
 pub mod playout;
 pub mod preamble;
 pub mod segments;
+pub mod serve;
 pub mod source;
 pub mod stats;
 pub mod stream;

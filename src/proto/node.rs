@@ -15,6 +15,7 @@ use super::peer::{Due, Link, Peer, PeerId, Peers};
 use super::player::{Player, Stage};
 use super::playout;
 use super::segments::Segment;
+use super::serve::{MAX_EARLY, Repair};
 use super::source::{Programme, Start};
 use super::stats::NodeStats;
 use super::stream::{Stream, StreamPools, Taken};
@@ -97,28 +98,6 @@ impl Job {
             | Self::WantSeals { peer, .. } => peer,
         }
     }
-}
-
-/// A chunk that was asked for, and when: whoever asked asks somebody else soon.
-#[derive(Clone, Copy, Debug)]
-pub struct Repair {
-    pub(super) peer: PeerId,
-    pub(super) stream: u8,
-    pub(super) id: ChunkId,
-    pub(super) at: Instant,
-}
-
-/// Most requests that wait for what they ask for.
-pub const MAX_EARLY: usize = 16;
-
-impl Repair {
-    /// What storage is filled with at start.
-    pub const NONE: Self = Self {
-        peer: 0,
-        stream: 0,
-        id: ChunkId { block: 0, index: 0 },
-        at: Instant::ZERO,
-    };
 }
 
 /// All memory a node borrows. Its sizes are the node's limits.

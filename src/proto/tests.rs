@@ -2,7 +2,8 @@
 
 use super::budget::Sizes;
 use super::config::{NodeConfig, Role};
-use super::node::{Down, Job, Node, Repair};
+use super::node::{Down, Job, Node};
+use super::serve::Repair;
 use super::source::{Programme, Source, Start};
 use super::stream::Asked;
 use super::transmit::Transmit;
