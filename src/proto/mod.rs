@@ -16,7 +16,6 @@ pub mod player;
 pub mod playout;
 pub mod preamble;
 pub mod segments;
-pub mod serve;
 pub mod source;
 pub mod stats;
 pub mod stream;

@@ -6,9 +6,7 @@ use super::peer::{Due, Link, Peer, PeerId};
 use super::stream::{Parent, bits};
 use crate::limits::MAX_N;
 use crate::rng::Rng;
-use crate::storage::ring::Row;
 use crate::time::{Instant, Span};
-use crate::wire::chunk::ChunkId;
 
 /// Hops beyond which a stripe is taken to run in a circle.
 const MAX_HOPS: u8 = 24;
@@ -42,13 +40,6 @@ const TRIAL: Span = Span::from_s(3);
 /// A parent that was given up has been forgiven after this long.
 const FORGIVE: Span = Span::from_s(60);
 
-/// How often the time doubles after which one that failed is asked again: 48 s in the end, and 384 s while nothing at all comes from it.
-const MOST_PATIENT: u8 = 4;
-const LEAST_PATIENT: u8 = 7;
-
-/// Whoever had nothing newer of a stripe than this when it told was without it.
-const LACKS: Span = Span::from_s(2);
-
 /// Neighbours asked for news at once, and how soon one is asked again.
 const MAX_NEWS_ASKED: usize = 6;
 const NEWS_AGAIN: Span = Span::from_ms(1_500);
@@ -68,9 +59,6 @@ const MAX_TRIALS: usize = 3;
 /// What each stripe that already hangs on a parent adds to its cost, and what a move must gain; in ms of delay or their like.
 const SAME_PEER: u64 = 40;
 const WORTH_MOVING: u64 = 90;
-
-/// As much for a stripe that is handed on, if it does not come from the source: that tells only those of a place who are to have it.
-const NOT_THE_SOURCE: u64 = 70;
 
 /// From this rate on words are said as often as they are any good.
 const FULL_PACE_BPS: u64 = 256_000;
@@ -135,7 +123,7 @@ impl Node<'_> {
         homes
     }
 
-    pub(super) fn carries(&self, at: StreamId, stripe: u8) -> bool {
+    fn carries(&self, at: StreamId, stripe: u8) -> bool {
         let parent = &self.streams[at].parents[usize::from(stripe)];
         parent
             .peer
@@ -395,9 +383,6 @@ impl Node<'_> {
                 && now.since(begun) > TRIAL
             {
                 self.streams[at].parents[stripe].trial = None;
-                if !self.says_it_lacks(at, trial, 1 << stripe) {
-                    self.distrust(now, at, trial, 1 << stripe);
-                }
                 self.owe(trial, at, Due::SUBSCRIBE);
             }
             let link = self.peers.link(id, at);
@@ -531,56 +516,20 @@ impl Node<'_> {
     fn give_up(&mut self, now: Instant, at: StreamId, id: PeerId, stripes: u32) {
         self.streams[at].stats.parents_lost += u64::from(stripes.count_ones());
         self.abandon(at, id, stripes);
-        self.distrust(now, at, id, stripes);
         if let Some((peer, link)) = self.peers.both_mut(id, at) {
+            link.refused |= stripes;
+            let forgotten = now.since(link.refused_until) > FORGIVE;
+            link.failures = if forgotten {
+                0
+            } else {
+                link.failures.saturating_add(1)
+            };
+            // Whoever fails again is asked again later each time.
+            link.refused_until = now + Span::from_s(3 << link.failures.min(4));
             link.granted_up &= !stripes;
             let addr = peer.addr;
             self.tell(Event::ParentLost(at, addr, stripes));
             self.probe_quiet(now);
-        }
-    }
-
-    /// Holds against a neighbour that stripes did not come from it: whoever fails again is asked again later each time. Whoever says
-    /// that it has them, and has sent nothing since it failed before, is asked for nothing else either.
-    fn distrust(&mut self, now: Instant, at: StreamId, id: PeerId, stripes: u32) {
-        let lacks = self.says_it_lacks(at, id, stripes);
-        let Some(link) = self.peers.link_mut(id, at) else {
-            return;
-        };
-        let sent = lacks || link.failures == 0 || link.chunk_at > link.refused_until;
-        let forgotten = sent && now.since(link.refused_until) > FORGIVE;
-        link.failures = if forgotten {
-            1
-        } else {
-            link.failures.saturating_add(1)
-        };
-        link.refused |= if sent { stripes } else { u32::MAX };
-        let most = if sent { MOST_PATIENT } else { LEAST_PATIENT };
-        link.refused_until = now + Span::from_s(3 << (link.failures - 1).min(most));
-    }
-
-    /// Whether a neighbour said itself that it was without one of these stripes.
-    fn says_it_lacks(&self, at: StreamId, id: PeerId, stripes: u32) -> bool {
-        let (link, ring) = (self.peers.link(id, at), &self.streams[at].ring);
-        bits(stripes).any(|stripe| {
-            let end = link.head_of(usize::from(stripe));
-            let last = end.checked_sub(1).and_then(|block| ring.row(block));
-            let is_old = |row: &Row| link.have_at.since(row.sealed_at) > LACKS;
-            end <= ring.end() && last.is_none_or(is_old)
-        })
-    }
-
-    /// What came does not verify: no stripe is taken from whoever sends that.
-    pub(super) fn disown(&mut self, now: Instant, at: StreamId, id: PeerId, stripe: u8) {
-        let Some(parent) = self.streams[at].parents.get_mut(usize::from(stripe)) else {
-            return;
-        };
-        if parent.peer == Some(id) {
-            self.give_up(now, at, id, 1 << stripe);
-        } else if parent.trial.is_some_and(|(trial, _)| trial == id) {
-            parent.trial = None;
-            self.distrust(now, at, id, 1 << stripe);
-            self.owe(id, at, Due::SUBSCRIBE);
         }
     }
 
@@ -762,10 +711,10 @@ impl Node<'_> {
         let off_home = if link.home >> stripe & 1 != 0 { 0 } else { 60 };
         // The source's places are for those who hand on.
         let hands_on = self.streams[at].home >> stripe & 1 != 0 && self.standing(at).forwards();
-        let source = match (link.standing.is_source(), hands_on) {
-            (true, false) => 300,
-            (false, true) => NOT_THE_SOURCE,
-            _ => 0,
+        let source = if link.standing.is_source() && !hands_on {
+            300
+        } else {
+            0
         };
         // A relay that does not take the stripe yet will, a hop or two below the source.
         let hops = match link.hops[usize::from(stripe)] {
@@ -835,25 +784,12 @@ impl Node<'_> {
         }
     }
 
-    /// A chunk came: if it is the first from a parent on trial, that one takes over. One that is long known proves nothing.
-    pub(super) fn promote_trial(
-        &mut self,
-        now: Instant,
-        at: StreamId,
-        from: PeerId,
-        chunk: ChunkId,
-    ) {
-        let stream = &mut self.streams[at];
-        let row = stream.ring.row(chunk.block);
-        let recent = row.is_some_and(|row| now.since(row.sealed_at) < TRIAL);
-        let Some(parent) = stream
-            .parents
-            .get_mut(usize::from(chunk.index))
-            .filter(|_| recent)
-        else {
+    /// A chunk came: if it is the first from a parent on trial, that one takes over.
+    pub(super) fn promote_trial(&mut self, at: StreamId, id: PeerId, stripe: u8) {
+        let Some(parent) = self.streams[at].parents.get_mut(usize::from(stripe)) else {
             return;
         };
-        let Some((trial, since)) = parent.trial.filter(|(trial, _)| *trial == from) else {
+        let Some((trial, since)) = parent.trial.filter(|(trial, _)| *trial == id) else {
             return;
         };
         let old = parent.peer;

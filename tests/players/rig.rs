@@ -25,10 +25,18 @@ pub fn have(programs: &[&str]) -> bool {
     false
 }
 
+/// Some encoders read a whole library of their own before they begin; on a busy machine that takes most of a minute.
+const BEGINS: Duration = Duration::from_secs(120);
+
 /// Waits until something is so. `what` is said when it never is.
 #[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_within(DEADLINE, what, look)
+}
+
+#[track_caller]
+fn until_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = look() {
             return found;
@@ -166,7 +174,7 @@ impl Node {
     /// Waits until a stream flows here.
     #[track_caller]
     pub fn wait_live(&self, key: &str) {
-        until("the stream is live", || {
+        until_within(BEGINS, "the stream is live", || {
             (self.stream(key)["head_block"].as_u64()? > 0).then_some(())
         });
     }

@@ -197,20 +197,13 @@ class Bye:
     reason: Annotated[Reason, REASON]
 
 
-@dataclass(frozen=True)
-class Lack:
-    tag: Annotated[int, U32]
-    block: Annotated[int, U64]
-    stripes: Annotated[int, U32]
-
-
 KINDS = (
     Join, Descriptor, Preamble, Seal, Offer, Subscribe, Grant, Refuse, Unsubscribe, Have, Want, PeerExchange, Audience,
-    Ping, Pong, Bye, Lack,
+    Ping, Pong, Bye,
 )
 Message = Union[
     Join, Descriptor, Preamble, Seal, Offer, Subscribe, Grant, Refuse, Unsubscribe, Have, Want, PeerExchange, Audience,
-    Ping, Pong, Bye, Lack,
+    Ping, Pong, Bye,
 ]
 MESSAGE = choice(*KINDS)
 
