@@ -30,6 +30,7 @@ impl Instant {
     }
 
     /// Time since `earlier`, nothing if `earlier` is in fact later.
+    #[inline(never)] // Asked for everywhere, and long on 32-bit processors.
     pub const fn since(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))
     }

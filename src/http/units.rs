@@ -26,12 +26,7 @@ fn scaled(f: &mut fmt::Formatter<'_>, value: u64, base: u64, units: &[&str]) -> 
     let name = units.get(unit).unwrap_or(&"");
     match unit {
         0 => write!(f, "{value} {name}"),
-        _ => write!(
-            f,
-            "{}.{} {name}",
-            value / size,
-            u128::from(value % size) * 10 / u128::from(size)
-        ),
+        _ => write!(f, "{}.{} {name}", value / size, value % size * 10 / size),
     }
 }
 

@@ -162,7 +162,7 @@ impl fmt::Display for Share {
         ];
         let fits = |(_, size): &&(&str, u64)| self.1 >= *size;
         let &(unit, size) = units.iter().find(fits).unwrap_or(&("B", 1));
-        let tenths = |bytes: u64| u128::from(bytes) * 10 / u128::from(size);
+        let tenths = |bytes: u64| bytes.saturating_mul(10) / size;
         let show = |f: &mut fmt::Formatter<'_>, bytes| match tenths(bytes) {
             tenths @ 1..100 if tenths % 10 != 0 => write!(f, "{}.{}", tenths / 10, tenths % 10),
             tenths => write!(f, "{}", tenths / 10),

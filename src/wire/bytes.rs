@@ -50,6 +50,7 @@ impl<'a> Writer<'a> {
         Self { out, len: 0 }
     }
 
+    #[inline(never)] // Every field of every message.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
         let room = self
             .out

@@ -241,14 +241,12 @@ impl Console<'_> {
     }
 
     async fn help(&mut self) -> Shown {
+        let control = match self.running.control.is_on() {
+            true => HELP_CONTROL,
+            false => "  (--control-token lets you pause and limit it from here)\n",
+        };
         let _ = self.say(HELP).await?;
-        match self.running.control.is_on() {
-            true => self.say(HELP_CONTROL).await,
-            false => {
-                self.say("  (--control-token lets you pause and limit it from here)\n")
-                    .await
-            }
-        }
+        self.say(control).await
     }
 
     /// The first line of the status, with the node's name in front.
@@ -257,13 +255,9 @@ impl Console<'_> {
         let len = StatusText::new(false).next(&self.running.view(), &mut part);
         let text = text(&part, len.unwrap_or(0));
         let first = text.lines().next().unwrap_or("");
-        let _ = self
-            .say(concat!("weir ", env!("CARGO_PKG_VERSION"), " "))
-            .await?;
-        let _ = self.say(self.running.facts.role).await?;
-        let _ = self.say(": ").await?;
-        let _ = self.say(first).await?;
-        self.say("\n").await
+        let (version, role) = (env!("CARGO_PKG_VERSION"), self.running.facts.role);
+        let row = row(format_args!("weir {version} {role}: {first}\n"));
+        self.say(&row).await
     }
 
     async fn status(&mut self) -> Shown {

@@ -99,8 +99,8 @@ fn held_back(source: &dyn StatusSource, out: &mut Out<'_>) {
 fn bar(name: &str, text: &dyn fmt::Display, value: u64, most: u64, out: &mut Out<'_>) {
     out.fmt(format_args!("<p><span>{name}</span> <b>{text}</b>"));
     if most > 0 {
-        let share = u128::from(value.min(most)) * u128::from(BAR) / u128::from(most);
-        let class = if share * 10 >= u128::from(BAR) * 9 {
+        let share = (u128::from(value.min(most)) * u128::from(BAR) / u128::from(most)) as u64;
+        let class = if share * 10 >= BAR * 9 {
             "full"
         } else {
             "some"
