@@ -13,11 +13,7 @@ if command -v rustup >/dev/null && timeout 60 rustup target add "$target" >/dev/
   cargo build --locked --release
 else
   # Debian's compiler comes without the linker that the target names.
-  packages=(rustc-web cargo-web rust-web-src lld)
-  dpkg -s "${packages[@]}" >/dev/null 2>&1 || {
-    apt-get update -q
-    apt-get install -qy --no-install-recommends "${packages[@]}"
-  } >&2
+  ../../.ci/packages rustc-web cargo-web rust-web-src lld >&2
   env -u RUSTUP_TOOLCHAIN PATH="/usr/bin:$PATH" CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
     CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER=ld.lld /usr/bin/cargo build --locked --release -Zbuild-std=core
 fi

@@ -7,14 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=$PWD
 
-missing=()
-for package in busybox shellcheck make jq gcc libc6-dev pkg-config libjson-c-dev; do
-  dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-  apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
-fi
+.ci/packages busybox shellcheck make jq gcc libc6-dev pkg-config libjson-c-dev
 
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target/openwrt-tools"

@@ -4,10 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-command -v qemu-system-arm >/dev/null || {
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends qemu-system-arm >/dev/null
-}
+.ci/packages qemu-system-arm
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 key=$(cargo run --locked --quiet -- keygen --out "$work/stream.key")

@@ -13,15 +13,7 @@ cache=$target/systemd
 base=$cache/base
 mkdir -p "$cache"
 
-missing=()
-for package in systemd-container debootstrap lintian mandoc man-db; do
-  dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -q
-  apt-get install -qy --no-install-recommends "${missing[@]}"
-fi
+.ci/packages systemd-container debootstrap lintian mandoc man-db
 
 if [ $# -gt 0 ]; then
   deb=$1
