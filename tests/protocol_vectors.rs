@@ -499,6 +499,14 @@ fn every_message() {
                 reason: Reason::Leaving,
             },
         ),
+        (
+            "lack",
+            Message::Lack {
+                tag,
+                block: 1_000,
+                stripes: 0b110,
+            },
+        ),
     ];
     for (name, message) in messages {
         let mut out = [0; 128];

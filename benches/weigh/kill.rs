@@ -22,18 +22,39 @@ const WATCHED: Duration = Duration::from_secs(4);
 /// Between the coming of a new node and the next kill.
 const SETTLED: Duration = Duration::from_secs(4);
 
+/// Settings of the source and of the others: as they come, and so that every node feeds as many as it may.
+struct Settings {
+    source: &'static [&'static str],
+    others: &'static [&'static str],
+}
+
+const USUAL: Settings = Settings {
+    source: &[],
+    others: &[],
+};
+
+const TIGHT: Settings = Settings {
+    source: &["--max-children", "3"],
+    others: &["--max-children", "6", "--upload-limit", "3Mbit"],
+};
+
 /// One parent of a listener at a time.
 pub fn one() {
-    strike("one parent killed", 1);
+    strike("one parent killed", 1, USUAL);
+}
+
+/// The same where places are short.
+pub fn tight() {
+    strike("one parent killed, six children each", 1, TIGHT);
 }
 
 /// Two parents of one listener at once.
 pub fn several() {
-    strike("two parents of one listener killed at once", 2);
+    strike("two parents of one listener killed at once", 2, USUAL);
 }
 
-fn strike(what: &str, count: usize) {
-    let mut grid = Grid::start();
+fn strike(what: &str, count: usize, settings: Settings) {
+    let mut grid = Grid::start(settings);
     let mut pauses = Pauses::default();
     for round in 0..KILLS {
         thread::sleep(SETTLED);
@@ -108,9 +129,8 @@ struct Member {
 }
 
 impl Member {
-    fn start(uri: &str) -> Self {
-        let limits = ["--max-children", "6", "--upload-limit", "3Mbit"];
-        let node = Node::start(&[&["listen", uri, "--burst", "1s"][..], &limits].concat());
+    fn start(uri: &str, settings: &[&str]) -> Self {
+        let node = Node::start(&[&["listen", uri, "--burst", "1s"][..], settings].concat());
         let player = Player::of(&node, uri);
         Self { node, player }
     }
@@ -153,8 +173,9 @@ fn peers(status: &serde_json::Value, way: &str) -> Vec<(u64, String)> {
     shared.collect()
 }
 
-/// A source that feeds three, and listeners who know only it.
+/// A source, and listeners who know only it.
 struct Grid {
+    settings: Settings,
     source: Node,
     uri: String,
     members: Vec<Member>,
@@ -162,7 +183,7 @@ struct Grid {
 }
 
 impl Grid {
-    fn start() -> Self {
+    fn start(settings: Settings) -> Self {
         let scratch = Scratch::new("kill");
         let key = scratch.key("one");
         let usual = [
@@ -174,10 +195,11 @@ impl Grid {
             "--bitrate",
             "1Mbit",
         ];
-        let mut source = Node::start(&[&usual[..], &["--max-children", "3"]].concat());
+        let mut source = Node::start(&[&usual[..], settings.source].concat());
         let uri = source.first_line();
         source.feed(feed);
         let mut grid = Self {
+            settings,
             source,
             uri,
             members: Vec::new(),
@@ -190,7 +212,8 @@ impl Grid {
     /// Brings it to its size, and waits until everybody plays.
     fn refill(&mut self) {
         while self.members.len() + 1 < NODES {
-            self.members.push(Member::start(&self.uri));
+            self.members
+                .push(Member::start(&self.uri, self.settings.others));
         }
         let deadline = Instant::now() + Duration::from_secs(30);
         while !self.members.iter().all(|member| member.player.plays()) {

@@ -17,13 +17,14 @@ mod usage;
 mod web;
 
 /// Parts, in their order.
-const PARTS: [(&str, fn()); 7] = [
+const PARTS: [(&str, fn()); 8] = [
     ("udp", fanout::hundred),
     ("few", fanout::few_stripes),
     ("many", fanout::many),
     ("http", web::compare),
     ("instructions", instructions::count),
     ("kill", kill::one),
+    ("kill-tight", kill::tight),
     ("kill-two", kill::several),
 ];
 

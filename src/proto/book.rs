@@ -35,6 +35,9 @@ impl Entry {
     };
 }
 
+/// In place of a count of failures: it sent forgeries.
+const SHUNNED: u8 = u8::MAX;
+
 /// The book.
 pub struct Book<'s> {
     entries: &'s mut [Entry],
@@ -118,7 +121,7 @@ impl<'s> Book<'s> {
         let Some(at) = self.find(addr) else { return };
         let entry = &mut self.entries[at];
         entry.busy = false;
-        entry.failures = entry.failures.saturating_add(1);
+        entry.failures = entry.failures.saturating_add(1).min(SHUNNED - 1);
         if entry.failures > 6 && !entry.bootstrap {
             *entry = Entry::VACANT;
             return;
@@ -158,6 +161,23 @@ impl<'s> Book<'s> {
         }
     }
 
+    /// It sent forgeries: not before `until`, whoever calls.
+    pub fn shun(&mut self, addr: Addr, until: Instant) {
+        let Some(at) = self.find(addr).or_else(|| self.place()) else {
+            return;
+        };
+        let entry = &mut self.entries[at];
+        entry.addr = Some(addr);
+        (entry.failures, entry.retry_at, entry.busy) = (SHUNNED, until, false);
+    }
+
+    /// Whether an address is to be left alone even when it calls.
+    pub fn shuns(&self, addr: Addr, now: Instant) -> bool {
+        self.find(addr)
+            .map(|at| &self.entries[at])
+            .is_some_and(|entry| entry.failures == SHUNNED && now < entry.retry_at)
+    }
+
     /// Up to `out.len()` addresses of a stream worth telling others, beginning at a salted place.
     pub fn sample(&self, stream: usize, salt: u64, mut tell: impl FnMut(Addr) -> bool) {
         let len = self.entries.len().max(1);
@@ -186,8 +206,12 @@ impl<'s> Book<'s> {
                 .iter()
                 .enumerate()
                 .filter(|(_, e)| !e.busy && !e.bootstrap);
-            idle.max_by_key(|(_, e)| (e.failures, u64::MAX - e.heard_at.as_us()))
-                .map(|(at, _)| at)
+            // Whom to shun is remembered longest.
+            idle.max_by_key(|(_, e)| {
+                let shunned = e.failures == SHUNNED;
+                (!shunned, e.failures, u64::MAX - e.heard_at.as_us())
+            })
+            .map(|(at, _)| at)
         })
     }
 }
@@ -222,6 +246,25 @@ mod tests {
             book.failed(addr(2), Instant::ZERO, 1);
         }
         assert!(book.find(addr(1)).is_some() && book.find(addr(2)).is_none());
+    }
+
+    #[test]
+    fn whom_to_shun_is_remembered_longest_and_forgiven_in_the_end() {
+        let mut entries = [Entry::VACANT; 3];
+        let mut book = Book::new(&mut entries);
+        let until = Instant::from_us(600_000_000);
+        // It need not have been written down.
+        book.shun(addr(1), until);
+        for n in 2..9 {
+            book.add(addr(n), 0, false, Instant::ZERO);
+            book.failed(addr(n), Instant::ZERO, 1);
+        }
+        book.add(addr(1), 0, false, Instant::ZERO);
+        assert!(book.shuns(addr(1), Instant::ZERO) && !book.shuns(addr(8), Instant::ZERO));
+        book.set_busy(addr(8), true);
+        let picked = book.pick(0, Instant::from_us(500_000_000), 0);
+        assert_ne!(picked.and_then(|at| book.get(at)?.addr), Some(addr(1)));
+        assert!(!book.shuns(addr(1), until));
     }
 
     #[test]

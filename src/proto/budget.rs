@@ -3,9 +3,10 @@
 use super::book::Entry;
 use super::config::MAX_STREAMS;
 use super::handshake::Attempt;
-use super::node::{Job, Node, Repair};
+use super::node::{Job, Node};
 use super::peer::{Link, Peer};
 use super::player::Player;
+use super::serve::Repair;
 use super::stream::Stream;
 use crate::limits::{MAX_BLOCK_BYTES, MAX_PREAMBLE_BYTES, MIN_SLOT_BYTES};
 use crate::storage::ring::Row;

@@ -1,8 +1,9 @@
 //! What neighbours say, and what follows from it at once.
 
 use super::forward::Wish;
-use super::node::{Down, Event, Job, Node, Repair, StreamId};
+use super::node::{Down, Event, Job, Node, StreamId};
 use super::peer::{Due, Link, Moving, PeerId};
+use super::serve::Repair;
 use super::stream::{Forgers, Sealed, bits};
 use crate::error::Malformed;
 use crate::limits::MAX_DATAGRAM_BYTES;
@@ -151,6 +152,7 @@ impl Node<'_> {
             | Message::Unsubscribe { tag, .. }
             | Message::Have { tag, .. }
             | Message::Want { tag, .. }
+            | Message::Lack { tag, .. }
             | Message::PeerExchange { tag, .. }
             | Message::Audience { tag, .. } => {
                 let at = self.stream_by_tag(*tag);
@@ -361,7 +363,8 @@ impl Node<'_> {
                 if *home != link.home && link.told_offer.2 == 0 {
                     link.due.add(Due::OFFER);
                 }
-                if link.places == 0 && *places > 0 {
+                // Whoever failed is not forgiven for its own word.
+                if link.places == 0 && *places > 0 && link.failures == 0 {
                     link.refused_until = link.refused_until.min(now);
                 }
                 (link.offer, link.home, link.places) = (*stripes, *home, *places);
@@ -427,6 +430,7 @@ impl Node<'_> {
                 }
             }
             Message::Want { wanted, .. } => self.on_want(now, id, at, *wanted),
+            Message::Lack { block, stripes, .. } => self.on_lack(now, id, at, *block, *stripes),
             Message::PeerExchange { peers, .. } => {
                 let from = self.peers.get(id).map(|peer| peer.addr);
                 if let Some(from) = from {
@@ -504,26 +508,35 @@ impl Node<'_> {
                     block = next;
                 }
             }
-            Wanted::Chunks { block, stripes } => {
-                for index in bits(stripes) {
-                    let chunk = ChunkId { block, index };
-                    // No neighbour takes more than its share of the queue.
-                    let waiting = self
-                        .repairs
-                        .iter()
-                        .filter(|repair| repair.peer == id)
-                        .count();
-                    if waiting * 4 <= self.repairs.capacity() && self.streams[at].can_serve(chunk) {
-                        // When the queue is full it is lost, as on the wire.
-                        let _ = self.repairs.push(Repair {
-                            peer: id,
-                            stream,
-                            id: chunk,
-                            at: now,
-                        });
-                    }
-                }
+            Wanted::Chunks { block, stripes } => self.on_want_chunks(now, id, at, block, stripes),
+        }
+    }
+
+    fn on_want_chunks(&mut self, now: Instant, id: PeerId, at: StreamId, block: u64, stripes: u32) {
+        let mut lacking = 0;
+        for index in bits(stripes) {
+            // No neighbour takes more than its share of the queue.
+            let waiting = self.repairs.iter().filter(|repair| repair.peer == id);
+            if waiting.count() * 4 > self.repairs.capacity() {
+                break;
             }
+            let repair = Repair {
+                peer: id,
+                stream: at as u8,
+                id: ChunkId { block, index },
+                at: now,
+            };
+            if !self.on_want_chunk(now, repair) {
+                lacking |= 1 << index;
+            }
+        }
+        if lacking != 0 {
+            self.queue(Job::Lack {
+                peer: id,
+                stream: at as u8,
+                block,
+                stripes: lacking,
+            });
         }
     }
 

@@ -1,7 +1,7 @@
 //! The parent's side: who is granted which stripes, and the chunks on their way to children.
 
 use super::bucket::{Urgency, places_bps};
-use super::node::{Node, Repair, StreamId};
+use super::node::{Node, StreamId};
 use super::peer::{Due, Link, PeerId};
 use super::stream::{SEAL_ENTRY, bits};
 use super::transmit::{MAX_BATCH, Outgoing, Transmit};
@@ -14,9 +14,6 @@ use crate::wire::message::Reason;
 /// Most log entries one child is taken through in one go, so that a long log is no long turn.
 const MAX_STEPS: usize = 512;
 
-/// A request that waited longer is not served: whoever made it has asked elsewhere.
-const STALE: Span = Span::from_ms(250);
-
 /// What a child asks for: stripes, those of them it could do without, and whether the seals as well.
 #[derive(Clone, Copy)]
 pub(super) struct Wish {
@@ -26,11 +23,11 @@ pub(super) struct Wish {
 }
 
 /// A batch on its way: to whom, and what it may hold.
-struct Load {
+pub(super) struct Load {
     to: Addr,
     prefix: [u8; CHUNK_PREFIX_BYTES],
     /// Headers of each datagram.
-    overhead_bytes: usize,
+    pub(super) overhead_bytes: usize,
     /// What the limit leaves now.
     room_bytes: usize,
     turn_bytes: usize,
@@ -39,7 +36,7 @@ struct Load {
     /// Length of the chunk for which there was no room.
     short_bytes: Option<usize>,
     /// What it holds, without the headers.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl Node<'_> {
@@ -57,6 +54,7 @@ impl Node<'_> {
         let mut granted = kept;
         // What comes from a neighbour is not sent back to it.
         let offered = self.offered(at).0 & !self.wanted_from(id, at);
+        self.make_way(now, at, id, wish.stripes & offered & !wish.spare);
         for stripe in self.scarce_first(at, wish.stripes & !kept & offered) {
             let new = (granted & !kept).count_ones() as u16;
             let spare = wish.spare >> stripe & 1 != 0;
@@ -182,7 +180,8 @@ impl Node<'_> {
             0
         };
         let bare = newcomer.standing.forwards() && self.bare_stripes(at) != 0;
-        spare.max(handed_on).max(u32::from(bare)) as u16
+        let several = newcomer.standing.forwards() && self.doubled(at, newcomer) != 0;
+        spare.max(handed_on).max(u32::from(bare || several)) as u16
     }
 
     /// At the source, the stripes that nobody gets from it: until somebody does, the grid has to do without them.
@@ -193,13 +192,24 @@ impl Node<'_> {
         }
     }
 
-    fn is_line(&self, id: PeerId) -> bool {
+    /// At the source, stripes that a neighbour would hand on and that a child has who has others too: losing one child is to cost the
+    /// grid one stripe, so whoever has none comes first.
+    fn doubled(&self, at: StreamId, newcomer: &Link) -> u32 {
+        if self.streams[at].source.is_none() || newcomer.granted_down != 0 {
+            return 0;
+        }
+        let children = self.peers.in_stream(at);
+        let several = children.filter(|(_, _, link)| link.granted_down.count_ones() > 1);
+        newcomer.home & several.fold(0, |mask, (_, _, link)| mask | link.granted_down)
+    }
+
+    pub(super) fn is_line(&self, id: PeerId) -> bool {
         self.peers
             .get(id)
             .is_some_and(|peer| peer.addr.socket().is_none())
     }
 
-    fn children(&self) -> usize {
+    pub(super) fn children(&self) -> usize {
         self.peers
             .iter()
             .filter(|(id, _)| self.is_child(*id))
@@ -248,8 +258,14 @@ impl Node<'_> {
         let bare = hands_on && self.bare_stripes(at) >> stripe & 1 != 0;
         let plenty = bits(self.demanded(at)).filter(|&s| bare && self.copies(at, s) > 1);
         let plenty = plenty.fold(0u32, |mask, s| mask | 1 << s);
+        let doubled = if hands_on {
+            self.doubled(at, newcomer) & 1 << stripe
+        } else {
+            0
+        };
         let yields = |link: &Link| match link.spare & link.granted_down {
             0 if hands_on => match not_handed_on(link) {
+                0 if link.granted_down.count_ones() > 1 => link.granted_down & (plenty | doubled),
                 0 => link.granted_down & plenty,
                 wasted => wasted,
             },
@@ -326,6 +342,10 @@ impl Node<'_> {
         if mask == 0 || before == self.streams[at].log.end() || !self.has_room_for(now, id) {
             return false;
         }
+        // It may be gone: what it would get serves those who lost it as well. If it is not, it is taken on from where it stood.
+        if self.peers.get(id).is_some_and(|peer| peer.unanswered > 0) {
+            return false;
+        }
         let Some(mut load) = self.begin_load(now, id) else {
             return false;
         };
@@ -369,7 +389,7 @@ impl Node<'_> {
     }
 
     /// What a batch for a neighbour may hold: looked up once for all its chunks.
-    fn begin_load(&mut self, now: Instant, id: PeerId) -> Option<Load> {
+    pub(super) fn begin_load(&mut self, now: Instant, id: PeerId) -> Option<Load> {
         let peer = self.peers.get(id)?;
         let (to, session) = (peer.addr, peer.theirs);
         Some(Load {
@@ -386,7 +406,13 @@ impl Node<'_> {
     }
 
     /// Adds a chunk to a batch. False when the batch must end before it. A chunk that is gone is skipped.
-    fn append(&mut self, at: StreamId, id: ChunkId, load: &mut Load, out: &mut Transmit) -> bool {
+    pub(super) fn append(
+        &mut self,
+        at: StreamId,
+        id: ChunkId,
+        load: &mut Load,
+        out: &mut Transmit,
+    ) -> bool {
         let stream = &mut self.streams[at];
         let Some(bytes) = stream.prepare(id) else {
             stream.stats.skipped += 1;
@@ -421,7 +447,14 @@ impl Node<'_> {
     }
 
     /// Counts the chunks of a batch, and pays for them.
-    fn pay(&mut self, now: Instant, id: PeerId, at: StreamId, load: &Load, out: &Transmit) {
+    pub(super) fn pay(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        at: StreamId,
+        load: &Load,
+        out: &Transmit,
+    ) {
         let count = out.chunks.len();
         if count > 0 {
             let sent = self.account_chunks(now, load.to, id, count, load.bytes);
@@ -432,73 +465,6 @@ impl Node<'_> {
         if let Some(bytes) = load.short_bytes {
             // When there will be room again is noted.
             self.may_send(now, bytes, Urgency::Stream);
-        }
-    }
-
-    /// A chunk that somebody asked for again. The stream goes first: of a limited upload, repair gets what
-    /// it leaves, and leaves it half a bucket.
-    pub(super) fn poll_repairs(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        for _ in 0..self.repairs.len() {
-            let Some(&first) = self.repairs.front() else {
-                return false;
-            };
-            let Repair {
-                peer,
-                stream,
-                id,
-                at,
-            } = first;
-            let waits = self
-                .peers
-                .get(peer)
-                .map_or(STALE, |peer| STALE.max(peer.least_rtt.times(2)));
-            let stale = now.since(at) > waits;
-            if !stale && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Repair) {
-                return false;
-            }
-            self.repairs.pop();
-            if !stale && !self.has_room_for(now, peer) {
-                // A busy line holds nobody else up.
-                let _ = self.repairs.push(first);
-                continue;
-            }
-            let known = usize::from(stream) < self.streams.len() && self.peers.get(peer).is_some();
-            if stale || !known {
-                continue;
-            }
-            let Some(mut load) = self.begin_load(now, peer) else {
-                continue;
-            };
-            let at = usize::from(stream);
-            self.append(at, id, &mut load, out);
-            self.add_more_repairs(now, (peer, stream), &mut load, out);
-            self.pay(now, peer, at, &load, out);
-            if !out.chunks.is_empty() {
-                self.streams[at].stats.repairs_sent += out.chunks.len() as u64;
-                return true;
-            }
-        }
-        false
-    }
-
-    /// What the same neighbour asked for next leaves in the same batch.
-    fn add_more_repairs(
-        &mut self,
-        now: Instant,
-        whose: (PeerId, u8),
-        load: &mut Load,
-        out: &mut Transmit,
-    ) {
-        while let Some(&next) = self.repairs.front() {
-            let headers = (out.chunks.len() + 1) * load.overhead_bytes;
-            let bytes = load.bytes + headers + MAX_DATAGRAM_BYTES;
-            if (next.peer, next.stream) != whose
-                || !self.bucket.allows(now, bytes, Urgency::Repair)
-                || !self.append(usize::from(next.stream), next.id, load, out)
-            {
-                return;
-            }
-            self.repairs.pop();
         }
     }
 }

@@ -263,6 +263,9 @@ impl Node<'_> {
             self.say_step(at);
             return Ok(());
         }
+        if self.book.shuns(from, now) {
+            return Ok(());
+        }
         let stream = self.streams.iter().position(|s| s.tag == tag).unwrap_or(0);
         let place = self.attempts.iter().position(Option::is_none);
         let Some(at) = place.filter(|_| self.has_room(now)) else {
@@ -579,7 +582,7 @@ impl Node<'_> {
             }
         }
         match why {
-            Down::Hostile => self.book.rest(peer.addr, now + HOSTILE),
+            Down::Hostile => self.book.shun(peer.addr, now + HOSTILE),
             Down::Silent => {
                 let salt = self.rng.next_u64();
                 self.book.failed(peer.addr, now, salt);

@@ -15,6 +15,7 @@ use super::peer::{Due, Link, Peer, PeerId, Peers};
 use super::player::{Player, Stage};
 use super::playout;
 use super::segments::Segment;
+use super::serve::{MAX_EARLY, Repair};
 use super::source::{Programme, Start};
 use super::stats::NodeStats;
 use super::stream::{Stream, StreamPools, Taken};
@@ -63,6 +64,13 @@ pub enum Job {
         block: u64,
         stripes: u32,
     },
+    /// Chunks that a neighbour asked for and that are not here.
+    Lack {
+        peer: PeerId,
+        stream: u8,
+        block: u64,
+        stripes: u32,
+    },
     /// A request for seals.
     WantSeals {
         peer: PeerId,
@@ -86,28 +94,10 @@ impl Job {
             | Self::Title { peer, .. }
             | Self::Preamble { peer, .. }
             | Self::Want { peer, .. }
+            | Self::Lack { peer, .. }
             | Self::WantSeals { peer, .. } => peer,
         }
     }
-}
-
-/// A chunk that was asked for, and when: whoever asked asks somebody else soon.
-#[derive(Clone, Copy, Debug)]
-pub struct Repair {
-    pub(super) peer: PeerId,
-    pub(super) stream: u8,
-    pub(super) id: ChunkId,
-    pub(super) at: Instant,
-}
-
-impl Repair {
-    /// What storage is filled with at start.
-    pub const NONE: Self = Self {
-        peer: 0,
-        stream: 0,
-        id: ChunkId { block: 0, index: 0 },
-        at: Instant::ZERO,
-    };
 }
 
 /// All memory a node borrows. Its sizes are the node's limits.
@@ -193,6 +183,8 @@ pub struct Node<'s> {
     pub(super) players: &'s mut [Option<Player>],
     pub(super) jobs: Queue<'s, Job>,
     pub(super) repairs: Queue<'s, Repair>,
+    /// What was asked for before it came here.
+    pub(super) early: heapless::Vec<Repair, MAX_EARLY>,
     pub(super) small: heapless::Deque<Small, 16>,
     pub(super) events: heapless::Deque<Event, 16>,
     pub(super) bucket: Bucket,
@@ -207,6 +199,8 @@ pub struct Node<'s> {
     pub(super) balance_at: Instant,
     /// When children may be asked again whether they still need their places.
     pub(super) probe_at: Instant,
+    /// When a child may be made to make way again.
+    pub(super) way_at: Instant,
     /// When the node was made.
     pub(super) began: Instant,
     /// Whose turn it is to be sent to.
@@ -236,6 +230,7 @@ impl<'s> Node<'s> {
             players: pools.players,
             jobs: Queue::new(pools.jobs),
             repairs: Queue::new(pools.repairs),
+            early: heapless::Vec::new(),
             small: heapless::Deque::new(),
             events: heapless::Deque::new(),
             bucket: Bucket::new(config.upload_limit_bps, now),
@@ -248,6 +243,7 @@ impl<'s> Node<'s> {
             connect_at: [now; MAX_STREAMS],
             balance_at: now,
             probe_at: now,
+            way_at: now,
             began: now,
             turn: (0, 0),
             silent_below: 0,
@@ -406,12 +402,17 @@ impl<'s> Node<'s> {
             return;
         };
         self.streams[at].stats.rx_bytes += self.on_line(from, len) as u64;
+        let answers = self.streams[at]
+            .asked
+            .iter()
+            .any(|asked| asked.id == chunk.id && asked.peer == id);
         let taken = self.streams[at].accept_chunk(now, id, chunk);
         let Some((peer, link)) = self.peers.both_mut(id, at) else {
             return;
         };
         match taken {
             Taken::Invalid => {
+                self.disown(now, at, id, chunk.id.index);
                 self.blame(now, id);
                 return;
             }
@@ -420,12 +421,17 @@ impl<'s> Node<'s> {
                 peer.heard_at = now;
                 peer.delayed(ticks(now.as_us()).wrapping_sub(sent) & 0xff_ffff);
                 link.chunk_at = now;
-                link.unanswered /= 2;
-                self.promote_trial(at, id, chunk.id.index);
+                if answers {
+                    link.unanswered /= 2;
+                }
+                self.promote_trial(now, at, id, chunk.id);
             }
         }
         match taken {
-            Taken::New => self.streams[at].play(now, self.config.burst),
+            Taken::New => {
+                self.serve_early(at, chunk.id.block);
+                self.streams[at].play(now, self.config.burst);
+            }
             Taken::Parked => self.want_seal(now, at, id, chunk.id.block),
             _ => {}
         }

@@ -654,6 +654,21 @@ impl<'n> Node<'n> {
                 });
                 self.add_more_wants(job.peer(), &mut letter);
             }
+            Job::Lack {
+                stream,
+                block,
+                stripes,
+                ..
+            } => {
+                let Some(it) = self.streams.get(usize::from(stream)) else {
+                    return false;
+                };
+                letter.add(&Message::Lack {
+                    tag: it.tag,
+                    block,
+                    stripes,
+                });
+            }
             Job::WantSeals {
                 stream,
                 first,

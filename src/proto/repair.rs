@@ -2,7 +2,7 @@
 
 use super::node::{Event, Job, Node, StreamId};
 use super::peer::{Peer, PeerId};
-use super::stream::{Asked, bits};
+use super::stream::{Asked, Lacking, bits};
 use crate::storage::ring::Row;
 use crate::time::{Instant, Span};
 use crate::wire::chunk::ChunkId;
@@ -25,6 +25,15 @@ const SETTLED: Span = Span::from_ms(500);
 /// What is asked for at once at the least, and the unanswered requests that count against a neighbour at the most.
 const MIN_WINDOW: u8 = 4;
 const MAX_UNANSWERED: u8 = 10;
+
+/// Milliseconds that asking one who does not have it yet is taken to cost.
+const EARLY: u64 = 60;
+
+/// Whoever lacked something is not asked for it again for so long.
+const LACK_AGE: Span = Span::from_ms(500);
+
+/// What it counts against a neighbour, in ms of delay, that it failed as a parent.
+const DISTRUSTED: u64 = 400;
 
 /// A reordered chunk is given this long before it counts as lost.
 const REORDER: Span = Span::from_ms(40);
@@ -158,20 +167,10 @@ impl Node<'_> {
         let late = age > group + LATE;
         let backlog = stream.plays && now.since(row.born_at) > group.times(3);
         let absent = card.all_stripes() & !row.have;
-        let overtaken = bits(absent).filter(|&s| {
-            let head = stream.heads[usize::from(s)];
-            let overtaken = head.end > row.block + 1 && now.since(head.at) >= REORDER
-                || head.end > row.block + 2;
-            // The others of its block are here, and it is late by its own measure.
-            let overdue = row.begun_at != Instant::ZERO
-                && now.since(row.begun_at) >= head.pace.expected() + REORDER;
-            let nobodys = stream.parents[usize::from(s)].peer.is_none() && age > group + REORDER;
-            overtaken || overdue || nobodys
-        });
         let lost = if late || backlog && age > REORDER {
             absent
         } else {
-            overtaken.fold(0, |mask, s| mask | 1 << s)
+            self.lost(now, at, row, absent)
         };
         let asked = stream
             .asked
@@ -194,6 +193,60 @@ impl Node<'_> {
             .k()
             .saturating_sub(have + coming + asked.count_ones() as usize);
         (lost & !asked, open)
+    }
+
+    /// Which of these chunks of a block should have come by now.
+    pub(super) fn lost(&self, now: Instant, at: StreamId, row: &Row, absent: u32) -> u32 {
+        let stream = &self.streams[at];
+        let Some(card) = stream.card.as_ref() else {
+            return 0;
+        };
+        let settled = Span::from_ms(u64::from(card.descriptor.group_ms)) + REORDER;
+        let is_lost = |&s: &u8| {
+            let head = stream.heads[usize::from(s)];
+            let overtaken = head.end > row.block + 1 && now.since(head.at) >= REORDER
+                || head.end > row.block + 2;
+            // The others of its block are here, and it is late by its own measure.
+            let overdue = row.begun_at != Instant::ZERO
+                && now.since(row.begun_at) >= head.pace.expected() + REORDER;
+            let nobodys =
+                stream.parents[usize::from(s)].peer.is_none() && now.since(row.sealed_at) > settled;
+            overtaken || overdue || nobodys
+        };
+        bits(absent)
+            .filter(is_lost)
+            .fold(0, |mask, s| mask | 1 << s)
+    }
+
+    /// A neighbour lacks what it was asked for: somebody else is asked with the next upkeep. Asked at once, neighbours that lack the
+    /// same would send each other in circles as fast as the round trip lets them.
+    pub(super) fn on_lack(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        at: StreamId,
+        block: u64,
+        stripes: u32,
+    ) {
+        let stream = &mut self.streams[at];
+        let before = stream.asked.len();
+        let is_answer = |asked: &Asked| {
+            asked.peer == id && asked.id.block == block && stripes >> asked.id.index & 1 != 0
+        };
+        stream.asked.retain(|asked| !is_answer(asked));
+        if stream.asked.len() == before {
+            return;
+        }
+        if stream.lacking.is_full() {
+            stream.lacking.pop_front();
+        }
+        // Room: made above.
+        let _ = stream.lacking.push_back(Lacking {
+            peer: id,
+            block,
+            stripes,
+            at: now,
+        });
     }
 
     /// Asks for chunks of a block; for each, somebody who says that it has it. Where nobody has these, others of the block do as well.
@@ -253,16 +306,23 @@ impl Node<'_> {
     }
 
     /// Somebody who has a chunk, nearest first, those that were asked much last.
-    fn holder(&mut self, now: Instant, at: StreamId, block: u64, index: u8) -> Option<PeerId> {
+    pub(super) fn holder(
+        &mut self,
+        now: Instant,
+        at: StreamId,
+        block: u64,
+        index: u8,
+    ) -> Option<PeerId> {
         let salt = self.rng.next_u64();
         let stream = &self.streams[at];
         let k = stream.card.as_ref()?.k();
         let pace = self.blocks_each_second(at);
-        let holders = self.peers.in_stream(at).filter(|(_, peer, link)| {
+        let holders = self.peers.in_stream(at).filter_map(|(id, peer, link)| {
             let age = now.since(link.have_at);
-            // What flowed when it last said so has gone on flowing; a block is allowed for the way.
-            let more = (pace * age.as_ms() / 1_000).saturating_sub(1);
-            let has = |stripe: usize| {
+            // What flowed when it last said so has gone on flowing. A block is allowed for the way; what is a little early waits
+            // there until it comes.
+            let more = pace * age.as_ms() / 1_000;
+            let has = |stripe: usize, more: u64| {
                 let head = link.head_of(stripe);
                 let flowed = head + 2 >= link.have_head && block + 1 >= link.have_head;
                 block >= link.have_tail
@@ -273,28 +333,50 @@ impl Node<'_> {
                 && block < stream.heads[usize::from(index)].end
                 && stream.parents[usize::from(index)].peer.is_some();
             // What it gets from here it does not have sooner.
-            let flows = |stripe: usize| {
-                link.head_of(stripe) > 0 && link.granted_down >> stripe & 1 == 0 && has(stripe)
+            let flows = |stripe: usize, more: u64| {
+                link.head_of(stripe) > 0
+                    && link.granted_down >> stripe & 1 == 0
+                    && has(stripe, more)
             };
-            peer.bye.is_none()
-                && (sends || age < NEWS_AGE)
-                && (sends
-                    || flows(usize::from(index))
-                    || (0..32).filter(|&s| flows(s)).count() >= k)
+            let holds = |more: u64| {
+                flows(usize::from(index), more) || (0..32).filter(|&s| flows(s, more)).count() >= k
+            };
+            let fresh = age < NEWS_AGE;
+            let owes = stream.parents[usize::from(index)].peer == Some(id);
+            let lacks = stream.lacking.iter().any(|it| {
+                let same = it.peer == id && it.block == block && it.stripes >> index & 1 != 0;
+                same && now.since(it.at) < LACK_AGE
+            });
+            // A parent that has not sent it is late itself, or gone.
+            if lacks || owes && !sends {
+                return None;
+            }
+            let wait = if sends || fresh && holds(more.saturating_sub(1)) {
+                0
+            } else if fresh && holds(more + 2) {
+                EARLY
+            } else {
+                return None;
+            };
+            peer.bye.is_none().then_some((id, peer, link, wait))
         });
         holders
-            .min_by_key(|(id, peer, link)| {
+            .min_by_key(|(id, peer, link, wait)| {
                 let asked = stream.asked.iter().filter(|a| a.peer == *id).count() as u64;
                 let source = if link.standing.is_source() { 30 } else { 0 };
                 // Chance spreads the load, and leads past one that does not deliver.
                 let silent = 40 * u64::from(link.unanswered);
+                let failed = link.failures > 0 && now < link.refused_until;
+                let distrusted = if failed { DISTRUSTED } else { 0 };
                 peer.rtt_or_guess().as_ms()
+                    + wait
                     + 20 * asked
                     + source
                     + silent
+                    + distrusted
                     + (salt >> (id % 32) & 63)
             })
-            .map(|(id, _, _)| id)
+            .map(|(id, ..)| id)
     }
 
     /// How many blocks the stream makes each second, from the ages of those in the ring.

@@ -20,7 +20,7 @@ use crate::storage::slots::Slot;
 use crate::time::{Instant, Span};
 use crate::wire::chunk::{Chunk, ChunkId, Tag, header, tag_of};
 use crate::wire::seal::{self, NOWHERE, Seal};
-use heapless::Vec;
+use heapless::{Deque, Vec};
 
 /// Index of a log entry that stands for the seal of the group `block` begins.
 pub const SEAL_ENTRY: u8 = u8::MAX;
@@ -30,6 +30,9 @@ const MAX_PARKED: usize = 48;
 
 /// Most chunks that are asked for at once.
 pub const MAX_ASKED: usize = 64;
+
+/// Most answers that are remembered of neighbours that lack something.
+const MAX_LACKING: usize = 32;
 
 /// How far ahead of the known blocks a chunk may claim to be before its seal has come.
 const MAX_AHEAD_BLOCKS: u64 = 4 * seal::MAX_GROUP_BLOCKS as u64;
@@ -95,6 +98,19 @@ pub struct Asked {
     /// Whom.
     pub peer: PeerId,
     /// When.
+    pub at: Instant,
+}
+
+/// Chunks of a block that a neighbour said it lacks.
+#[derive(Clone, Copy, Debug)]
+pub struct Lacking {
+    /// Who.
+    pub peer: PeerId,
+    /// The block.
+    pub block: u64,
+    /// Which of its chunks.
+    pub stripes: u32,
+    /// When it said so.
     pub at: Instant,
 }
 
@@ -173,6 +189,8 @@ pub struct Stream<'s> {
     pub news_pause: Span,
     /// When a spare stripe is sought again.
     pub spare_at: Instant,
+    /// When neighbours without a place may be asked again.
+    pub plead_at: Instant,
     /// Stripes for which there was no parent when last looked for.
     pub orphans: u32,
     /// The seal that was asked for last, and when.
@@ -195,6 +213,8 @@ pub struct Stream<'s> {
     pub resumed_at: Instant,
     /// What was asked for again.
     pub asked: Vec<Asked, MAX_ASKED>,
+    /// What neighbours said they lack, the newest last.
+    pub lacking: Deque<Lacking, MAX_LACKING>,
     /// How many may be asked for at once: grows with each that comes, shrinks when one does not (as a congestion window does,
     /// RFC 5681), so that repair never takes the upload that the stream itself needs.
     pub ask_window: u8,
@@ -235,6 +255,7 @@ impl<'s> Stream<'s> {
             news_asked_at: Instant::ZERO,
             news_pause: Span::ZERO,
             spare_at: Instant::ZERO,
+            plead_at: Instant::ZERO,
             orphans: 0,
             seal_asked: (0, Instant::ZERO),
             heads: [Head::default(); MAX_N],
@@ -246,6 +267,7 @@ impl<'s> Stream<'s> {
             flowed_at: Instant::ZERO,
             resumed_at: Instant::ZERO,
             asked: Vec::new(),
+            lacking: Deque::new(),
             ask_window: 32,
             title: Title::default(),
             source: None,

@@ -1,12 +1,12 @@
 //! The child's side: which stripes this node takes, from whom, and when a parent is replaced.
 
-use super::bucket::places_bps;
 use super::node::{Event, Node, StreamId};
 use super::peer::{Due, Link, Peer, PeerId};
 use super::stream::{Parent, bits};
 use crate::limits::MAX_N;
-use crate::rng::Rng;
+use crate::storage::ring::Row;
 use crate::time::{Instant, Span};
+use crate::wire::chunk::ChunkId;
 
 /// Hops beyond which a stripe is taken to run in a circle.
 const MAX_HOPS: u8 = 24;
@@ -40,6 +40,13 @@ const TRIAL: Span = Span::from_s(3);
 /// A parent that was given up has been forgiven after this long.
 const FORGIVE: Span = Span::from_s(60);
 
+/// How often the time doubles after which one that failed is asked again: 48 s in the end, and 384 s while nothing at all comes from it.
+const MOST_PATIENT: u8 = 4;
+const LEAST_PATIENT: u8 = 7;
+
+/// Whoever had nothing newer of a stripe than this when it told was without it.
+const LACKS: Span = Span::from_s(2);
+
 /// Neighbours asked for news at once, and how soon one is asked again.
 const MAX_NEWS_ASKED: usize = 6;
 const NEWS_AGAIN: Span = Span::from_ms(1_500);
@@ -57,14 +64,11 @@ const SPARE_AGAIN_MS: u64 = 3_000;
 const MAX_TRIALS: usize = 3;
 
 /// What each stripe that already hangs on a parent adds to its cost, and what a move must gain; in ms of delay or their like.
-const SAME_PEER: u64 = 40;
+const SAME_PEER: u64 = 80;
 const WORTH_MOVING: u64 = 90;
 
 /// From this rate on words are said as often as they are any good.
 const FULL_PACE_BPS: u64 = 256_000;
-
-/// With fewer forwarding neighbours than this, everybody serves anything.
-const SMALL_SWARM: usize = 4;
 
 impl Node<'_> {
     /// Stripes this node sends to others.
@@ -74,136 +78,11 @@ impl Node<'_> {
             .fold(0, |mask, (_, _, link)| mask | link.granted_down)
     }
 
-    /// Stripes this node would send, and those it prefers.
-    pub(super) fn offered(&self, at: StreamId) -> (u32, u32) {
-        let Some(card) = self.streams[at].card.as_ref() else {
-            return (0, 0);
-        };
-        let all = card.all_stripes();
-        let silent = self.leaving || self.has_ended() || self.streams[at].stopped;
-        if silent || !self.standing(at).forwards() {
-            return (0, 0);
-        }
-        if self.streams[at].source.is_some() {
-            return (all, all);
-        }
-        let home = self.streams[at].home & all;
-        let others = self
-            .peers
-            .in_stream(at)
-            .filter(|(_, _, link)| link.standing.forwards())
-            .count();
-        if others < SMALL_SWARM {
-            return (all, home);
-        }
-        // Beyond its home stripes a node serves what it has only while more than half of its upload lies idle: else losing it would
-        // cost those below many stripes.
-        let idle = self.places(at, usize::MAX) as usize * 2 > self.copies_in_all(at);
-        let carried = bits(all)
-            .filter(|&s| self.carries(at, s))
-            .fold(0, |mask, s| mask | 1 << s);
-        let held = self.homes_around(at);
-        let nobodys = bits(all)
-            .filter(|&s| held[usize::from(s)] == 0)
-            .fold(0, |mask, s| mask | 1 << s);
-        let extra = if idle { carried } else { carried & nobodys };
-        ((home | extra | self.demanded(at)) & all, home)
-    }
-
-    /// How many neighbours specialise in each stripe.
-    fn homes_around(&self, at: StreamId) -> [u64; MAX_N] {
-        let mut homes = [0; MAX_N];
-        for (_, _, link) in self
-            .peers
-            .in_stream(at)
-            .filter(|(_, _, link)| !link.standing.is_source())
-        {
-            bits(link.home).for_each(|stripe| homes[usize::from(stripe)] += 1);
-        }
-        homes
-    }
-
-    fn carries(&self, at: StreamId, stripe: u8) -> bool {
+    pub(super) fn carries(&self, at: StreamId, stripe: u8) -> bool {
         let parent = &self.streams[at].parents[usize::from(stripe)];
         parent
             .peer
             .is_some_and(|id| self.peers.link(id, at).granted_up & 1 << stripe != 0)
-    }
-
-    /// Stripe copies that the upload is good for.
-    fn copies_in_all(&self, at: StreamId) -> usize {
-        let Some(card) = self.streams[at].card.as_ref() else {
-            return 0;
-        };
-        match self.config.upload_limit_bps {
-            None => self.config.max_children * card.n(),
-            Some(limit) => (places_bps(limit) / card.stripe_bps()) as usize,
-        }
-    }
-
-    /// How many stripes this node specialises in: as few as its upload fills. Each should reach about eight children, so that the
-    /// way it comes in is well used.
-    fn home_count(&self, at: StreamId) -> u32 {
-        let Some(card) = self.streams[at].card.as_ref() else {
-            return 0;
-        };
-        let copies = self.copies_in_all(at);
-        copies.div_ceil(8).clamp(1, card.n()) as u32
-    }
-
-    /// Chooses the stripes this node specialises in from what is scarce among its neighbours, ties by node key; later moves one at
-    /// a time, and none that feeds somebody.
-    pub(super) fn tend_home(&mut self, now: Instant, at: StreamId) {
-        let Some(all) = self.streams[at]
-            .card
-            .as_ref()
-            .map(|card| card.all_stripes())
-        else {
-            return;
-        };
-        if now < self.streams[at].home_at || self.streams[at].source.is_some() {
-            return;
-        }
-        let homes = self.homes_around(at);
-        let salt = u64::from_be_bytes(*self.public.first_chunk().unwrap_or(&[0; 8]));
-        let rank = |stripe: u8| {
-            (
-                homes[usize::from(stripe)],
-                Rng::new(salt ^ u64::from(stripe)).next_u64(),
-            )
-        };
-        let count = self.home_count(at);
-        let busy = self.demanded(at);
-        let mut home = self.streams[at].home & all;
-        while home.count_ones() < count {
-            let Some(scarce) = bits(all & !home).min_by_key(|&s| rank(s)) else {
-                break;
-            };
-            home |= 1 << scarce;
-        }
-        // Others hold them as well, and nobody is fed from here: no need to hold more than the upload fills.
-        while home.count_ones() > count {
-            let dispensable = bits(home & !busy).filter(|&s| homes[usize::from(s)] > 0);
-            let Some(common) = dispensable.max_by_key(|&s| rank(s)) else {
-                break;
-            };
-            home &= !(1 << common);
-        }
-        let out = bits(home & !busy).max_by_key(|&s| rank(s));
-        let into = bits(all & !home).min_by_key(|&s| rank(s));
-        // Not everybody at once.
-        if let Some(into) = into.filter(|_| self.rng.below(2) == 0) {
-            let scarcity = homes[usize::from(into)];
-            let out = out.filter(|&out| homes[usize::from(out)] > scarcity);
-            match out {
-                Some(out) => home = home & !(1 << out) | 1 << into,
-                // What nobody holds is worth more than what is filled best.
-                None if scarcity == 0 && self.places(at, usize::MAX) > 1 => home |= 1 << into,
-                None => {}
-            }
-        }
-        self.streams[at].home = home;
-        self.streams[at].home_at = now + Span::from_ms(1_000 + self.rng.below(1_000));
     }
 
     /// Hops of a stripe here, as it is offered to others.
@@ -383,6 +262,11 @@ impl Node<'_> {
                 && now.since(begun) > TRIAL
             {
                 self.streams[at].parents[stripe].trial = None;
+                if self.peers.link(trial, at).chunk_at < begun
+                    && !self.says_it_lacks(at, trial, 1 << stripe)
+                {
+                    self.distrust(now, at, trial, 1 << stripe);
+                }
                 self.owe(trial, at, Due::SUBSCRIBE);
             }
             let link = self.peers.link(id, at);
@@ -516,20 +400,56 @@ impl Node<'_> {
     fn give_up(&mut self, now: Instant, at: StreamId, id: PeerId, stripes: u32) {
         self.streams[at].stats.parents_lost += u64::from(stripes.count_ones());
         self.abandon(at, id, stripes);
+        self.distrust(now, at, id, stripes);
         if let Some((peer, link)) = self.peers.both_mut(id, at) {
-            link.refused |= stripes;
-            let forgotten = now.since(link.refused_until) > FORGIVE;
-            link.failures = if forgotten {
-                0
-            } else {
-                link.failures.saturating_add(1)
-            };
-            // Whoever fails again is asked again later each time.
-            link.refused_until = now + Span::from_s(3 << link.failures.min(4));
             link.granted_up &= !stripes;
             let addr = peer.addr;
             self.tell(Event::ParentLost(at, addr, stripes));
             self.probe_quiet(now);
+        }
+    }
+
+    /// Holds against a neighbour that stripes did not come from it: whoever fails again is asked again later each time. Whoever says
+    /// that it has them, and has sent nothing since it failed before, is asked for nothing else either.
+    fn distrust(&mut self, now: Instant, at: StreamId, id: PeerId, stripes: u32) {
+        let lacks = self.says_it_lacks(at, id, stripes);
+        let Some(link) = self.peers.link_mut(id, at) else {
+            return;
+        };
+        let sent = lacks || link.failures == 0 || link.chunk_at > link.refused_until;
+        let forgotten = sent && now.since(link.refused_until) > FORGIVE;
+        link.failures = if forgotten {
+            1
+        } else {
+            link.failures.saturating_add(1)
+        };
+        link.refused |= if sent { stripes } else { u32::MAX };
+        let most = if sent { MOST_PATIENT } else { LEAST_PATIENT };
+        link.refused_until = now + Span::from_s(3 << (link.failures - 1).min(most));
+    }
+
+    /// Whether a neighbour said itself that it was without one of these stripes.
+    fn says_it_lacks(&self, at: StreamId, id: PeerId, stripes: u32) -> bool {
+        let (link, ring) = (self.peers.link(id, at), &self.streams[at].ring);
+        bits(stripes).any(|stripe| {
+            let end = link.head_of(usize::from(stripe));
+            let last = end.checked_sub(1).and_then(|block| ring.row(block));
+            let is_old = |row: &Row| link.have_at.since(row.sealed_at) > LACKS;
+            end <= ring.end() && last.is_none_or(is_old)
+        })
+    }
+
+    /// What came does not verify: no stripe is taken from whoever sends that.
+    pub(super) fn disown(&mut self, now: Instant, at: StreamId, id: PeerId, stripe: u8) {
+        let Some(parent) = self.streams[at].parents.get_mut(usize::from(stripe)) else {
+            return;
+        };
+        if parent.peer == Some(id) {
+            self.give_up(now, at, id, 1 << stripe);
+        } else if parent.trial.is_some_and(|(trial, _)| trial == id) {
+            parent.trial = None;
+            self.distrust(now, at, id, 1 << stripe);
+            self.owe(id, at, Due::SUBSCRIBE);
         }
     }
 
@@ -626,6 +546,7 @@ impl Node<'_> {
         }
         if orphans != 0 {
             self.ask_news(now, at, orphans);
+            self.plead(now, at, orphans);
         }
     }
 
@@ -658,13 +579,17 @@ impl Node<'_> {
     }
 
     fn may_ask(&self, now: Instant, id: PeerId, at: StreamId, stripe: u8, link: &Link) -> bool {
-        let bit = 1 << stripe;
         let pending = self.wanted_from(id, at) & !link.granted_up;
+        u32::from(link.places) > pending.count_ones() && self.could_send(now, at, stripe, link)
+    }
+
+    /// Whether a neighbour could send a stripe here, had it a place.
+    pub(super) fn could_send(&self, now: Instant, at: StreamId, stripe: u8, link: &Link) -> bool {
+        let bit = 1 << stripe;
         link.offer & bit != 0
             && link.granted_down & bit == 0
             && link.hops[usize::from(stripe)] < MAX_HOPS
             && (link.refused & bit == 0 || now >= link.refused_until)
-            && u32::from(link.places) > pending.count_ones()
             && self.is_upstream(at, stripe, link)
     }
 
@@ -680,7 +605,11 @@ impl Node<'_> {
             .map(|id| self.peers.link(id, at).hops[stripe]);
         match parent {
             // Nobody is fed this stripe from here, or it stands no lower than the present parent.
-            Some(hops) => self.demanded(at) >> stripe & 1 == 0 || link.hops[stripe] <= hops,
+            Some(hops) => {
+                let theirs = link.hops[stripe];
+                // Or does not take it yet: where it gets it from shows before it is relied on.
+                self.demanded(at) >> stripe & 1 == 0 || theirs <= hops || theirs == IDLE_HOPS
+            }
             None => {
                 let hops = link.hops[stripe];
                 link.standing.is_source()
@@ -784,15 +713,37 @@ impl Node<'_> {
         }
     }
 
-    /// A chunk came: if it is the first from a parent on trial, that one takes over.
-    pub(super) fn promote_trial(&mut self, at: StreamId, id: PeerId, stripe: u8) {
-        let Some(parent) = self.streams[at].parents.get_mut(usize::from(stripe)) else {
+    /// A chunk came: if it is the first from a parent on trial, that one takes over. One that is long known proves nothing.
+    pub(super) fn promote_trial(
+        &mut self,
+        now: Instant,
+        at: StreamId,
+        from: PeerId,
+        chunk: ChunkId,
+    ) {
+        let stream = &mut self.streams[at];
+        let row = stream.ring.row(chunk.block);
+        let recent = row.is_some_and(|row| now.since(row.sealed_at) < TRIAL);
+        let Some(parent) = stream
+            .parents
+            .get_mut(usize::from(chunk.index))
+            .filter(|_| recent)
+        else {
             return;
         };
-        let Some((trial, since)) = parent.trial.filter(|(trial, _)| *trial == id) else {
+        let Some((trial, since)) = parent.trial.filter(|(trial, _)| *trial == from) else {
             return;
         };
-        let old = parent.peer;
+        let (old, stripe) = (parent.peer, usize::from(chunk.index));
+        // Children wait for it and it flows: one that stands lower could be getting it from here.
+        let flows = stream.stalled >> stripe & 1 == 0;
+        let hops = |id| self.peers.link(id, at).hops[stripe];
+        if old.is_some_and(|old| {
+            flows && self.demanded(at) >> stripe & 1 != 0 && hops(trial) > hops(old)
+        }) {
+            return;
+        }
+        let parent = &mut self.streams[at].parents[stripe];
         *parent = Parent {
             peer: Some(trial),
             since,

@@ -2,8 +2,10 @@
 
 use super::budget::Sizes;
 use super::config::{NodeConfig, Role};
-use super::node::{Node, Repair};
+use super::node::{Down, Job, Node};
+use super::serve::Repair;
 use super::source::{Programme, Source, Start};
+use super::stream::Asked;
 use super::transmit::Transmit;
 use super::uplink::Sharing;
 use crate::crypto::sign::SigningKey;
@@ -356,6 +358,24 @@ fn hostile_bytes_change_nothing() {
 }
 
 #[test]
+fn whoever_sent_forgeries_is_not_let_in_when_it_calls() {
+    let mut world = World::new(200_000);
+    let victim = world.join(Role::Listener, |_| {}, Some(0));
+    let liar = world.join(Role::Listener, |_| {}, Some(victim));
+    let between = |world: &World| {
+        let addr = world.members[liar].addr;
+        world.members[victim].node.peers().by_addr(addr)
+    };
+    world.run(3, 200_000);
+    let id = between(&world).unwrap();
+    let now = world.now;
+    world.members[victim].node.drop_peer(now, id, Down::Hostile);
+    // It finds out, and is turned down each time.
+    world.run(40, 200_000);
+    assert_eq!(between(&world), None);
+}
+
+#[test]
 fn a_small_grid_with_loss_and_churn_does_not_stop() {
     for seed in 1..=2 {
         let mut world = World::new(800_000);
@@ -634,11 +654,99 @@ fn what_was_promised_and_cannot_be_sent_is_taken_back() {
     let source = &mut world.members[0].node;
     assert!(source.granted_bps() > 2_800_000);
     source.bucket.set_limit(Some(2_600_000), now);
-    world.run(20, 800_000);
-    let source = &world.members[0].node;
-    let granted = source.granted_bps();
-    assert!((2_000_000..2_700_000).contains(&granted), "{granted}");
-    let before = source.streams()[0].log_ends[3];
-    let mut children = source.peers().in_stream(0);
-    assert!(children.all(|(_, _, link)| link.granted_down == 0 || link.cursor >= before));
+    world.run(40, 800_000);
+    let granted = world.members[0].node.granted_bps();
+    assert!((2_000_000..2_650_000).contains(&granted), "{granted}");
+    // What is owed grows for a few seconds, then one more copy is taken back: in between nobody is behind.
+    let nobody_is_behind = |world: &World| {
+        let source = &world.members[0].node;
+        let before = source.streams()[0].log_ends[3];
+        let mut children = source.peers().in_stream(0);
+        children.all(|(_, _, link)| link.granted_down == 0 || link.cursor >= before)
+    };
+    let caught_up = (0..8).any(|_| {
+        world.run(1, 800_000);
+        nobody_is_behind(&world)
+    });
+    assert!(caught_up);
+}
+
+#[test]
+fn whoever_lacks_what_it_is_asked_for_says_so_and_is_not_asked_again_at_once() {
+    let mut world = World::new(800_000);
+    let id = world.join(Role::Listener, |_| {}, Some(0));
+    world.play(id);
+    world.run(5, 800_000);
+    let now = world.now;
+    let node = &mut world.members[id].node;
+    let (peer, _) = node.peers().iter().next().unwrap();
+    // The first block is long gone from the source's ring; but nobody has told.
+    let chunk = ChunkId { block: 1, index: 0 };
+    let (at, stripes) = (now, 1);
+    let asked = Asked {
+        id: chunk,
+        peer,
+        at,
+    };
+    let _ = node.streams[0].asked.push(asked);
+    node.queue(Job::Want {
+        peer,
+        stream: 0,
+        block: chunk.block,
+        stripes,
+    });
+    world.run(1, 800_000);
+    let node = &mut world.members[id].node;
+    let lacking = node.streams[0].lacking.front().expect("an answer");
+    assert_eq!((lacking.peer, lacking.block, lacking.stripes), (peer, 1, 1));
+    assert!(node.streams[0].asked.is_empty());
+    // Of what the source has it is the holder, until it says otherwise; but only if it was asked.
+    let (now, block) = (world.now, node.streams[0].ring.end() - 3);
+    assert_eq!(node.holder(now, 0, block, 0), Some(peer));
+    node.on_lack(now, peer, 0, block, 1);
+    assert_eq!(node.holder(now, 0, block, 0), Some(peer));
+    let id = ChunkId { block, index: 0 };
+    let _ = node.streams[0].asked.push(Asked { id, peer, at: now });
+    node.on_lack(now, peer, 0, block, 1);
+    assert_eq!(node.holder(now, 0, block, 0), None);
+    assert_eq!(node.holder(now, 0, block, 1), Some(peer));
+    let later = now + Span::from_s(1);
+    assert_eq!(node.holder(later, 0, block, 0), Some(peer));
+}
+
+#[test]
+fn what_is_asked_for_a_moment_before_it_comes_is_sent_when_it_has_come() {
+    let mut world = World::new(800_000);
+    let ids = [(); 2].map(|()| world.join(Role::Listener, |_| {}, Some(0)));
+    ids.iter().for_each(|&id| world.play(id));
+    world.run(5, 800_000);
+    let now = world.now;
+    let node = &mut world.members[ids[0]].node;
+    let (peer, _) = node.peers().iter().next().unwrap();
+    let index = (0..32).find(|&stripe| node.carries(0, stripe)).unwrap();
+    let want = |block: u64| Repair {
+        peer,
+        stream: 0,
+        id: ChunkId { block, index },
+        at: now,
+    };
+    let end = node.streams[0].ring.end();
+    assert!(!node.on_want_chunk(now, want(end + 100)), "far away");
+    assert!(node.on_want_chunk(now, want(end)));
+    assert_eq!((node.early.len(), node.repairs.len()), (1, 0));
+    let before = node.streams[0].stats.repairs_sent;
+    world.run(1, 800_000);
+    let node = &mut world.members[ids[0]].node;
+    assert!(node.early.is_empty());
+    assert_eq!(node.streams[0].stats.repairs_sent, before + 1);
+    // What does not come is not kept.
+    let now = world.now;
+    let end = node.streams[0].ring.end();
+    let repair = Repair {
+        at: now,
+        ..want(end)
+    };
+    assert!(node.on_want_chunk(now, repair));
+    node.forget_early(now + Span::from_ms(300));
+    assert!(node.early.is_empty());
 }

@@ -69,6 +69,7 @@ impl Node<'_> {
         }
         self.keep_a_place(now);
         self.tend_uplink(now);
+        self.forget_early(now);
         let mut busy = false;
         for at in 0..self.streams.len() {
             self.tend_players(now, at);

@@ -156,6 +156,70 @@ fn churn_gives_every_place_one_life_after_another() {
     assert!((18..48).contains(&lives), "{lives}");
 }
 
+/// Four strong relays come first, so that all hang on them, and begin to lie, each in its way.
+const LIARS: &str = "
+about = 'liars who came first'
+seconds = 26
+measure_from = 14
+[stream]
+bitrate_kbps = 200
+[[group]]
+name = 'liars'
+count = 4
+role = 'relay'
+upload = [[1.0, 4.0]]
+ring_kib = 512
+lie = 'mixed'
+lie_from = 14.0
+[[group]]
+name = 'homes'
+count = 20
+role = 'listener'
+upload = [[1.0, 3.0]]
+ring_kib = 512
+join_at = 1.0
+join_over = 3.0
+";
+
+#[test]
+fn liars_who_came_first_cost_the_others_next_to_nothing() {
+    let report = run(&Scenario::parse(LIARS).unwrap());
+    assert!(report.continuity > 0.99, "{}", report.text(5));
+}
+
+/// Everybody feeds as many as may be, and then more come.
+const FULL: &str = "
+about = 'no place left'
+seconds = 30
+measure_from = 20
+[stream]
+bitrate_kbps = 200
+[source]
+max_children = 3
+[[group]]
+name = 'homes'
+count = 16
+role = 'listener'
+upload = [[1.0, 4.0]]
+ring_kib = 512
+max_children = 3
+join_over = 2.0
+[[group]]
+name = 'late'
+count = 3
+role = 'listener'
+upload = [[1.0, 0.0]]
+ring_kib = 512
+join_at = 12.0
+";
+
+#[test]
+fn newcomers_find_a_place_where_all_are_taken() {
+    let report = run(&Scenario::parse(FULL).unwrap());
+    assert_eq!(report.never_played, 0, "{}", report.text(5));
+    assert!(report.continuity > 0.98, "{}", report.text(5));
+}
+
 #[test]
 fn every_committed_scenario_can_be_read() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");

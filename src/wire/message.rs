@@ -151,6 +151,8 @@ pub enum Message<'a> {
     Pong { token: u32, delay: u32, waited: u32 },
     /// The session ends now.
     Bye { reason: Reason },
+    /// Chunks that were asked for, and that the sender does not send.
+    Lack { tag: Tag, block: u64, stripes: u32 },
 }
 
 impl<'a> Message<'a> {

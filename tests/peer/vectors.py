@@ -173,6 +173,7 @@ def every_message() -> Vector:
         "ping": messages.Ping(2**32 - 1, 2**24 - 1),
         "pong": messages.Pong(2**32 - 1, 300, 1000),
         "bye": messages.Bye(Reason.LEAVING),
+        "lack": messages.Lack(TAG, 1000, 0b110),
     }
     return {name: MESSAGE.write(message) for name, message in everything.items()}
 

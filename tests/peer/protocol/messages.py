@@ -197,13 +197,20 @@ class Bye:
     reason: Annotated[Reason, REASON]
 
 
+@dataclass(frozen=True)
+class Lack:
+    tag: Annotated[int, U32]
+    block: Annotated[int, U64]
+    stripes: Annotated[int, U32]
+
+
 KINDS = (
     Join, Descriptor, Preamble, Seal, Offer, Subscribe, Grant, Refuse, Unsubscribe, Have, Want, PeerExchange, Audience,
-    Ping, Pong, Bye,
+    Ping, Pong, Bye, Lack,
 )
 Message = Union[
     Join, Descriptor, Preamble, Seal, Offer, Subscribe, Grant, Refuse, Unsubscribe, Have, Want, PeerExchange, Audience,
-    Ping, Pong, Bye,
+    Ping, Pong, Bye, Lack,
 ]
 MESSAGE = choice(*KINDS)
 

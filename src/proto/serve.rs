@@ -1,0 +1,153 @@
+//! The other side of repair: chunks that neighbours ask for again.
+
+use super::bucket::Urgency;
+use super::forward::Load;
+use super::node::{Node, StreamId};
+use super::peer::PeerId;
+use super::transmit::Transmit;
+use crate::limits::MAX_DATAGRAM_BYTES;
+use crate::time::{Instant, Span};
+use crate::wire::chunk::ChunkId;
+
+/// A request that waited longer is not served: whoever made it has asked elsewhere.
+const STALE: Span = Span::from_ms(250);
+
+/// A request may be so many blocks ahead of the seals known here.
+const EARLY_BLOCKS: u64 = 4;
+
+/// Most requests that wait for what they ask for.
+pub const MAX_EARLY: usize = 16;
+
+/// A chunk that was asked for, and when: whoever asked asks somebody else soon.
+#[derive(Clone, Copy, Debug)]
+pub struct Repair {
+    pub(super) peer: PeerId,
+    pub(super) stream: u8,
+    pub(super) id: ChunkId,
+    pub(super) at: Instant,
+}
+
+impl Repair {
+    /// What storage is filled with at start.
+    pub const NONE: Self = Self {
+        peer: 0,
+        stream: 0,
+        id: ChunkId { block: 0, index: 0 },
+        at: Instant::ZERO,
+    };
+}
+
+impl Node<'_> {
+    /// Somebody asks for a chunk: it is sent when there is room, or, when it is still on its way here, as soon as it has come. False
+    /// when neither can be expected.
+    pub(super) fn on_want_chunk(&mut self, now: Instant, repair: Repair) -> bool {
+        let at = usize::from(repair.stream);
+        let same = |other: &&Repair| other.id == repair.id && other.stream == repair.stream;
+        // It waits because upload is short: whoever asks second finds it at the first, and what leaves here is something else.
+        if let Some(first) = self.repairs.iter().find(same) {
+            return first.peer == repair.peer;
+        }
+        // When there is no room it is lost, as on the wire.
+        if self.streams[at].can_serve(repair.id) {
+            let _ = self.repairs.push(repair);
+            return true;
+        }
+        self.expects(now, at, repair.id) && self.early.push(repair).is_ok()
+    }
+
+    /// Whether a chunk should come by itself within a few blocks' time.
+    fn expects(&self, now: Instant, at: StreamId, id: ChunkId) -> bool {
+        let stream = &self.streams[at];
+        let bit = 1 << id.index;
+        let flows = self.carries(at, id.index) && stream.stalled & bit == 0;
+        flows
+            && id.block < stream.ring.end() + EARLY_BLOCKS
+            && match stream.ring.row(id.block) {
+                Some(row) => self.lost(now, at, row, bit) == 0,
+                None => id.block >= stream.ring.end(),
+            }
+    }
+
+    /// A chunk of a block has come: what was asked for of this block before may be at hand now.
+    pub(super) fn serve_early(&mut self, at: StreamId, block: u64) {
+        let (early, repairs, stream) = (&mut self.early, &mut self.repairs, &self.streams[at]);
+        early.retain(|repair| {
+            let here = usize::from(repair.stream) == at
+                && repair.id.block == block
+                && stream.can_serve(repair.id);
+            here.then(|| repairs.push(*repair)).is_none()
+        });
+    }
+
+    /// Drops requests that have waited so long that whoever made them has asked elsewhere.
+    pub(super) fn forget_early(&mut self, now: Instant) {
+        self.early.retain(|repair| now.since(repair.at) < STALE);
+    }
+
+    /// A chunk that somebody asked for again. The stream goes first: of a limited upload, repair gets what
+    /// it leaves, and leaves it half a bucket.
+    pub(super) fn poll_repairs(&mut self, now: Instant, out: &mut Transmit) -> bool {
+        for _ in 0..self.repairs.len() {
+            let Some(&first) = self.repairs.front() else {
+                return false;
+            };
+            let Repair {
+                peer,
+                stream,
+                id,
+                at,
+            } = first;
+            let waits = self
+                .peers
+                .get(peer)
+                .map_or(STALE, |peer| STALE.max(peer.least_rtt.times(2)));
+            let stale = now.since(at) > waits;
+            if !stale && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Repair) {
+                return false;
+            }
+            self.repairs.pop();
+            if !stale && !self.has_room_for(now, peer) {
+                // A busy line holds nobody else up.
+                let _ = self.repairs.push(first);
+                continue;
+            }
+            let known = usize::from(stream) < self.streams.len() && self.peers.get(peer).is_some();
+            if stale || !known {
+                continue;
+            }
+            let Some(mut load) = self.begin_load(now, peer) else {
+                continue;
+            };
+            let at = usize::from(stream);
+            self.append(at, id, &mut load, out);
+            self.add_more_repairs(now, (peer, stream), &mut load, out);
+            self.pay(now, peer, at, &load, out);
+            if !out.chunks.is_empty() {
+                self.streams[at].stats.repairs_sent += out.chunks.len() as u64;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What the same neighbour asked for next leaves in the same batch.
+    fn add_more_repairs(
+        &mut self,
+        now: Instant,
+        whose: (PeerId, u8),
+        load: &mut Load,
+        out: &mut Transmit,
+    ) {
+        while let Some(&next) = self.repairs.front() {
+            let headers = (out.chunks.len() + 1) * load.overhead_bytes;
+            let bytes = load.bytes + headers + MAX_DATAGRAM_BYTES;
+            if (next.peer, next.stream) != whose
+                || !self.bucket.allows(now, bytes, Urgency::Repair)
+                || !self.append(usize::from(next.stream), next.id, load, out)
+            {
+                return;
+            }
+            self.repairs.pop();
+        }
+    }
+}
