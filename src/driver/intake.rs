@@ -30,6 +30,9 @@ const MAX_HELD_BYTES: usize = 256 << 10;
 /// Most pieces held.
 const MAX_HELD_PIECES: usize = 4_096;
 
+/// A stream on which no player can begin for this long is wrong, however long its groups of pictures.
+const NO_BEGINNING: Span = Span::from_s(15);
+
 /// Bit rates that are believed.
 const RATES_BPS: core::ops::RangeInclusive<u64> = 8_000..=100_000_000;
 
@@ -51,6 +54,9 @@ struct Taking {
     emitted_bytes: u64,
     media_time: Option<MediaTime>,
     trouble: Option<&'static str>,
+    /// When the last place came where a player can begin, and whether it was said that it is long ago.
+    began_at: Option<Instant>,
+    told_of_no_beginning: bool,
     /// The input came back, and no player could begin since.
     began_anew: bool,
     /// The piece in front of which something is published.
@@ -86,6 +92,8 @@ impl<'a> Intake<'a> {
                 emitted_bytes: 0,
                 media_time: None,
                 trouble: None,
+                began_at: None,
+                told_of_no_beginning: false,
                 began_anew: false,
                 piece: Vec::new(),
             }),
@@ -181,6 +189,7 @@ impl Taking {
         if !self.published {
             self.settle(node, now, false);
         }
+        self.watch_beginnings(now);
         if let Some(title) = self.scanner.metadata() {
             node.set_now_playing(now, STREAM, title);
         }
@@ -191,6 +200,19 @@ impl Taking {
             }
             self.trouble = trouble;
             node.set_trouble(STREAM, trouble);
+        }
+    }
+
+    /// Without places to begin at whoever connects waits, and nothing else shows why.
+    fn watch_beginnings(&mut self, now: Instant) {
+        let began_at = *self.began_at.get_or_insert(now);
+        if !self.told_of_no_beginning && now.since(began_at) > NO_BEGINNING {
+            self.told_of_no_beginning = true;
+            log::warn!(
+                "input: for {} s no place came where a player can begin; whoever connects waits for one. Does the encoder make key \
+                 frames, and repeat its parameter sets with them?",
+                NO_BEGINNING.as_ms() / 1_000
+            );
         }
     }
 
@@ -212,6 +234,12 @@ impl Taking {
                 });
             }
             self.emitted_bytes += segment.bytes.len() as u64;
+            if start == Start::Sync || is_raw {
+                self.began_at = Some(now);
+                if core::mem::take(&mut self.told_of_no_beginning) {
+                    log::info!("input: players can begin again");
+                }
+            }
             let broken = segment.discontinuity;
             self.began_anew |= broken;
             // At a sync point only: the preamble of a new beginning is whole when players can begin.

@@ -73,11 +73,9 @@ impl Node<'_> {
                 )
             })
             .min();
-        let Some((count, _, child)) = least.filter(|(count, ..)| *count < needed.count_ones())
-        else {
+        let Some((.., child)) = least.filter(|(count, ..)| *count < needed.count_ones()) else {
             return;
         };
-        debug_assert!(count > 0);
         self.way_at = now + WAY;
         for stripe in bits(self.peers.link(child, at).granted_down) {
             self.take_stripe(child, at, stripe);

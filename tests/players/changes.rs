@@ -207,3 +207,24 @@ fn a_chain_is_played_through() {
     }
     assert!(stays.decode() > 200);
 }
+
+/// A video whose key frames are minutes apart: players that come now wait, and the source says why.
+#[test]
+fn a_stream_on_which_nobody_can_begin_is_said() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let workshop = &Scratch::new("no-beginning");
+    let input = format!("icecast://source:pass@127.0.0.1:{}/live", free_port());
+    let source = Node::source(&workshop.key("film"), &input, &[]);
+    let encode = "-v error -nostdin -re -f lavfi -i testsrc=size=160x120:rate=25 -t 120 -pix_fmt yuv420p -c:v libx264 -preset ultrafast";
+    let send = format!("-g 10000 -sc_threshold 0 -f mpegts -content_type video/mp2t {input}");
+    let _encoder = Program::start("ffmpeg", &[encode, &send].join(" "));
+    source.wait_live(&source.key());
+    until("the source says so", || {
+        source
+            .log()
+            .contains("no place came where a player can begin")
+            .then_some(())
+    });
+}
