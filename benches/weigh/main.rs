@@ -1,6 +1,6 @@
 //! What the relay costs beside what its work must cost: one run, side by side, ratios in one table.
 //!
-//! `cargo bench --bench weigh` runs everything (some fifteen minutes); `cargo bench --bench weigh -- udp http` only these parts.
+//! `cargo bench --bench weigh` runs everything (some twenty minutes); `cargo bench --bench weigh -- udp http` only these parts.
 //! docs/PERFORMANCE.md says what the figures mean. Needs Linux; icecast2 and valgrind where their rows are wanted.
 
 mod bare;

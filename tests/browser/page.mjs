@@ -34,9 +34,6 @@ const check = (good, what) => {
   console.log(`${good ? "ok    " : "FAILED"} ${what}`);
 };
 
-// What the grid owes, not the page: said, and held to account by tests/churn.rs.
-const note = (good, what) => console.log(`${good ? "ok    " : "SHORT "} ${what}`);
-
 /** The worst contrast of any text with what is behind it (WCAG 2.2, 1.4.3), and how many texts fall short. */
 const CONTRAST = `(() => {
   const rgb = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
@@ -155,10 +152,11 @@ async function heardWhileAParentDies(browser, box, relays) {
   await sleep(8000);
   const after = await tab.ask(HEARD);
   const [played, wall] = [after[0] - before[0], (Date.now() - died) / 1000];
-  note(played > wall - 1.5, `${played.toFixed(1)} s heard in the ${wall.toFixed(1)} s after it, ${after[1] - before[1]} bytes decoded`);
+  // A busy machine plays late.
+  check(played > wall - 3, `${played.toFixed(1)} s heard in the ${wall.toFixed(1)} s after it, ${after[1] - before[1]} bytes decoded`);
   check(after[1] > before[1] && (await tab.ask("player === document.querySelector('audio') && !player.error")), "by the same player");
   const gaps = await tab.ask("fetch('/status.json').then((r) => r.json()).then((s) => s.streams[0].gaps_total)");
-  note(gaps === 0, "and nothing is missing");
+  check(gaps === 0, "and nothing is missing");
   check(await tab.ask("document.querySelector('.events').textContent.includes('Neighbour')"), "what happened is told");
   if (shots) writeFileSync(join(shots, "heard.png"), await tab.shoot());
   // In the background it asks for nothing.
