@@ -1,5 +1,6 @@
 //! The program as a grid: sources, relays, listeners and players as real processes over real sockets.
 
+#[allow(dead_code, reason = "other tests use more of it")]
 mod common;
 
 use common::{Node, Scratch, assert_part_of, exchange, feed_random, get, weir};

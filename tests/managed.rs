@@ -369,8 +369,7 @@ fn a_state_that_cannot_be_written_costs_a_line_and_the_key_is_temporary() {
     let nodes: Vec<_> = (0..2)
         .map(|_| {
             let relay = Node::start(&["relay", URI, "--state", &state]);
-            let log = relay.log.lock().unwrap().clone();
-            assert!(log.contains("temporary node key"), "{log}");
+            relay.wait_for_log("temporary node key");
             relay.status()["node"].clone()
         })
         .collect();

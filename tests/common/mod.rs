@@ -157,6 +157,19 @@ impl Node {
         }
     }
 
+    /// Waits until it has logged a line with these words: what the status says stands in the log a moment later.
+    pub fn wait_for_log(&self, words: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let log = self.log.lock().unwrap().clone();
+            if let Some(line) = log.lines().find(|line| line.contains(words)) {
+                return line.to_string();
+            }
+            assert!(Instant::now() < deadline, "no {words:?} in:\n{log}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let kill = Command::new("kill").args(["-s", name, &pid]).status();

@@ -160,15 +160,7 @@ fn half_duplex_with_echoes_carries_64_kbit() {
 fn a_stream_too_fast_is_refused_with_both_numbers() {
     let boxes = Boxes::at("fast", 64_000, "", 57_600);
     for node in [&boxes.source, &boxes.listener] {
-        let deadline = std::time::Instant::now() + crate::common::DEADLINE;
-        let line = loop {
-            let log = node.log.lock().unwrap().clone();
-            if let Some(line) = log.lines().find(|line| line.contains("the line carries")) {
-                break line.to_string();
-            }
-            assert!(std::time::Instant::now() < deadline, "{log}");
-            std::thread::sleep(Duration::from_millis(50));
-        };
+        let line = node.wait_for_log("the line carries");
         assert!(line.contains("the line carries 46080"), "{line}");
         assert!(line.contains("it needs 7"), "{line}");
     }
@@ -186,11 +178,8 @@ fn another_rate_is_noise_and_said_so() {
     boxes
         .source
         .wait_until("noise", |status| line(status)["state"] == "noise");
-    let log = boxes.source.log.lock().unwrap().clone();
-    assert!(
-        log.contains("no sound frame") && log.contains("115200 baud"),
-        "{log}"
-    );
+    let said = boxes.source.wait_for_log("no sound frame");
+    assert!(said.contains("115200 baud"), "{said}");
     boxes.cable().set(Faults::default());
     let mut boxes = boxes;
     boxes.hear(8_000);
