@@ -30,8 +30,8 @@ const MAX_HELD_BYTES: usize = 256 << 10;
 /// Most pieces held.
 const MAX_HELD_PIECES: usize = 4_096;
 
-/// A stream on which no player can begin for this long is wrong, however long its groups of pictures.
-const NO_BEGINNING: Span = Span::from_s(15);
+/// Media of so many seconds in which no player can begin are wrong, however long the groups of pictures.
+const NO_BEGINNING_S: u64 = 15;
 
 /// Bit rates that are believed.
 const RATES_BPS: core::ops::RangeInclusive<u64> = 8_000..=100_000_000;
@@ -54,9 +54,10 @@ struct Taking {
     emitted_bytes: u64,
     media_time: Option<MediaTime>,
     trouble: Option<&'static str>,
-    /// When the last place came where a player can begin, and whether it was said that it is long ago.
-    began_at: Option<Instant>,
-    told_of_no_beginning: bool,
+    /// Media since the last place where a player can begin.
+    unbegun_bytes: u64,
+    /// It was said that these are many.
+    nobody_begins: bool,
     /// The input came back, and no player could begin since.
     began_anew: bool,
     /// The piece in front of which something is published.
@@ -92,8 +93,8 @@ impl<'a> Intake<'a> {
                 emitted_bytes: 0,
                 media_time: None,
                 trouble: None,
-                began_at: None,
-                told_of_no_beginning: false,
+                unbegun_bytes: 0,
+                nobody_begins: false,
                 began_anew: false,
                 piece: Vec::new(),
             }),
@@ -149,6 +150,7 @@ impl Sink for Intake<'_> {
             taking.scanner.restart();
             taking.held = Held::default();
             (taking.emitted_bytes, taking.media_time) = (0, None);
+            taking.unbegun_bytes = 0;
         });
     }
 
@@ -189,7 +191,7 @@ impl Taking {
         if !self.published {
             self.settle(node, now, false);
         }
-        self.watch_beginnings(now);
+        self.watch_beginnings(node);
         if let Some(title) = self.scanner.metadata() {
             node.set_now_playing(now, STREAM, title);
         }
@@ -203,16 +205,20 @@ impl Taking {
         }
     }
 
-    /// Without places to begin at whoever connects waits, and nothing else shows why.
-    fn watch_beginnings(&mut self, now: Instant) {
-        let began_at = *self.began_at.get_or_insert(now);
-        if !self.told_of_no_beginning && now.since(began_at) > NO_BEGINNING {
-            self.told_of_no_beginning = true;
-            log::warn!(
-                "input: for {} s no place came where a player can begin; whoever connects waits for one. Does the encoder make key \
-                 frames, and repeat its parameter sets with them?",
-                NO_BEGINNING.as_ms() / 1_000
-            );
+    /// Without places to begin at whoever connects waits, and nothing else shows why. Counted in media, so that an input that
+    /// pauses is not blamed for it.
+    fn watch_beginnings(&mut self, node: &Node<'_>) {
+        let most_bytes = published_bps(node).map(|bps| bps / 8 * NO_BEGINNING_S);
+        let nobody_begins = most_bytes.is_some_and(|most| self.unbegun_bytes > most);
+        if nobody_begins == core::mem::replace(&mut self.nobody_begins, nobody_begins) {
+            return;
+        }
+        match nobody_begins {
+            true => log::warn!(
+                "input: for {NO_BEGINNING_S} s no place came where a player can begin; whoever connects waits for one. Does the \
+                 encoder make key frames, and repeat its parameter sets with them?"
+            ),
+            false => log::info!("input: players can begin again"),
         }
     }
 
@@ -234,12 +240,10 @@ impl Taking {
                 });
             }
             self.emitted_bytes += segment.bytes.len() as u64;
-            if start == Start::Sync || is_raw {
-                self.began_at = Some(now);
-                if core::mem::take(&mut self.told_of_no_beginning) {
-                    log::info!("input: players can begin again");
-                }
-            }
+            self.unbegun_bytes = match start == Start::Sync || is_raw {
+                true => 0,
+                false => self.unbegun_bytes + segment.bytes.len() as u64,
+            };
             let broken = segment.discontinuity;
             self.began_anew |= broken;
             // At a sync point only: the preamble of a new beginning is whole when players can begin.
@@ -314,9 +318,10 @@ impl Taking {
         preamble: Option<&[u8]>,
     ) {
         let told = self.told_bps().map(u64::from);
-        let current = node.streams().get(STREAM).and_then(|s| s.card.as_ref());
-        let current = current.map(|card| u64::from(card.descriptor.bitrate_bps));
-        let bps = told.or(current).or(measured_bps).unwrap_or(1_000_000);
+        let bps = told
+            .or(published_bps(node))
+            .or(measured_bps)
+            .unwrap_or(1_000_000);
         let broadcast = &self.broadcast;
         let content_type = broadcast.content_type.as_deref();
         let programme = Programme {
@@ -336,6 +341,12 @@ impl Taking {
             Err(error) => log::error!("the stream cannot be described: {error:?}"),
         }
     }
+}
+
+/// The bit rate that was published last.
+fn published_bps(node: &Node<'_>) -> Option<u64> {
+    let card = node.streams().get(STREAM)?.card.as_ref()?;
+    Some(u64::from(card.descriptor.bitrate_bps))
 }
 
 impl Held {

@@ -604,10 +604,10 @@ impl Node<'_> {
             .filter(|_| flows)
             .map(|id| self.peers.link(id, at).hops[stripe]);
         match parent {
-            // Nobody is fed this stripe from here, or it stands no lower than the present parent.
+            // Nobody is fed this stripe from here, or it stands no lower than the present parent, or it does not take it yet: where it
+            // gets it from shows before it is relied on.
             Some(hops) => {
                 let theirs = link.hops[stripe];
-                // Or does not take it yet: where it gets it from shows before it is relied on.
                 self.demanded(at) >> stripe & 1 == 0 || theirs <= hops || theirs == IDLE_HOPS
             }
             None => {
