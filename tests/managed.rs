@@ -2,8 +2,11 @@
 //! it writes, and where it lives without.
 
 mod common;
+#[path = "common/port.rs"]
+mod port;
 
 use common::{DEADLINE, Killed, Node, Scratch, assert_part_of, feed_random, get, weir};
+use port::free_port;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -143,11 +146,6 @@ fn write_toml(file: &str, http: &str, toml: &str) {
         "role = \"relay\"\nstreams = [\"{URI}\"]\nbind = \"127.0.0.1:0\"\nhttp = \"{http}\"\n{toml}\n"
     );
     fs::write(file, text).unwrap();
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[test]

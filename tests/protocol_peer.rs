@@ -1,9 +1,13 @@
 //! weir and the second implementation of docs/PROTOCOL.md (tests/peer) play to each other over real sockets,
 //! and weir plays on while the second implementation lies to it.
 
+#[path = "common/port.rs"]
+mod port;
+
+use port::free_port;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -174,11 +178,6 @@ fn is_exact(output: &[u8], media: &[u8]) {
         .zip(&media[start..])
         .take_while(|(a, b)| a == b);
     assert_eq!(same.count(), output.len(), "a hole or a wrong byte");
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 struct Weir {

@@ -3,6 +3,8 @@
 #![cfg(all(feature = "std", feature = "source", target_os = "linux"))]
 
 mod files;
+#[path = "../common/port.rs"]
+mod port;
 mod programs;
 mod pull;
 mod push;

@@ -1,9 +1,8 @@
 //! The fetching side: from a server by hand that does what servers do, and from Icecast itself.
 
+use crate::port::free_port;
 use crate::programs::{Folder, Program, have, output, tone};
-use crate::recorder::{
-    Event, Recorder, free_port, impatient, noise, play, play_out, play_with, until,
-};
+use crate::recorder::{Event, Recorder, impatient, noise, play, play_out, play_with, until};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, Timer};
 use std::net::{TcpListener, TcpStream};

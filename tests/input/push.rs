@@ -1,7 +1,8 @@
 //! The Icecast server's side: by hand, with curl, and with ffmpeg.
 
+use crate::port::free_port;
 use crate::programs::{Folder, Program, have, output, tone};
-use crate::recorder::{Event, Recorder, free_port, impatient, noise, play_out, play_with, until};
+use crate::recorder::{Event, Recorder, impatient, noise, play_out, play_with, until};
 use smol::Async;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::fs::Permissions;

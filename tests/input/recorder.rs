@@ -219,9 +219,3 @@ pub fn noise(bytes: usize) -> Vec<u8> {
     let mut rng = weir::rng::Rng::new(bytes as u64);
     (0..bytes).map(|_| rng.next_u64() as u8).collect()
 }
-
-/// A port of the loopback that was free just now.
-pub fn free_port() -> u16 {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
-    probe.local_addr().expect("bound").port()
-}

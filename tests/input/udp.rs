@@ -1,7 +1,8 @@
 //! Datagrams: by hand, and from ffmpeg.
 
+use crate::port::free_port;
 use crate::programs::{Folder, Program, have, output, tone};
-use crate::recorder::{Recorder, free_port, noise, play, play_out, until};
+use crate::recorder::{Recorder, noise, play, play_out, until};
 use smol::Timer;
 use std::net::UdpSocket;
 use std::time::Duration;

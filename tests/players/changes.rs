@@ -2,7 +2,8 @@
 //! sync points only.
 
 use crate::keeper::Keeper;
-use crate::rig::{Node, Program, Scratch, free_port, have, until};
+use crate::port::free_port;
+use crate::rig::{Node, Program, Scratch, have, until};
 use std::fs;
 use std::net::SocketAddr;
 

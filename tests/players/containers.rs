@@ -1,6 +1,7 @@
 //! Every container, joined at random times, directly and behind two relays.
 
-use crate::rig::{Node, Program, Scratch, free_port, get, have, header, output, until};
+use crate::port::free_port;
+use crate::rig::{Node, Program, Scratch, get, have, header, output, until};
 use std::time::Duration;
 
 /// Length of the media: longer than the test.

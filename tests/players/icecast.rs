@@ -1,7 +1,8 @@
 //! Icecast's source clients, which go from one Ogg file to the next: each begins another chain, with its own title.
 
 use crate::keeper::Keeper;
-use crate::rig::{Node, Program, Scratch, free_port, have, until};
+use crate::port::free_port;
+use crate::rig::{Node, Program, Scratch, have, until};
 use std::fs;
 
 /// Seconds of each file.

@@ -15,6 +15,8 @@ mod hostile;
 mod icecast;
 mod keeper;
 mod past;
+#[path = "../common/port.rs"]
+mod port;
 mod programs;
 mod rig;
 mod titles;

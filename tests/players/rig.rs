@@ -5,7 +5,7 @@ use crate::common::{DEADLINE, exchange};
 pub use crate::common::{Node, Scratch};
 use serde_json::Value;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -178,12 +178,6 @@ impl Node {
             (self.stream(key)["head_block"].as_u64()? > 0).then_some(())
         });
     }
-}
-
-/// A port of this machine that is free now.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// Sends a request; the head of the answer, and at most so many bytes of what follows. `more` are header lines.

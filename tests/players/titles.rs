@@ -1,6 +1,7 @@
 //! What is playing, from every side it can be said, to every side that can show it.
 
-use crate::rig::{Node, Program, Scratch, free_port, get, have, header, output, until};
+use crate::port::free_port;
+use crate::rig::{Node, Program, Scratch, get, have, header, output, until};
 
 /// Takes the titles out of a stream with ICY metadata, by the description of the format and not by our code.
 fn titles(head: &str, body: &[u8]) -> Vec<String> {
