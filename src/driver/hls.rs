@@ -128,15 +128,20 @@ fn say_playlist(
     stream: StreamId,
     format: &Format,
 ) -> io::Result<bool> {
-    let segments = running.engine.look().streams()[stream].segments();
+    let node = running.engine.look();
+    let known = &node.streams()[stream];
+    let segments = known.segments();
     if segments.is_empty() {
         return Ok(false);
     }
+    let card = known.card.as_ref();
+    let map = card.map_or(0, |card| card.descriptor.preamble_from_block);
+    drop(node);
     let sequence = segments.first().map_or(0, |oldest| oldest.number);
     let entries: heapless::Vec<Entry, MAX_SEGMENTS> = segments.iter().map(entry).collect();
     let mut text = [0; PART_BYTES];
-    let len =
-        hls::playlist(format, sequence, &entries, &mut text).map_err(|_| ErrorKind::OutOfMemory)?;
+    let len = hls::playlist(format, sequence, map, &entries, &mut text)
+        .map_err(|_| ErrorKind::OutOfMemory)?;
     client.say_document(hls::PLAYLIST_TYPE, Framing::Length(len as u64))?;
     if client.method != Method::Head {
         client.say(text.get(..len).unwrap_or(&[]))?;
@@ -149,6 +154,7 @@ fn entry(segment: &Segment) -> Entry {
         block: segment.from.0,
         duration_us: segment.duration_us,
         discontinuities: segment.discontinuities,
+        joins_on: segment.joins_on,
     }
 }
 

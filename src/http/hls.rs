@@ -66,6 +66,8 @@ pub struct Entry {
     pub duration_us: u64,
     /// Grows where one does not join on to the one before it.
     pub discontinuities: u32,
+    /// It joins on to the one before it, listed or not.
+    pub joins_on: bool,
 }
 
 /// Media type of a playlist.
@@ -74,10 +76,12 @@ pub const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
 /// Segments are about this long; longer ones raise the target.
 const TARGET_US: u64 = 4_000_000;
 
-/// Writes the playlist whose oldest segment has this number; returns its length. Addresses are relative to the playlist's.
+/// Writes the playlist; returns its length. `sequence` is the number of the oldest segment; `map` is another number whenever
+/// the preamble is another one. Addresses are relative to the playlist's.
 pub fn playlist(
     format: &Format,
     sequence: u32,
+    map: u64,
     entries: &[Entry],
     out: &mut [u8],
 ) -> Result<usize, Full> {
@@ -86,18 +90,24 @@ pub fn playlist(
     // RFC 8216 section 4.3.3.1: no segment, rounded to whole seconds, is longer than the target.
     let longest_us = longest_us.unwrap_or(0).max(TARGET_US);
     let target_s = longest_us.saturating_add(500_000) / 1_000_000;
-    let mut discontinuities = entries.first().map_or(0, |entry| entry.discontinuities);
+    // At a tag VLC opens a fragment without its map, and gives up: there the number alone has to say it.
+    let is_tagged = |entry: &Entry| !entry.joins_on && !format.has_map;
+    // The first one's own number, less its own tag (RFC 8216 section 6.2.1).
+    let discontinuities = entries.first().map_or(0, |entry| {
+        let tags = u32::from(is_tagged(entry));
+        entry.discontinuities.wrapping_sub(tags)
+    });
     out.fmt(format_args!(
         "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:{target_s}\n#EXT-X-MEDIA-SEQUENCE:{sequence}\n\
          #EXT-X-DISCONTINUITY-SEQUENCE:{discontinuities}\n"
     ));
     out.str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     if format.has_map {
-        out.str("#EXT-X-MAP:URI=\"seg/init.mp4\"\n");
+        // Clients that stay, hls.js for one, fetch it again under another address only.
+        out.fmt(format_args!("#EXT-X-MAP:URI=\"seg/init.mp4?{map}\"\n"));
     }
     for entry in entries {
-        if entry.discontinuities != core::mem::replace(&mut discontinuities, entry.discontinuities)
-        {
+        if is_tagged(entry) {
             out.str("#EXT-X-DISCONTINUITY\n");
         }
         let (s, us) = (entry.duration_us / 1_000_000, entry.duration_us % 1_000_000);
@@ -118,12 +128,13 @@ mod tests {
             block,
             duration_us: duration_ms * 1_000,
             discontinuities: if block < 9 { 3 } else { 4 },
+            joins_on: block != 9,
         }
     }
 
     fn written(content_type: &str, entries: &[Entry]) -> std::string::String {
         let mut out = [0; 2_048];
-        let len = playlist(&format(content_type).unwrap(), 41, entries, &mut out).unwrap();
+        let len = playlist(&format(content_type).unwrap(), 41, 5, entries, &mut out).unwrap();
         std::string::String::from_utf8(out[..len].to_vec()).unwrap()
     }
 
@@ -143,8 +154,29 @@ mod tests {
     }
 
     #[test]
+    fn the_first_listed_may_be_the_one_that_does_not_join_on() {
+        let numbers = |entries: &[Entry]| {
+            let text = written("audio/mpeg", entries);
+            let at = text.find("#EXT-X-DISCONTINUITY-SEQUENCE:").unwrap();
+            text[at..].replace("#EXT-X-INDEPENDENT-SEGMENTS\n", "")
+        };
+        assert_eq!(
+            numbers(&[entry(9, 2_000), entry(12, 2_000)]),
+            "#EXT-X-DISCONTINUITY-SEQUENCE:3\n#EXT-X-DISCONTINUITY\n#EXTINF:2.000000,\nseg/9.mp3\n\
+             #EXTINF:2.000000,\nseg/12.mp3\n"
+        );
+        // Once it has left the list it is counted.
+        assert_eq!(
+            numbers(&[entry(12, 2_000)]),
+            "#EXT-X-DISCONTINUITY-SEQUENCE:4\n#EXTINF:2.000000,\nseg/12.mp3\n"
+        );
+    }
+
+    #[test]
     fn fragments_have_a_map_and_others_none() {
-        assert!(written("video/mp4", &[]).contains("#EXT-X-MAP:URI=\"seg/init.mp4\"\n"));
+        let fragments = written("video/mp4", &[entry(9, 2_000)]);
+        assert!(fragments.contains("#EXT-X-DISCONTINUITY-SEQUENCE:4\n"));
+        assert!(fragments.contains("#EXT-X-MAP:URI=\"seg/init.mp4?5\"\n#EXTINF:"));
         assert!(!written("audio/mpeg; x=y", &[]).contains("MAP"));
         assert_eq!(format("audio/ogg"), None);
         assert_eq!(format("text/html"), None);
@@ -156,10 +188,11 @@ mod tests {
             block: u64::MAX,
             duration_us: u64::MAX,
             discontinuities: u32::MAX - i as u32,
+            joins_on: false,
         });
         let mut out = [0; crate::http::document::PART_BYTES];
         let format = format("video/mp4").unwrap();
-        assert!(playlist(&format, u32::MAX, &longest, &mut out).is_ok());
+        assert!(playlist(&format, u32::MAX, u64::MAX, &longest, &mut out).is_ok());
     }
 
     #[test]

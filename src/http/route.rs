@@ -288,9 +288,11 @@ mod tests {
                 }
             );
         });
-        of("GET", &format!("/streams/{KEY}/seg/init.mp4"), |found| {
-            assert_eq!(found, Route::HlsInit { key: KEY })
-        });
+        for map in ["seg/init.mp4", "seg/init.mp4?1838967071744"] {
+            of("GET", &format!("/streams/{KEY}/{map}"), |found| {
+                assert_eq!(found, Route::HlsInit { key: KEY })
+            });
+        }
         let long = "a".repeat(MAX_KEY_BYTES + 1);
         for bad in [
             "",

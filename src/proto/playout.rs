@@ -16,6 +16,8 @@ pub struct Playout {
     pub limit: (u64, u16),
     /// Whether `next` means anything yet.
     pub started: bool,
+    /// Where it began here, in this run of the source or, if later, when this node began to take it.
+    pub began: u64,
 }
 
 impl Playout {

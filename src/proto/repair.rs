@@ -519,6 +519,7 @@ impl Node<'_> {
         }
         let place = if begins == run { 0 } else { row.mark.sync };
         stream.playout.skip_to(&mut stream.ring, begins, place);
+        stream.playout.began = begins;
         stream.play(now, self.config.burst);
         if begins > run && stream.stats.played_bytes > 0 {
             stream.stats.gaps += 1;

@@ -22,6 +22,8 @@ pub struct Segment {
     pub number: u32,
     /// Grows where media time does not join on to what was before.
     pub discontinuities: u32,
+    /// Media time goes on from the segment before; false also for the first that this node has of a run of the source.
+    pub joins_on: bool,
     /// Media time at its beginning, µs.
     pub time_us: u64,
     /// How long it lasts, µs.
@@ -33,6 +35,7 @@ pub struct Segment {
 struct Place {
     at: (u64, u16),
     start: SegmentStart,
+    joins_on: bool,
 }
 
 impl Stream<'_> {
@@ -107,6 +110,9 @@ impl Stream<'_> {
             .take_while(|&block| self.ring.row(block).is_some_and(playable))
             .last();
         let mut block = first.unwrap_or(last);
+        // A player that stayed while the source was started again has only this to tell it that time begins anew.
+        let mut joins_on = block > self.first_that_fits().max(self.playout.began);
+        let mut before = None;
         while block <= last {
             let seal = self.ring.seal(block);
             let Some(seal) = seal.and_then(|bytes| Seal::parse(bytes).ok()) else {
@@ -122,7 +128,13 @@ impl Stream<'_> {
                 && (at, row.mark.sync) <= self.playout.limit
             {
                 let at = (at, row.mark.sync);
-                each(Place { at, start });
+                joins_on = before.map_or(joins_on, |before| before == start.discontinuities);
+                before = Some(start.discontinuities);
+                each(Place {
+                    at,
+                    start,
+                    joins_on,
+                });
             }
             block = seal.end_block();
         }
@@ -135,6 +147,7 @@ fn between(from: Place, to: Place) -> Segment {
         to: to.at,
         number: from.start.number,
         discontinuities: from.start.discontinuities,
+        joins_on: from.joins_on,
         time_us: from.start.time_us,
         duration_us: to.start.time_us.saturating_sub(from.start.time_us),
     }

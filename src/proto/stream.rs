@@ -307,6 +307,7 @@ impl<'s> Stream<'s> {
                 next: first,
                 limit: (first, 0),
                 started: false,
+                began: first,
             };
             self.heads = [Head {
                 end: first,
@@ -589,6 +590,7 @@ impl<'s> Stream<'s> {
                 next: oldest,
                 limit: (oldest, 0),
                 started: true,
+                began: oldest,
             };
         }
     }
@@ -621,6 +623,7 @@ impl<'s> Stream<'s> {
             if row.block == run && self.playout.limit.0 < run {
                 // What came before may end in the middle of a frame.
                 self.playout.skip_to(&mut self.ring, run, 0);
+                self.playout.began = run;
             }
             self.stats.played_bytes += u64::from(row.mark.length_bytes);
             self.playout.advance(&row);

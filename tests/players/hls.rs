@@ -1,8 +1,10 @@
 //! HLS: playlists that agree with each other, segments that are the stream and nothing else, and ffmpeg as the client.
 
-use crate::rig::{Node, Scratch, ask, get, have, header, output, until};
+use crate::port::free_port;
+use crate::rig::{Node, Program, Scratch, ask, get, have, header, output, until};
 use std::collections::HashMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Seconds of the programme; a client plays the first of them.
@@ -41,6 +43,10 @@ const KINDS: [(&str, &str, &str, &str); 4] = [
 struct Playlist {
     target_s: f64,
     sequence: u64,
+    /// The first segment does not join on to what was before it.
+    begins_anew: bool,
+    /// How many breaks of that kind the first segment is behind (RFC 8216 section 6.2.1).
+    breaks: u64,
     /// Address and length of each segment.
     segments: Vec<(String, f64)>,
 }
@@ -73,9 +79,14 @@ impl Playlist {
                 segments.push((line.to_string(), length_s));
             }
         }
+        let before_media = text.split("#EXTINF:").next().unwrap();
+        let begins_anew = before_media.contains("\n#EXT-X-DISCONTINUITY\n");
+        let removed: u64 = value("#EXT-X-DISCONTINUITY-SEQUENCE:").parse().unwrap();
         Self {
             target_s: value("#EXT-X-TARGETDURATION:").parse().unwrap(),
             sequence: value("#EXT-X-MEDIA-SEQUENCE:").parse().unwrap(),
+            begins_anew,
+            breaks: removed + u64::from(begins_anew),
             segments,
         }
     }
@@ -296,6 +307,73 @@ fn in_order_they_are_the_stream(
         "{name}: {} bytes in a row",
         whole.len()
     );
+}
+
+/// The source is started again, and time with it: the list says so. VLC waited until time was where it had been, for as long as
+/// the stream had run.
+#[test]
+fn a_source_that_is_started_again_is_a_discontinuity() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let workshop = Scratch::new("hls-restart");
+    let file = workshop.encode("tone.mp3", 40, "-map 1 -c:a libmp3lame -b:a 128k");
+    let key_file = workshop.key("restart");
+    let at = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut source = Node::source_at(at, &key_file, &file, &["--repeat"]);
+    let key = source.key();
+    source.wait_live(&key);
+    let near = Node::relay(&[source.uri(&key)]);
+    let far = Node::relay(&[near.uri(&key)]);
+    let before = until("there are segments", || {
+        let list = Playlist::fetch(&far, &key);
+        (list.segments.len() >= 2).then_some(list)
+    });
+    source.kill();
+    let _again = Node::source_at(at, &key_file, &file, &["--repeat"]);
+    // A client that stays keeps asking.
+    let after = until("the new run is listed", || {
+        let list = Playlist::fetch(&far, &key);
+        let is_new = list.sequence >= before.sequence + before.segments.len() as u64;
+        is_new.then_some(list)
+    });
+    assert!(after.begins_anew && after.breaks > before.breaks);
+}
+
+/// The same when the encoder goes and comes.
+#[test]
+fn an_encoder_that_comes_again_is_a_discontinuity() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let workshop = Scratch::new("hls-reconnect");
+    let file = workshop.encode("tone.aac", 90, "-map 1 -c:a aac -b:a 96k -f adts");
+    let input = format!("icecast://source:pass@127.0.0.1:{}/live", free_port());
+    let source = Node::source(&workshop.key("reconnect"), &input, &[]);
+    let key = source.key();
+    let push = || {
+        let to = format!(
+            "-v error -nostdin -re -i {file} -c copy -f adts -content_type audio/aac {input}"
+        );
+        Program::start("ffmpeg", &to)
+    };
+    let encoder = push();
+    source.wait_live(&key);
+    let before = until("there are segments", || {
+        let list = Playlist::fetch(&source, &key);
+        (list.segments.len() >= 2).then_some(list)
+    });
+    drop(encoder);
+    until("the source has noticed", || {
+        source.log().contains("encoder went away").then_some(())
+    });
+    let _encoder = push();
+    let after = until("the new run is listed", || {
+        let list = Playlist::fetch(&source, &key);
+        (list.breaks > before.breaks).then_some(list)
+    });
+    assert!(after.begins_anew && after.breaks == before.breaks + 1);
+    assert!(after.sequence > before.sequence);
 }
 
 #[test]
