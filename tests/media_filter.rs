@@ -497,3 +497,46 @@ fn unknown_bytes_are_raw_and_the_hint_names_them() {
     run.scanner.set_hint("evil\r\nheader: yes");
     assert_eq!(run.scanner.content_type(), "audio/aac");
 }
+
+/// One frame as HTTP carries ASF in: the length of what follows the fourth byte is there twice (MS-WMSP, 2.2.3.1).
+fn frame(letter: u8, number: u32, carried: &[u8]) -> Vec<u8> {
+    let len = (carried.len() as u16 + 8).to_le_bytes();
+    let [n0, n1, n2, n3] = number.to_le_bytes();
+    let head = [
+        b'$', letter, len[0], len[1], n0, n1, n2, n3, 0, 0, len[0], len[1],
+    ];
+    [&head, carried].concat()
+}
+
+#[test]
+fn asf_comes_out_of_the_frames_that_http_has_carried_it_in() {
+    let file = asset("wmv2.asf");
+    let u64_at = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap()) as usize;
+    let data = u64_at(16);
+    let (media, packets) = (data + 50, u64_at(data + 40));
+    let end = data + u64_at(data + 16);
+    let packet_bytes = (end - media) / packets;
+    let mut frames = frame(b'H', 0, &file[..media]);
+    for (number, packet) in (1..).zip(file[media..end].chunks(packet_bytes)) {
+        frames.extend(frame(b'D', number, packet));
+    }
+    frames.extend(frame(b'E', 0, &[]));
+    let plain = scan(&file[..end], 9_000, 1);
+    assert!(plain.syncs().count() > 2);
+    for (most, seed) in [(1, 1), (1_500, 2), (u64::MAX >> 1, 3)] {
+        let mut run = Run::new();
+        run.push(&frames, most, seed).finish();
+        assert!(run.out == file[..end] && run.marks == plain.marks);
+        assert_eq!(run.scanner.container(), Container::Asf);
+        assert_eq!(run.scanner.trouble(), None);
+    }
+
+    // A frame that was lost in part takes no others with it.
+    let third = frames.len() - 12 - 3 * (packet_bytes + 12);
+    let mut torn = frames.clone();
+    torn.drain(third + 100..third + 300);
+    let mut run = Run::new();
+    run.push(&torn, 1_500, 4).finish();
+    let last = &file[end - packet_bytes..end];
+    assert!(run.out.ends_with(last) && run.scanner.trouble().is_none());
+}

@@ -4,6 +4,10 @@
 //! Data packets have one size; a player begins at any of them, or where there is video, at one in which a key frame
 //! is the first frame to begin.
 
+mod chunks;
+
+use chunks::{Chunks, Front, HEAD_BYTES};
+
 use super::fields::{array, find, tail, u8, u16_le, u32_le, u64_le};
 use super::metadata::{Text, push_utf16};
 use super::scanner::{MAX_HELD_BYTES, Start};
@@ -95,6 +99,7 @@ enum Place {
 
 /// Follows objects and data packets.
 pub(super) struct Asf {
+    chunks: Chunks,
     place: Place,
     packet_bytes: usize,
     is_broadcast: bool,
@@ -107,6 +112,7 @@ pub(super) struct Asf {
 impl Asf {
     pub(super) const fn new() -> Self {
         Self {
+            chunks: Chunks::Unknown,
             place: Place::Objects,
             packet_bytes: 0,
             is_broadcast: false,
@@ -117,6 +123,34 @@ impl Asf {
     }
 
     pub(super) fn step(&mut self, window: &[u8], found: &mut Findings) -> Step {
+        let most = match self.chunks.front(window) {
+            Front::Unclear => return Step::Need,
+            Front::Junk(len) => return Step::Junk(len),
+            Front::Head { begins_anew } => {
+                if begins_anew {
+                    self.place = Place::Objects;
+                }
+                return Step::Drop(HEAD_BYTES);
+            }
+            Front::Media(most) => most,
+        };
+        let step = match (
+            self.media(window.get(..most).unwrap_or(window), found),
+            most,
+        ) {
+            // All that the frame carries is here, and does not suffice.
+            (Step::Need, most) if window.len() >= most => Step::Junk(most),
+            (step, _) => step,
+        };
+        match step {
+            Step::Unit(unit) => self.chunks.take(unit.len),
+            Step::Junk(len) => self.chunks.take(len as u64),
+            _ => {}
+        }
+        step
+    }
+
+    fn media(&mut self, window: &[u8], found: &mut Findings) -> Step {
         match self.place {
             Place::Packets { left } if left > 0 && !starts_anew(window) => {
                 self.packet(window, left)
@@ -144,7 +178,10 @@ impl Asf {
     }
 
     fn header(&mut self, header: &[u8], found: &mut Findings) -> Step {
-        *self = Self::new();
+        *self = Self {
+            chunks: self.chunks,
+            ..Self::new()
+        };
         let (mut has_audio, mut has_other) = (false, false);
         found.preamble.clear();
         if header.len() < HEADER_HEAD_BYTES || found.preamble.append(header).is_err() {

@@ -59,6 +59,10 @@ fn by_magic(window: &[u8]) -> Option<Container> {
     if let Some(&(_, container)) = MAGIC.iter().find(|(magic, _)| window.starts_with(magic)) {
         return Some(container);
     }
+    // The same in the frames of HTTP.
+    if window.starts_with(b"$H") && window.get(12..16) == Some(&[0x30, 0x26, 0xb2, 0x75]) {
+        return Some(Container::Asf);
+    }
     let (first, kind) = (window.get(..4)?, window.get(4..8)?);
     if (first == b"RIFF" || first == b"RF64") && window.get(8..12) == Some(b"WAVE") {
         return Some(Container::Wav);

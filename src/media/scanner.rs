@@ -58,7 +58,8 @@ pub enum Start {
 pub struct Segment<'a> {
     /// What the first byte is.
     pub start: Start,
-    /// The bytes as they came in; places in the whole file that MP4 fragments name are counted from themselves.
+    /// The bytes as they came in; places in the whole file that MP4 fragments name are counted from themselves, and the frames
+    /// around ASF that HTTP has carried are gone.
     pub bytes: &'a [u8],
     /// Media time at the first byte in microseconds since the first one known; never runs back.
     pub time_us: Option<u64>,
@@ -329,6 +330,8 @@ impl Scanner {
                     self.flowing = unit.len.saturating_sub(len);
                     return Some(Unit { len, ..unit });
                 }
+                // At least one, or it would go on for ever.
+                Step::Drop(len) => self.from = self.to.min(self.from + len.max(1)),
                 Step::Junk(len) => return Some(self.junk((len as u64).clamp(1, held))),
                 Step::Need if self.ended => {
                     return Some(Unit {

@@ -13,6 +13,8 @@ pub(super) enum Step {
     Unit(Unit),
     /// So many bytes that make no sense; they pass through, and too many of them in a row end the parsing.
     Junk(usize),
+    /// So many bytes that only carried the media here, and do not go out.
+    Drop(usize),
     /// The first bytes of the input are those of this container.
     Recognised(Container),
     /// The media cannot be followed from here on, and why.
