@@ -25,6 +25,9 @@ const MAX_ASKED: u8 = 3;
 const QUIET: Span = Span::from_ms(200);
 const GRACE: Span = Span::from_ms(150);
 
+/// Blocks looked at for what a parent owes.
+const MAX_OWED: u64 = 64;
+
 /// A reordered chunk is given this long before it counts as late.
 const REORDER: Span = Span::from_ms(40);
 
@@ -223,11 +226,36 @@ impl Node<'_> {
                 Some(begun) => quiet > QUIET && now.since(begun) > head.pace.expected() + REORDER,
                 None => quiet > patience,
             };
-            parent.peer.is_some() && late && horizon >= head.end + 2
+            parent.peer.is_some()
+                && late
+                && horizon >= head.end + 2
+                && self.is_owed(now, at, stripe, horizon, patience)
         };
         bits(card.all_stripes())
             .filter(|&stripe| behind(stripe))
             .fold(0, |mask, stripe| mask | 1 << stripe)
+    }
+
+    /// Whether two blocks below the horizon should have come from a stripe's parent by now. It sends what is sealed once it was asked;
+    /// and media that come whole, after seconds of nothing, are due a group's time after their seal and not at once.
+    fn is_owed(
+        &self,
+        now: Instant,
+        at: StreamId,
+        stripe: u8,
+        horizon: u64,
+        patience: Span,
+    ) -> bool {
+        let stream = &self.streams[at];
+        let head = stream.heads[usize::from(stripe)];
+        let since = stream.parents[usize::from(stripe)].since;
+        let from = head.end.max(horizon.saturating_sub(MAX_OWED));
+        let mut known = (from..horizon).filter_map(|block| stream.ring.row(block));
+        let Some(first) = known.find(|row| row.born_at >= since) else {
+            return false;
+        };
+        let came_late = first.sealed_at.since(head.at.max(since)) > patience;
+        first.block + 2 <= horizon && (!came_late || now.since(first.sealed_at) > patience)
     }
 
     /// A stripe that stalls gets another parent; but while the parent says that it is without it too, whoever stands highest in the

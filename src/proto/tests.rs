@@ -222,6 +222,38 @@ fn a_chain_of_nodes_plays_what_the_source_took_in() {
     assert_eq!((stats.gaps, stats.invalid), (0, 0), "{stats:?}");
 }
 
+/// Fragments of MP4 and clusters of WebM come whole, and then nothing for seconds: nobody is blamed for that, whenever one joins.
+#[test]
+fn media_that_come_in_bursts_are_taken_from_the_same_parents() {
+    const BPS: u64 = 165_000;
+    const STEPS: u64 = 200;
+    for joins_at in [20, 60, 110, 160] {
+        let mut world = World::new(BPS as u32);
+        let mut step = 0;
+        let mut run = |world: &mut World, steps: u64| {
+            for _ in 0..steps {
+                let is_burst = step % STEPS == 0;
+                world.step(if is_burst { BPS * STEPS } else { 0 });
+                step += 1;
+            }
+        };
+        run(&mut world, 2 * STEPS + joins_at);
+        let relay = world.join(Role::Relay, |_| {}, Some(0));
+        run(&mut world, 60);
+        let listener = world.join(Role::Listener, |_| {}, Some(relay));
+        run(&mut world, 40);
+        world.play(listener);
+        run(&mut world, 20 * STEPS);
+        for id in [relay, listener] {
+            let stats = world.members[id].node.streams()[0].stats;
+            let wrong = (stats.parents_lost, stats.gaps);
+            assert_eq!(wrong, (0, 0), "{joins_at}, member {id}: {stats:?}");
+        }
+        let heard = world.check_heard(listener) as u64;
+        assert!(heard > BPS / 8 * 36, "{joins_at}: {heard}");
+    }
+}
+
 #[test]
 fn loss_on_the_wire_is_repaired() {
     let mut world = World::new(800_000);

@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn noise_lasts_until_the_next_frame() {
         let mut chunks = Chunks::Left(0);
-        let noise = [b"$D$D$D$D$D$D$".as_slice(), &DATA].concat();
+        let noise = [b"$D$D$E$D$E$H$".as_slice(), &DATA].concat();
         assert!(matches!(chunks.front(&noise), Front::Junk(13)));
         // What could be the beginning of one is kept.
         assert!(matches!(chunks.front(&noise[..20]), Front::Junk(9)));
