@@ -498,6 +498,42 @@ fn unknown_bytes_are_raw_and_the_hint_names_them() {
     assert_eq!(run.scanner.content_type(), "audio/aac");
 }
 
+/// A length that a broken bit made great hides nothing of what follows it: players can begin there again.
+#[test]
+fn a_broken_length_hides_nothing_that_follows() {
+    let place = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|w| w == what);
+    let is_got_over = |whole: &[u8], broken: &[u8], from: usize| {
+        let behind = |run: Run| {
+            let places = run.sync_places().into_iter();
+            places.filter(|&at| at > from).collect::<Vec<_>>()
+        };
+        let expected = behind(scan(whole, 9_000, 1));
+        assert!(!expected.is_empty());
+        assert_eq!(behind(scan(broken, 9_000, 1)), expected);
+    };
+
+    let film = asset("h264.mp4");
+    let mdat = place(&film, b"mdat").unwrap();
+    let mut broken = film.clone();
+    broken[mdat - 4] = 0x7f;
+    is_got_over(&film, &broken, mdat);
+
+    let film = asset("vp8.webm");
+    let cluster = place(&film, &[0x1f, 0x43, 0xb6, 0x75]).unwrap();
+    // Behind the cluster's length and its time stands the first block.
+    let time = cluster + 5 + film[cluster + 4].leading_zeros() as usize;
+    assert_eq!(film[time], 0xe7);
+    let block = time + 2 + usize::from(film[time + 1] & 0x7f);
+    assert_eq!(film[block], 0xa3);
+    for id in [0xa3, 0xec] {
+        let mut broken = film.clone();
+        broken[block..block + 8].copy_from_slice(&[id, 0x01, 0, 0, 0, 0, 0x7f, 0]);
+        is_got_over(&film, &broken, block);
+        broken[block + 4] = 0x40;
+        is_got_over(&film, &broken, block);
+    }
+}
+
 /// One frame as HTTP carries ASF in: the length of what follows the fourth byte is there twice (MS-WMSP, 2.2.3.1).
 fn frame(letter: u8, number: u32, carried: &[u8]) -> Vec<u8> {
     let len = (carried.len() as u16 + 8).to_le_bytes();

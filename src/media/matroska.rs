@@ -161,6 +161,8 @@ pub(super) struct Matroska {
     cluster_ticks: u64,
     /// The cluster's end is not known, so it may end behind any block.
     cluster_is_open: bool,
+    /// Bytes of the cluster still to come.
+    cluster_left: Option<u64>,
 }
 
 impl Matroska {
@@ -172,16 +174,36 @@ impl Matroska {
             is_webm: false,
             cluster_ticks: 0,
             cluster_is_open: false,
+            cluster_left: None,
         }
     }
 
     pub(super) fn step(&mut self, window: &[u8], ended: bool, found: &mut Findings) -> Step {
+        let step = self.look(window, ended, found);
+        if let Step::Unit(unit) = step {
+            let left = self.cluster_left.map(|left| left.saturating_sub(unit.len));
+            self.cluster_left = left.filter(|left| *left > 0);
+        }
+        step
+    }
+
+    fn look(&mut self, window: &[u8], ended: bool, found: &mut Findings) -> Step {
         let element = match Element::read(window) {
             None => return Step::Need,
             Some(None) => return resynchronise(window),
             Some(Some(element)) => element,
         };
+        // A broken length must not hide what follows.
+        let most = self.cluster_left.map(|left| left.min(MAX_BLOCK_BYTES));
         match element.id {
+            TIMESTAMP | SIMPLE_BLOCK | BLOCK_GROUP
+                if most.is_some_and(|most| element.len() > most) =>
+            {
+                resynchronise(window)
+            }
+            id if PASSING.contains(&id) && most.is_some_and(|most| element.len() > most) => {
+                resynchronise(window)
+            }
             EBML | INFO | TRACKS => match element.whole(window) {
                 _ if element.size.is_none() => resynchronise(window),
                 Some(whole) => self.header(element, whole, found),
@@ -330,6 +352,7 @@ impl Matroska {
 
     fn cluster(&mut self, element: Element, opening: Opening) -> Step {
         self.cluster_is_open = element.size.is_none();
+        self.cluster_left = Some(element.size.map_or(u64::MAX, |_| element.len()));
         self.cluster_ticks = opening.ticks.unwrap_or(self.cluster_ticks);
         let start = if opening.is_key {
             Start::Sync

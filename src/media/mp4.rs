@@ -204,6 +204,8 @@ pub(super) struct Mp4 {
     ready: bool,
     /// Bytes of the file that lie before the window; not known once some made no sense.
     place: Option<u64>,
+    /// Bytes of media that the last fragment names, if all of them are understood.
+    named_bytes: Option<u64>,
 }
 
 impl Mp4 {
@@ -212,6 +214,7 @@ impl Mp4 {
             tracks: Vec::new(),
             ready: false,
             place: Some(0),
+            named_bytes: None,
         }
     }
 
@@ -248,6 +251,8 @@ impl Mp4 {
             b"styp" | b"sidx" | b"prft" | b"emsg" | b"moof" if self.ready => {
                 self.fragment(head, window, ended, found)
             }
+            // A broken length must not hide what follows.
+            b"mdat" if self.is_too_long(head) => resynchronise(window),
             b"mdat" => Step::pass(head.len),
             // A name nobody knows with a great length is more likely broken than new.
             _ if head.len > MAX_OTHER_BYTES => resynchronise(window),
@@ -280,6 +285,14 @@ impl Mp4 {
             self.ready = true;
         }
         Step::unit(Start::Cut, whole.len(), None)
+    }
+
+    /// Whether media are much longer than what the fragment before them names.
+    fn is_too_long(&self, mdat: Head) -> bool {
+        let most = self
+            .named_bytes
+            .map(|bytes| bytes.saturating_add(MAX_OTHER_BYTES));
+        most.is_some_and(|most| mdat.len > most)
     }
 
     fn read_tracks(&mut self, moov: &[u8], mvex: &[u8]) {
@@ -336,7 +349,7 @@ impl Mp4 {
 
     /// `before` are the bytes of the unit that stand before the movie fragment.
     fn movie_fragment(
-        &self,
+        &mut self,
         head: Head,
         moof: &mut [u8],
         before: usize,
@@ -351,10 +364,16 @@ impl Mp4 {
         let mut time_us = None;
         let mut is_absolute = false;
         let (mut parts, mut bytes, mut lasts_us) = (0, 0u64, None);
+        let mut is_understood = true;
         for (_, traf) in children(tail(moof, head.header)).filter(|(kind, _)| kind == b"traf") {
             let Some(fragment) = TrackFragment::read(traf, &self.tracks) else {
+                is_understood = false;
                 continue;
             };
+            is_understood &= self
+                .tracks
+                .iter()
+                .any(|track| track.id == fragment.track_id);
             is_absolute |= fragment.is_absolute;
             parts += 1;
             bytes = bytes.saturating_add(fragment.bytes);
@@ -368,6 +387,7 @@ impl Mp4 {
                 start = Start::Sync;
             }
         }
+        self.named_bytes = Some(bytes).filter(|_| is_understood);
         // The first that is long enough tells the rate, if all tracks are in it.
         if found.bitrate_bps.is_none() && parts == self.tracks.len() {
             found.bitrate_bps = lasts_us
