@@ -3,8 +3,9 @@
 use super::bucket::{Urgency, places_bps};
 use super::node::{Node, StreamId};
 use super::peer::{Due, Link, PeerId};
-use super::stream::{SEAL_ENTRY, bits};
+use super::stream::{SEAL_ENTRY, bits, mask_of};
 use super::transmit::{MAX_BATCH, Outgoing, Transmit};
+use super::upkeep::PROBE_QUIET;
 use crate::limits::{CHUNK_PREFIX_BYTES, MAX_DATAGRAM_BYTES};
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
@@ -13,6 +14,9 @@ use crate::wire::message::Reason;
 
 /// Most log entries one child is taken through in one go, so that a long log is no long turn.
 const MAX_STEPS: usize = 512;
+
+/// A chunk so old that players have passed it by.
+const HOPELESS: Span = Span::from_s(3);
 
 /// What a child asks for: stripes, those of them it could do without, and whether the seals as well.
 #[derive(Clone, Copy)]
@@ -65,11 +69,17 @@ impl Node<'_> {
         }
         let refused = wish.stripes & !granted;
         let log_end = self.streams[at].log.end();
+        let heads = self.streams[at].heads.iter();
+        let released = heads.map(|head| head.end).max().unwrap_or(0);
         let Some(link) = self.peers.link_mut(id, at) else {
             return;
         };
         if link.granted_down == 0 {
             link.cursor = log_end;
+        }
+        if granted & !kept != 0 {
+            link.fed_from = released;
+            link.fresh |= granted & !kept;
         }
         let begins = wish.seals && !link.wants_seals;
         let news = link.granted_down != granted;
@@ -89,8 +99,9 @@ impl Node<'_> {
         if needed != 0 {
             link.turned_away_at = now;
         }
+        self.say_again(now, at, granted & !kept);
         if needed != 0 {
-            self.probe_children(now, at);
+            self.probe_children(now, at, PROBE_QUIET);
         }
         if begins {
             self.queue_seals_since(now, id, at, back);
@@ -119,7 +130,7 @@ impl Node<'_> {
     fn copies(&self, at: StreamId, stripe: u8) -> usize {
         self.peers
             .in_stream(at)
-            .filter(|(_, _, link)| link.granted_down & 1 << stripe != 0)
+            .filter(|(_, peer, link)| peer.answers() && link.granted_down & 1 << stripe != 0)
             .count()
     }
 
@@ -187,9 +198,30 @@ impl Node<'_> {
     /// At the source, the stripes that nobody gets from it: until somebody does, the grid has to do without them.
     pub(super) fn bare_stripes(&self, at: StreamId) -> u32 {
         match (&self.streams[at].source, &self.streams[at].card) {
-            (Some(_), Some(card)) => card.all_stripes() & !self.demanded(at),
+            (Some(_), Some(card)) => card.all_stripes() & !self.reached(at),
             _ => 0,
         }
+    }
+
+    /// At the source when it has missed a child, stripes that another has and nobody else that answers: what that one does not get,
+    /// nobody gets.
+    pub(super) fn only_here(&self, at: StreamId, id: PeerId, link: &Link) -> u32 {
+        let source = self.streams[at].source.as_ref();
+        if source.is_none_or(|source| !source.heard.is_mending) {
+            return 0;
+        }
+        let children = self.peers.in_stream(at);
+        let others = children.filter(|(other, peer, _)| *other != id && peer.answers());
+        others.fold(link.granted_down, |mask, (_, _, link)| {
+            mask & !link.granted_down
+        })
+    }
+
+    /// Stripes that somebody gets who answers.
+    fn reached(&self, at: StreamId) -> u32 {
+        let children = self.peers.in_stream(at);
+        let answering = children.filter(|(_, peer, _)| peer.answers());
+        answering.fold(0, |mask, (_, _, link)| mask | link.granted_down)
     }
 
     /// At the source, stripes that a neighbour would hand on and that a child has who has others too: losing one child is to cost the
@@ -222,7 +254,7 @@ impl Node<'_> {
             let copies: u64 = self
                 .peers
                 .in_stream(at)
-                .filter(|(_, peer, _)| peer.addr.socket().is_some())
+                .filter(|(_, peer, _)| peer.addr.socket().is_some() && peer.answers())
                 .map(|(_, _, link)| u64::from(link.granted_down.count_ones()))
                 .sum();
             let readers = self
@@ -257,7 +289,7 @@ impl Node<'_> {
         // The source can do with fewer copies of a stripe that several have, and not with none.
         let bare = hands_on && self.bare_stripes(at) >> stripe & 1 != 0;
         let plenty = bits(self.demanded(at)).filter(|&s| bare && self.copies(at, s) > 1);
-        let plenty = plenty.fold(0u32, |mask, s| mask | 1 << s);
+        let plenty = mask_of(plenty);
         let doubled = if hands_on {
             self.doubled(at, newcomer) & 1 << stripe
         } else {
@@ -349,6 +381,7 @@ impl Node<'_> {
         let Some(mut load) = self.begin_load(now, id) else {
             return false;
         };
+        let only_here = self.only_here(at, id, self.peers.link(id, at));
         let mut cursor = before.max(self.streams[at].log.tail());
         self.streams[at].stats.skipped += cursor - before;
         let too_late = match load.to.socket() {
@@ -372,7 +405,7 @@ impl Node<'_> {
                 }
             } else if mask & 1 << entry.index == 0 {
                 cursor += 1;
-            } else if cursor < too_late {
+            } else if cursor < too_late && self.may_skip(now, at, only_here, entry) {
                 self.streams[at].stats.skipped += 1;
                 cursor += 1;
             } else if !self.append(at, entry, &mut load, out) {
@@ -386,6 +419,12 @@ impl Node<'_> {
         }
         self.pay(now, id, at, &load, out);
         !out.chunks.is_empty() || out.control_len > 0
+    }
+
+    /// Whether a chunk that is late need not be sent: others have it, or it is too late for everybody.
+    fn may_skip(&self, now: Instant, at: StreamId, only_here: u32, id: ChunkId) -> bool {
+        let row = self.streams[at].ring.row(id.block);
+        only_here >> id.index & 1 == 0 || row.is_none_or(|row| now.since(row.born_at) > HOPELESS)
     }
 
     /// What a batch for a neighbour may hold: looked up once for all its chunks.

@@ -33,6 +33,7 @@ mod outbox;
 mod plead;
 mod repair;
 mod stripes;
+mod unheard;
 mod upkeep;
 
 #[cfg(test)]

@@ -80,6 +80,9 @@ pub struct Peer {
     pub bye: Option<Reason>,
 }
 
+/// Unanswered Pings in a row that are no accident.
+pub const MISSED: u8 = 2;
+
 impl Peer {
     /// Takes in one more measurement of the round-trip time.
     pub fn measured(&mut self, rtt: Span) {
@@ -105,6 +108,12 @@ impl Peer {
             rx_bytes: rx_bytes - before.rx_bytes,
             tx_bytes: tx_bytes - before.tx_bytes,
         }
+    }
+
+    /// Whether it is to be reckoned with: not while two Pings are unanswered, as one may be lost. What it would take of the
+    /// upload is for others then.
+    pub fn answers(&self) -> bool {
+        self.unanswered < MISSED
     }
 
     /// Round-trip time to reckon with while none is measured.
@@ -238,6 +247,10 @@ pub struct Link {
     pub seal_wanted: u64,
     /// Where it is in the stream's log.
     pub cursor: u64,
+    /// Stripes that it was given at the last change, and the block from which on: at the source, what came before may be nowhere.
+    pub fresh: u32,
+    /// See `fresh`.
+    pub fed_from: u64,
     /// Its subscription ends unless renewed.
     pub lease_until: Instant,
     /// Listeners below it that it counts here.
@@ -292,6 +305,8 @@ impl Link {
         wants_seals: false,
         seal_wanted: 0,
         cursor: 0,
+        fresh: 0,
+        fed_from: 0,
         lease_until: Instant::ZERO,
         listeners: 0,
         told_listeners: 0,

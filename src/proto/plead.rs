@@ -4,7 +4,7 @@
 
 use super::node::{Node, StreamId};
 use super::peer::{Due, PeerId};
-use super::stream::{Parent, bits};
+use super::stream::{Parent, bits, mask_of};
 use crate::time::{Instant, Span};
 
 /// One neighbour is asked at a time, as often as this and up to twice as seldom.
@@ -23,7 +23,7 @@ impl Node<'_> {
         let salt = self.rng.next_u64();
         let could = |id, link: &_| {
             let sends = bits(orphans).filter(|&stripe| self.could_send(now, at, stripe, link));
-            let sends = sends.fold(0u32, |mask, stripe| mask | 1 << stripe);
+            let sends = mask_of(sends);
             (sends.count_ones(), salt >> (id % 32) & 63, id, sends)
         };
         let full = self.peers.in_stream(at).filter(|(_, peer, link)| {

@@ -2,6 +2,7 @@
 
 use super::card::Card;
 use super::stream::{Head, Stream};
+use super::unheard::Heard;
 use crate::crypto::merkle::Tree;
 use crate::crypto::sign::SigningKey;
 use crate::error::Malformed;
@@ -144,6 +145,8 @@ pub struct Source<'s> {
     first_block: u64,
     /// Media bytes taken in.
     pub taken_bytes: u64,
+    /// How far each stripe has come into the grid.
+    pub(super) heard: Heard,
 }
 
 /// Where segments begin.
@@ -186,6 +189,7 @@ impl<'s> Source<'s> {
             signer,
             staging,
             filled: 0,
+            heard: Heard::default(),
             sync: NOWHERE,
             cut: NOWHERE,
             next_block: first_block,

@@ -818,6 +818,11 @@ fn proves(hasher: &merkle::Keys, card: &Card, row: &Row, id: ChunkId, bytes: &[u
     hasher.root_from_path(&leaf, id.index, &bytes[CHUNK_HEADER_BYTES..offset]) == Ok(row.mark.root)
 }
 
+/// The mask in which these bits are set.
+pub fn mask_of(bits: impl Iterator<Item = u8>) -> u32 {
+    bits.fold(0, |mask, bit| mask | 1 << bit)
+}
+
 /// The positions of the bits that are set, lowest first.
 pub fn bits(mut mask: u32) -> impl Iterator<Item = u8> {
     core::iter::from_fn(move || {

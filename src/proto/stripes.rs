@@ -2,7 +2,7 @@
 
 use super::node::{Event, Node, StreamId};
 use super::peer::{Due, Link, Peer, PeerId};
-use super::stream::{Parent, bits};
+use super::stream::{Parent, bits, mask_of};
 use crate::limits::MAX_N;
 use crate::storage::ring::Row;
 use crate::time::{Instant, Span};
@@ -118,7 +118,7 @@ impl Node<'_> {
             return 0;
         };
         let coming = bits(card.all_stripes()).filter(|&s| self.carries(at, s));
-        let coming = coming.fold(0u32, |mask, s| mask | 1 << s) & !self.streams[at].stalled;
+        let coming = mask_of(coming) & !self.streams[at].stalled;
         let surplus = (coming.count_ones() as usize).saturating_sub(card.k());
         let free: heapless::Vec<u8, MAX_N> = bits(coming & !self.demanded(at)).collect();
         free.iter()
@@ -500,7 +500,7 @@ impl Node<'_> {
         let demanded = self.demanded(at);
         let wanted = self.wanted_count(at);
         let taken = (0..32u8).filter(|&s| self.streams[at].parents[usize::from(s)].peer.is_some());
-        let taken = taken.fold(0u32, |mask, s| mask | 1 << s);
+        let taken = mask_of(taken);
         let mut surplus = (taken.count_ones() as usize)
             .saturating_sub(wanted.max(demanded.count_ones() as usize));
         for stripe in bits(taken & !demanded)

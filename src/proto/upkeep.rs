@@ -2,7 +2,7 @@
 
 use super::config::{MAX_STREAMS, Role};
 use super::node::{Down, Node, StreamId};
-use super::peer::{Due, Link, PeerId};
+use super::peer::{Due, Link, MISSED, PeerId};
 use super::player::{Player, Stage};
 use super::stream::bits;
 use crate::limits::MAX_N;
@@ -35,8 +35,11 @@ const QUIET_ROOT: Span = Span::from_ms(700);
 const PING_AGAIN: Span = Span::from_ms(150);
 
 /// When somebody has to be turned away, children that were quiet for this long are asked, and no more often than that.
-const PROBE_QUIET: Span = Span::from_ms(500);
+pub(super) const PROBE_QUIET: Span = Span::from_ms(500);
 const PROBE_PAUSE: Span = Span::from_ms(700);
+
+/// The same when a child is missed: one loss is seldom alone.
+const PROBE_QUIET_MISSED: Span = Span::from_ms(200);
 
 /// Whoever was turned away waits this long for a place.
 const WAITS: Span = Span::from_s(4);
@@ -73,6 +76,7 @@ impl Node<'_> {
         let mut busy = false;
         for at in 0..self.streams.len() {
             self.tend_players(now, at);
+            self.note_heard(now, at);
             self.tend_children(now, at);
             self.tend_stripes(now, at);
             self.repair(now, at);
@@ -119,23 +123,38 @@ impl Node<'_> {
             None => self.unhurried(at, QUIET_CHILD),
         });
         let patience = patience.min();
+        let is_fed = patience.is_some();
         let feeds = (0..self.streams.len()).any(|at| self.peers.link(id, at).granted_up != 0);
         let patience = patience.unwrap_or(if feeds { QUIET_PARENT } else { QUIET });
+        // Where upload is scarce answers wait for their turn.
+        let shared = (0..self.streams.len()).filter(|&at| self.peers.link(id, at).joined);
+        let again = shared.map(|at| self.unhurried(at, PING_AGAIN)).max();
+        let again = again.unwrap_or(PING_AGAIN);
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
         if let Some((_, said_at)) = peer.ping.filter(|_| !peer.ping_due) {
-            if now.since(said_at) > PING_AGAIN + peer.rtt_or_guess().times(2) {
+            if now.since(said_at) > again + peer.rtt_or_guess().times(2) {
                 peer.unanswered += 1;
-                let gone = peer.unanswered >= MAX_UNANSWERED;
-                if gone {
-                    self.drop_peer(now, id, Down::Silent);
-                } else {
-                    self.ping(now, id);
+                match peer.unanswered {
+                    MAX_UNANSWERED.. => return self.drop_peer(now, id, Down::Silent),
+                    MISSED if is_fed => self.on_child_missed(now, id),
+                    _ => {}
                 }
+                self.ping(now, id);
             }
         } else if now.since(peer.heard_at) > patience || now.since(peer.told_at) > QUIET {
             self.ping(now, id);
+        }
+    }
+
+    /// A child does not answer. If it is gone, so is what was sent to it, and the sooner its places are taken the better; if it is
+    /// not, too much is granted for a while.
+    fn on_child_missed(&mut self, now: Instant, id: PeerId) {
+        for at in 0..self.streams.len() {
+            self.mend(now, at, self.peers.link(id, at).granted_down);
+            self.tell_turned_away(now, at);
+            self.probe_children(now, at, PROBE_QUIET_MISSED);
         }
     }
 
@@ -180,12 +199,12 @@ impl Node<'_> {
     }
 
     /// Somebody had to be turned away: children that have been quiet for a while are asked whether they still need their places.
-    pub(super) fn probe_children(&mut self, now: Instant, at: StreamId) {
+    pub(super) fn probe_children(&mut self, now: Instant, at: StreamId, quiet: Span) {
         if now < self.probe_at {
             return;
         }
         self.probe_at = now + self.unhurried(at, PROBE_PAUSE);
-        let patience = self.unhurried(at, PROBE_QUIET);
+        let patience = self.unhurried(at, quiet);
         for id in 0..self.peers.capacity() {
             let fed = self.peers.link(id, at).granted_down != 0;
             let quiet = self.peers.get(id).is_some_and(|peer| {

@@ -347,12 +347,13 @@ impl Node<'_> {
         }
     }
 
-    /// Takes the stripe back that is missed least: one that a child can do without; then one of a child that does not hand it on; of
-    /// these, from the child that has most. False when nobody has any.
+    /// Takes the stripe back that is missed least: at the source, one that somebody else has; one that a child can do without; then
+    /// one of a child that does not hand it on; of these, from the child that has most. False when nobody has any.
     fn take_least(&mut self) -> bool {
-        let worth = |link: &Link| {
+        let worth = |at: StreamId, id: PeerId, link: &Link| {
             let kept = not_handed_on(link).count_ones();
             (
+                link.granted_down & !self.only_here(at, id, link) != 0,
                 link.spare & link.granted_down != 0,
                 kept > 0,
                 link.granted_down.count_ones(),
@@ -362,15 +363,18 @@ impl Node<'_> {
             self.peers
                 .in_stream(at)
                 // What goes over a serial line costs the uplink nothing.
-                .filter(|(_, peer, _)| peer.addr.socket().is_some())
+                .filter(|(_, peer, _)| peer.addr.socket().is_some() && peer.answers())
                 .map(move |(id, _, link)| (at, id, link))
         });
         let fed = all.filter(|(_, _, link)| link.granted_down != 0);
-        let Some((at, id, link)) = fed.max_by_key(|(_, _, link)| worth(link)) else {
+        let Some((at, id, link)) = fed.max_by_key(|&(at, id, link)| worth(at, id, link)) else {
             return false;
         };
-        let spare = link.spare & link.granted_down;
-        let choice = [spare, not_handed_on(link), link.granted_down];
+        let elsewhere = match link.granted_down & !self.only_here(at, id, link) {
+            0 => link.granted_down,
+            some => some,
+        };
+        let choice = [link.spare, not_handed_on(link), u32::MAX].map(|mask| mask & elsewhere);
         let from = choice.into_iter().find(|mask| *mask != 0).unwrap_or(0);
         if let Some(stripe) = bits(from).last() {
             self.take_stripe(id, at, stripe);
