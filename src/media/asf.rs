@@ -134,13 +134,10 @@ impl Asf {
             }
             Front::Media(most) => most,
         };
-        let step = match (
-            self.media(window.get(..most).unwrap_or(window), found),
-            most,
-        ) {
+        let step = match self.media(window.get(..most).unwrap_or(window), found) {
             // All that the frame carries is here, and does not suffice.
-            (Step::Need, most) if window.len() >= most => Step::Junk(most),
-            (step, _) => step,
+            Step::Need if window.len() >= most => Step::Junk(most),
+            step => step,
         };
         match step {
             Step::Unit(unit) => self.chunks.take(unit.len),

@@ -195,13 +195,10 @@ impl Matroska {
         };
         // A broken length must not hide what follows.
         let most = self.cluster_left.map(|left| left.min(MAX_BLOCK_BYTES));
+        let is_bounded = matches!(element.id, TIMESTAMP | SIMPLE_BLOCK | BLOCK_GROUP)
+            || PASSING.contains(&element.id);
         match element.id {
-            TIMESTAMP | SIMPLE_BLOCK | BLOCK_GROUP
-                if most.is_some_and(|most| element.len() > most) =>
-            {
-                resynchronise(window)
-            }
-            id if PASSING.contains(&id) && most.is_some_and(|most| element.len() > most) => {
+            _ if is_bounded && most.is_some_and(|most| element.len() > most) => {
                 resynchronise(window)
             }
             EBML | INFO | TRACKS => match element.whole(window) {

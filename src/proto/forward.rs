@@ -5,6 +5,7 @@ use super::node::{Node, StreamId};
 use super::peer::{Due, Link, PeerId};
 use super::stream::{SEAL_ENTRY, bits, mask_of};
 use super::transmit::{MAX_BATCH, Outgoing, Transmit};
+use super::unheard::OLD;
 use super::upkeep::PROBE_QUIET;
 use crate::limits::{CHUNK_PREFIX_BYTES, MAX_DATAGRAM_BYTES};
 use crate::time::{Instant, Span};
@@ -14,9 +15,6 @@ use crate::wire::message::Reason;
 
 /// Most log entries one child is taken through in one go, so that a long log is no long turn.
 const MAX_STEPS: usize = 512;
-
-/// A chunk so old that players have passed it by.
-const HOPELESS: Span = Span::from_s(3);
 
 /// What a child asks for: stripes, those of them it could do without, and whether the seals as well.
 #[derive(Clone, Copy)]
@@ -69,8 +67,7 @@ impl Node<'_> {
         }
         let refused = wish.stripes & !granted;
         let log_end = self.streams[at].log.end();
-        let heads = self.streams[at].heads.iter();
-        let released = heads.map(|head| head.end).max().unwrap_or(0);
+        let released = self.streams[at].head_end();
         let Some(link) = self.peers.link_mut(id, at) else {
             return;
         };
@@ -198,7 +195,9 @@ impl Node<'_> {
     /// At the source, the stripes that nobody gets from it: until somebody does, the grid has to do without them.
     pub(super) fn bare_stripes(&self, at: StreamId) -> u32 {
         match (&self.streams[at].source, &self.streams[at].card) {
-            (Some(_), Some(card)) => card.all_stripes() & !self.reached(at),
+            (Some(_), Some(card)) => {
+                card.all_stripes() & !self.granted_to(at, |_, peer| peer.answers())
+            }
             _ => 0,
         }
     }
@@ -210,18 +209,7 @@ impl Node<'_> {
         if source.is_none_or(|source| !source.heard.is_mending) {
             return 0;
         }
-        let children = self.peers.in_stream(at);
-        let others = children.filter(|(other, peer, _)| *other != id && peer.answers());
-        others.fold(link.granted_down, |mask, (_, _, link)| {
-            mask & !link.granted_down
-        })
-    }
-
-    /// Stripes that somebody gets who answers.
-    fn reached(&self, at: StreamId) -> u32 {
-        let children = self.peers.in_stream(at);
-        let answering = children.filter(|(_, peer, _)| peer.answers());
-        answering.fold(0, |mask, (_, _, link)| mask | link.granted_down)
+        link.granted_down & !self.granted_to(at, |other, peer| other != id && peer.answers())
     }
 
     /// At the source, stripes that a neighbour would hand on and that a child has who has others too: losing one child is to cost the
@@ -381,7 +369,6 @@ impl Node<'_> {
         let Some(mut load) = self.begin_load(now, id) else {
             return false;
         };
-        let only_here = self.only_here(at, id, self.peers.link(id, at));
         let mut cursor = before.max(self.streams[at].log.tail());
         self.streams[at].stats.skipped += cursor - before;
         let too_late = match load.to.socket() {
@@ -405,7 +392,7 @@ impl Node<'_> {
                 }
             } else if mask & 1 << entry.index == 0 {
                 cursor += 1;
-            } else if cursor < too_late && self.may_skip(now, at, only_here, entry) {
+            } else if cursor < too_late && self.may_skip(now, at, id, entry) {
                 self.streams[at].stats.skipped += 1;
                 cursor += 1;
             } else if !self.append(at, entry, &mut load, out) {
@@ -422,9 +409,10 @@ impl Node<'_> {
     }
 
     /// Whether a chunk that is late need not be sent: others have it, or it is too late for everybody.
-    fn may_skip(&self, now: Instant, at: StreamId, only_here: u32, id: ChunkId) -> bool {
-        let row = self.streams[at].ring.row(id.block);
-        only_here >> id.index & 1 == 0 || row.is_none_or(|row| now.since(row.born_at) > HOPELESS)
+    fn may_skip(&self, now: Instant, at: StreamId, id: PeerId, chunk: ChunkId) -> bool {
+        let only_here = self.only_here(at, id, self.peers.link(id, at));
+        let row = self.streams[at].ring.row(chunk.block);
+        only_here >> chunk.index & 1 == 0 || row.is_none_or(|row| now.since(row.born_at) > OLD)
     }
 
     /// What a batch for a neighbour may hold: looked up once for all its chunks.

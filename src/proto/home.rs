@@ -2,7 +2,7 @@
 
 use super::bucket::places_bps;
 use super::node::{Node, StreamId};
-use super::stream::bits;
+use super::stream::{bits, mask_of};
 use crate::limits::MAX_N;
 use crate::rng::Rng;
 use crate::time::{Instant, Span};
@@ -36,13 +36,9 @@ impl Node<'_> {
         // Beyond its home stripes a node serves what it has only while more than half of its upload lies idle: else losing it would
         // cost those below many stripes.
         let idle = self.places(at, usize::MAX) as usize * 2 > self.copies_in_all(at);
-        let carried = bits(all)
-            .filter(|&s| self.carries(at, s))
-            .fold(0, |mask, s| mask | 1 << s);
+        let carried = mask_of(bits(all).filter(|&s| self.carries(at, s)));
         let held = self.homes_around(at);
-        let nobodys = bits(all)
-            .filter(|&s| held[usize::from(s)] == 0)
-            .fold(0, |mask, s| mask | 1 << s);
+        let nobodys = mask_of(bits(all).filter(|&s| held[usize::from(s)] == 0));
         let extra = if idle { carried } else { carried & nobodys };
         ((home | extra | self.demanded(at)) & all, home)
     }

@@ -247,7 +247,7 @@ pub struct Link {
     pub seal_wanted: u64,
     /// Where it is in the stream's log.
     pub cursor: u64,
-    /// Stripes that it was given at the last change, and the block from which on: at the source, what came before may be nowhere.
+    /// Stripes that it was given a short while ago, the last of them from this block on: at the source, what came before may be nowhere.
     pub fresh: u32,
     /// See `fresh`.
     pub fed_from: u64,

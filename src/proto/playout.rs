@@ -29,6 +29,12 @@ impl Playout {
         self.next += 1;
     }
 
+    /// Another run of the source goes on at `place` in `block`.
+    pub fn begin_run(&mut self, ring: &mut Ring<'_>, block: u64, place: u16) {
+        self.skip_to(ring, block, place);
+        self.began = block;
+    }
+
     /// What lies before `place` in `block` will not come, or does not join on to it: go on there. What was whole before the hole
     /// is given out up to its last cut, and nothing of what comes late.
     pub fn skip_to(&mut self, ring: &mut Ring<'_>, block: u64, place: u16) {

@@ -2,7 +2,7 @@
 
 use super::node::{Event, Job, Node, StreamId};
 use super::peer::{Peer, PeerId};
-use super::stream::{Asked, Lacking, bits};
+use super::stream::{Asked, Lacking, bits, mask_of};
 use crate::storage::ring::Row;
 use crate::time::{Instant, Span};
 use crate::wire::chunk::ChunkId;
@@ -65,7 +65,7 @@ impl Node<'_> {
         };
         let (k, group) = (card.k(), Span::from_ms(u64::from(card.descriptor.group_ms)));
         let orphaned = bits(demanded).filter(|&s| stream.parents[usize::from(s)].peer.is_none());
-        let orphaned = orphaned.fold(stream.stalled, |mask, s| mask | 1 << s);
+        let orphaned = stream.stalled | mask_of(orphaned);
         let mut block = stream.ring.end();
         while block > stream.ring.tail() && stream.ring.end() - block < MAX_LOOK {
             block -= 1;
@@ -172,11 +172,8 @@ impl Node<'_> {
         } else {
             self.lost(now, at, row, absent)
         };
-        let asked = stream
-            .asked
-            .iter()
-            .filter(|a| a.id.block == row.block)
-            .fold(0u32, |m, a| m | 1 << a.id.index);
+        let of_block = stream.asked.iter().filter(|a| a.id.block == row.block);
+        let asked = mask_of(of_block.map(|a| a.id.index));
         if !stream.plays {
             let waited_for = lost & demanded & !asked;
             return (waited_for, waited_for.count_ones() as usize);
@@ -213,9 +210,7 @@ impl Node<'_> {
                 stream.parents[usize::from(s)].peer.is_none() && now.since(row.sealed_at) > settled;
             overtaken || overdue || nobodys
         };
-        bits(absent)
-            .filter(is_lost)
-            .fold(0, |mask, s| mask | 1 << s)
+        mask_of(bits(absent).filter(is_lost))
     }
 
     /// A neighbour lacks what it was asked for: somebody else is asked with the next upkeep. Asked at once, neighbours that lack the
@@ -518,8 +513,7 @@ impl Node<'_> {
             return;
         }
         let place = if begins == run { 0 } else { row.mark.sync };
-        stream.playout.skip_to(&mut stream.ring, begins, place);
-        stream.playout.began = begins;
+        stream.playout.begin_run(&mut stream.ring, begins, place);
         stream.play(now, self.config.burst);
         if begins > run && stream.stats.played_bytes > 0 {
             stream.stats.gaps += 1;

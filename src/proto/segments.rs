@@ -111,7 +111,7 @@ impl Stream<'_> {
             .last();
         let mut block = first.unwrap_or(last);
         // A player that stayed while the source was started again has only this to tell it that time begins anew.
-        let mut joins_on = block > self.first_that_fits().max(self.playout.began);
+        let first_joins_on = block > self.first_that_fits().max(self.playout.began);
         let mut before = None;
         while block <= last {
             let seal = self.ring.seal(block);
@@ -128,7 +128,8 @@ impl Stream<'_> {
                 && (at, row.mark.sync) <= self.playout.limit
             {
                 let at = (at, row.mark.sync);
-                joins_on = before.map_or(joins_on, |before| before == start.discontinuities);
+                let joins_on =
+                    before.map_or(first_joins_on, |before| before == start.discontinuities);
                 before = Some(start.discontinuities);
                 each(Place {
                     at,

@@ -518,6 +518,11 @@ impl<'s> Stream<'s> {
         self.await_start();
     }
 
+    /// The block behind the newest of which a chunk has come; at the source, of which one was let out.
+    pub fn head_end(&self) -> u64 {
+        self.heads.iter().map(|head| head.end).max().unwrap_or(0)
+    }
+
     /// When the newest chunk or seal came; nothing when the ring is empty.
     pub fn newest_at(&self) -> Option<Instant> {
         let newest = self.ring.row(self.ring.end().checked_sub(1)?)?;
@@ -622,8 +627,7 @@ impl<'s> Stream<'s> {
             let run = self.card.as_ref().map_or(0, |c| c.descriptor.first_block);
             if row.block == run && self.playout.limit.0 < run {
                 // What came before may end in the middle of a frame.
-                self.playout.skip_to(&mut self.ring, run, 0);
-                self.playout.began = run;
+                self.playout.begin_run(&mut self.ring, run, 0);
             }
             self.stats.played_bytes += u64::from(row.mark.length_bytes);
             self.playout.advance(&row);

@@ -76,9 +76,14 @@ const FULL_PACE_BPS: u64 = 256_000;
 impl Node<'_> {
     /// Stripes this node sends to others.
     pub(super) fn demanded(&self, at: StreamId) -> u32 {
-        self.peers
-            .in_stream(at)
-            .fold(0, |mask, (_, _, link)| mask | link.granted_down)
+        self.granted_to(at, |_, _| true)
+    }
+
+    /// Stripes this node sends to some of its neighbours.
+    pub(super) fn granted_to(&self, at: StreamId, counts: impl Fn(PeerId, &Peer) -> bool) -> u32 {
+        let children = self.peers.in_stream(at);
+        let counted = children.filter(|(id, peer, _)| counts(*id, peer));
+        counted.fold(0, |mask, (_, _, link)| mask | link.granted_down)
     }
 
     pub(super) fn carries(&self, at: StreamId, stripe: u8) -> bool {
@@ -121,10 +126,7 @@ impl Node<'_> {
         let coming = mask_of(coming) & !self.streams[at].stalled;
         let surplus = (coming.count_ones() as usize).saturating_sub(card.k());
         let free: heapless::Vec<u8, MAX_N> = bits(coming & !self.demanded(at)).collect();
-        free.iter()
-            .rev()
-            .take(surplus)
-            .fold(0, |mask, &s| mask | 1 << s)
+        mask_of(free.into_iter().rev().take(surplus))
     }
 
     /// Finds parents for stripes that lack one, gives up parents that send nothing, and lets go of stripes not needed.
@@ -231,9 +233,7 @@ impl Node<'_> {
                 && horizon >= head.end + 2
                 && self.is_owed(now, at, stripe, horizon, patience)
         };
-        bits(card.all_stripes())
-            .filter(|&stripe| behind(stripe))
-            .fold(0, |mask, stripe| mask | 1 << stripe)
+        mask_of(bits(card.all_stripes()).filter(|&stripe| behind(stripe)))
     }
 
     /// Whether two blocks below the horizon should have come from a stripe's parent by now. It sends what is sealed once it was asked;
@@ -376,9 +376,7 @@ impl Node<'_> {
             return stream.plays;
         };
         let coming = bits(card.all_stripes() & !stream.stalled);
-        let coming = coming
-            .filter(|&s| self.carries(at, s))
-            .fold(0u32, |mask, s| mask | 1 << s);
+        let coming = mask_of(coming.filter(|&s| self.carries(at, s)));
         let whole = coming.count_ones() as usize >= card.k();
         !whole && (stream.plays || self.demanded(at) & !coming != 0)
     }
@@ -395,19 +393,12 @@ impl Node<'_> {
 
     /// A stripe flows here again: those who asked in vain a moment ago learn it at once, and can take it from here.
     fn tell_flowing(&mut self, now: Instant, at: StreamId) {
-        let newest = self.streams[at]
-            .heads
-            .iter()
-            .map(|head| head.end)
-            .max()
-            .unwrap_or(0);
+        let newest = self.streams[at].head_end();
         let flows = |&stripe: &u8| {
             let head = self.streams[at].heads[usize::from(stripe)];
             self.carries(at, stripe) && head.end + 2 >= newest
         };
-        let flowing = bits(u32::MAX)
-            .filter(flows)
-            .fold(0u32, |mask, s| mask | 1 << s);
+        let flowing = mask_of(bits(u32::MAX).filter(flows));
         let stream = &mut self.streams[at];
         stream.broken |= stream.stalled | stream.orphans;
         let news = stream.broken & flowing & !stream.stalled;
@@ -688,9 +679,8 @@ impl Node<'_> {
             parent.peer == Some(id) || parent.trial.is_some_and(|(trial, _)| trial == id)
         };
         let parents = self.streams[at].parents.iter().enumerate();
-        parents
-            .filter(|(_, parent)| from(parent))
-            .fold(0, |mask, (stripe, _)| mask | 1 << stripe)
+        let from = parents.filter(|(_, parent)| from(parent));
+        mask_of(from.map(|(stripe, _)| stripe as u8))
     }
 
     /// Whether seals are taken from this parent: from the one that stands nearest to the source. When it is lost, or late, a chunk

@@ -8,8 +8,8 @@ use crate::limits::MAX_N;
 use crate::time::{Instant, Span};
 use crate::wire::chunk::ChunkId;
 
-/// What is older is not sent again: players have passed it by then.
-const OLD: Span = Span::from_s(3);
+/// What is older is not worth sending: players have passed it by.
+pub(super) const OLD: Span = Span::from_s(3);
 
 /// So long after a child was missed the source sends what only one has before all else.
 const MENDING: Span = Span::from_s(3);
@@ -84,11 +84,8 @@ impl Node<'_> {
     /// Puts what came to nobody before those who have the stripe now, unless one has had it all along.
     fn say_stripe_again(&mut self, now: Instant, at: StreamId, stripe: u8) {
         let stream = &mut self.streams[at];
-        let Some(source) = stream
-            .source
-            .as_ref()
-            .filter(|source| source.heard.is_mending)
-        else {
+        let source = stream.source.as_ref();
+        let Some(source) = source.filter(|source| source.heard.is_mending) else {
             return;
         };
         let children = self.peers.in_stream(at);

@@ -46,7 +46,7 @@ pub fn trace(node: u32, life: &Life, clock: Instant, bitrate_bps: u64, now_us: u
     let it = &life.node.streams()[0];
     let peers = life.node.peers();
     let n = it.card.as_ref().map_or(0, |card| card.n());
-    let head = it.heads.iter().map(|head| head.end).max().unwrap_or(0);
+    let head = it.head_end();
     let stripes = it.parents[..n].iter().zip(&it.heads).enumerate();
     let parents: Vec<String> = stripes
         .map(|(stripe, (parent, at))| {

@@ -63,9 +63,7 @@ fn reconnect(workshop: &Scratch, (name, content_type, encode, send): (&str, &str
     ];
     players.iter().for_each(|player| player.wait_for(40_000));
     drop(encoder);
-    until("the source has noticed", || {
-        source.log().contains("encoder went away").then_some(())
-    });
+    source.wait_for_log("encoder went away");
     let encoder = push(10);
     players.iter().for_each(|player| player.wait_for(60_000));
     drop(encoder);
@@ -125,9 +123,7 @@ fn another_codec(workshop: &Scratch, [one, two]: [(&str, &str, &str, &str); 2]) 
     let mut stays = Keeper::join(workshop, &stays, &relay.url(&key));
     stays.wait_for(30_000);
     drop(encoder);
-    until("the source has noticed", || {
-        source.log().contains("encoder went away").then_some(())
-    });
+    source.wait_for_log("encoder went away");
     let _encoder = push(two);
     let ended = until("the connection ends", || stays.ended());
     assert!(ended.success(), "curl: {ended}");

@@ -52,6 +52,13 @@ struct Playlist {
 }
 
 impl Playlist {
+    /// Asks again and again, as a client does that stays.
+    fn wait(node: &Node, key: &str, is_met: impl Fn(&Self) -> bool) -> Self {
+        until("the list says so", || {
+            Some(Self::fetch(node, key)).filter(&is_met)
+        })
+    }
+
     fn fetch(node: &Node, key: &str) -> Self {
         let (head, body) = get(
             node.http,
@@ -325,18 +332,11 @@ fn a_source_that_is_started_again_is_a_discontinuity() {
     source.wait_live(&key);
     let near = Node::relay(&[source.uri(&key)]);
     let far = Node::relay(&[near.uri(&key)]);
-    let before = until("there are segments", || {
-        let list = Playlist::fetch(&far, &key);
-        (list.segments.len() >= 2).then_some(list)
-    });
+    let before = Playlist::wait(&far, &key, |list| list.segments.len() >= 2);
     source.kill();
     let _again = Node::source_at(at, &key_file, &file, &["--repeat"]);
-    // A client that stays keeps asking.
-    let after = until("the new run is listed", || {
-        let list = Playlist::fetch(&far, &key);
-        let is_new = list.sequence >= before.sequence + before.segments.len() as u64;
-        is_new.then_some(list)
-    });
+    let next = before.sequence + before.segments.len() as u64;
+    let after = Playlist::wait(&far, &key, |list| list.sequence >= next);
     assert!(after.begins_anew && after.breaks > before.breaks);
 }
 
@@ -359,19 +359,11 @@ fn an_encoder_that_comes_again_is_a_discontinuity() {
     };
     let encoder = push();
     source.wait_live(&key);
-    let before = until("there are segments", || {
-        let list = Playlist::fetch(&source, &key);
-        (list.segments.len() >= 2).then_some(list)
-    });
+    let before = Playlist::wait(&source, &key, |list| list.segments.len() >= 2);
     drop(encoder);
-    until("the source has noticed", || {
-        source.log().contains("encoder went away").then_some(())
-    });
+    source.wait_for_log("encoder went away");
     let _encoder = push();
-    let after = until("the new run is listed", || {
-        let list = Playlist::fetch(&source, &key);
-        (list.breaks > before.breaks).then_some(list)
-    });
+    let after = Playlist::wait(&source, &key, |list| list.breaks > before.breaks);
     assert!(after.begins_anew && after.breaks == before.breaks + 1);
     assert!(after.sequence > before.sequence);
 }

@@ -162,8 +162,6 @@ OF_ITS_KIND = [
     (r"s302m", r"^mpv .*: played \[\] to \[\]"),
     # Raw: whoever was not there from the beginning cannot read it.
     (r"^(flv|avi)-", r""),
-    # mpv is ended in the middle of a packet.
-    (r"wav|rf64|mp4|s302m", r"^mpv .*: .*Packet corrupt"),
 ]
 LENGTH_S = 70
 ENCODING = threading.Lock()
