@@ -7,6 +7,13 @@ mod allocator;
 #[cfg(all(feature = "small", target_env = "musl"))]
 #[allow(
     unsafe_code,
+    reason = "functions of the C library are given another body"
+)]
+mod c_heap;
+
+#[cfg(all(feature = "small", target_env = "musl"))]
+#[allow(
+    unsafe_code,
     reason = "a function of the C library is given another body"
 )]
 mod thread_name;
