@@ -10,6 +10,7 @@ use crate::time::{Instant, Span};
 use core::cell::{Cell, Ref, RefCell};
 use core::fmt;
 use log::Level::{Debug, Info, Warn};
+use std::boxed::Box;
 use std::time::Duration;
 use std::vec::Vec;
 
@@ -65,7 +66,7 @@ type Playable = ((u64, u16), u32);
 
 /// The node and what its tasks share.
 pub struct Engine {
-    node: RefCell<Node<'static>>,
+    node: RefCell<Box<Node<'static>>>,
     playable: RefCell<Vec<Playable>>,
     /// Its time.
     pub clock: Clock,
@@ -80,7 +81,7 @@ pub struct Engine {
 
 impl Engine {
     /// Takes a node with all its streams; `tasks` is how many will wait for it.
-    pub fn new(node: Node<'static>, clock: Clock, tasks: usize) -> Self {
+    pub fn new(node: Box<Node<'static>>, clock: Clock, tasks: usize) -> Self {
         Self {
             playable: RefCell::new(node.streams().iter().map(|_| ((0, 0), 0)).collect()),
             node: RefCell::new(node),
@@ -141,7 +142,7 @@ impl Engine {
 
     /// Looks at the node. Not to be held while waiting.
     pub fn look(&self) -> Ref<'_, Node<'static>> {
-        self.node.borrow()
+        Ref::map(self.node.borrow(), |node| &**node)
     }
 
     /// Says goodbye to everybody and sends the players away.

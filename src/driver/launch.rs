@@ -12,6 +12,7 @@ use crate::proto::budget::{RING, Sizes};
 use crate::proto::config::{NodeConfig, Role};
 use crate::proto::node::Node;
 use crate::time::{Instant, Span};
+use std::boxed::Box;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
@@ -124,7 +125,7 @@ fn fewer(config: &Config) -> Vec<String> {
 /// What the heap may hold of a plan.
 pub fn heap_bytes(plan: &Plan) -> usize {
     let bytes = usize::try_from(plan.total_bytes()).unwrap_or(usize::MAX);
-    bytes.saturating_sub(pools::off_heap_bytes())
+    bytes.saturating_sub(pools::PROGRAM_BYTES)
 }
 
 /// The node with its streams, and their places in the order of [`streams`].
@@ -132,7 +133,7 @@ pub fn node(
     config: &Config,
     now: Instant,
     streams: &[([u8; 32], Role)],
-) -> Result<Node<'static>, Failure> {
+) -> Result<Box<Node<'static>>, Failure> {
     let sizes = sizes(config);
     let mut entropy = [0; 32];
     getrandom::fill(&mut entropy)
@@ -148,7 +149,7 @@ pub fn node(
         lines: line_rates(config),
         ..NodeConfig::new(secret, entropy)
     };
-    let mut node = Node::new(now, told, memory::node_pools(&sizes));
+    let mut node = Box::new(Node::new(now, told, memory::node_pools(&sizes)));
     for &(key, role) in streams {
         memory::add_stream(&mut node, &sizes, key, role)
             .map_err(|_| Failure::usage("URI", "its key is not a public key"))?;

@@ -10,12 +10,12 @@ use super::uplinks;
 use super::view::Seat;
 use super::viewers;
 use super::vitals::Vitals;
-use crate::proto::node::Node;
 use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, vec};
 
-/// Code and constants that are used, as measured (docs/MEMORY.md), the stack, and that of the thread that looks names up.
+/// What is not on the heap: code and constants that are used, as measured (docs/MEMORY.md), the stack, and that of the
+/// thread that looks names up.
 pub const PROGRAM_BYTES: usize = CODE_BYTES + STACK_BYTES + NAMES_BYTES;
 const CODE_BYTES: usize = 1_280 << 10;
 const STACK_BYTES: usize = 128 << 10;
@@ -50,36 +50,6 @@ fn pool(name: &'static str, count: usize, each_bytes: usize, why: impl Into<Stri
         each_bytes,
         why,
     }
-}
-
-/// Tables that stand in the frame of the function that runs the node, and not on the heap.
-fn in_frame() -> [Pool; 4] {
-    [
-        pool(
-            "history",
-            1,
-            size_of::<Vitals>(),
-            "how the line ran: ten minutes, a day",
-        ),
-        pool(
-            "journal",
-            journal::MAX_LINES,
-            size_of::<journal::Line>(),
-            "the last things that happened",
-        ),
-        pool(
-            "lobby",
-            lobby::GUESTS,
-            lobby::GUEST_BYTES,
-            "connections that have said nothing yet",
-        ),
-        pool(
-            "viewers",
-            viewers::MAX_VIEWERS,
-            viewers::SEAT_BYTES,
-            "who may watch the page change",
-        ),
-    ]
 }
 
 /// What is planned besides the engine's own pools.
@@ -124,7 +94,32 @@ pub fn driver_pools(config: &Config) -> Vec<Pool> {
     if let Task::Source(_) = config.task {
         pools.push(pool("input", 1, SOURCE_BYTES, "scanner and first second"));
     }
-    pools.extend(in_frame());
+    pools.extend([
+        pool(
+            "history",
+            1,
+            size_of::<Vitals>(),
+            "how the line ran: ten minutes, a day",
+        ),
+        pool(
+            "journal",
+            journal::MAX_LINES,
+            size_of::<journal::Line>(),
+            "the last things that happened",
+        ),
+        pool(
+            "lobby",
+            lobby::GUESTS,
+            lobby::GUEST_BYTES,
+            "connections that have said nothing yet",
+        ),
+        pool(
+            "viewers",
+            viewers::MAX_VIEWERS,
+            viewers::SEAT_BYTES,
+            "who may watch the page change",
+        ),
+    ]);
     let rest = "tasks, settings, log lines".to_string();
     pools.push(pool("driver", 1, DRIVER_BYTES, rest));
     let code = "code, stack; not on the heap".to_string();
@@ -136,15 +131,6 @@ pub fn driver_pools(config: &Config) -> Vec<Pool> {
 pub fn reserved_bytes(config: &Config) -> usize {
     let pools = driver_pools(config);
     pools.iter().map(|pool| pool.count * pool.each_bytes).sum()
-}
-
-/// What of a plan is not on the heap: the program, and what stands in the frame of the function that runs the node.
-pub fn off_heap_bytes() -> usize {
-    let tables: usize = in_frame()
-        .iter()
-        .map(|pool| pool.count * pool.each_bytes)
-        .sum();
-    PROGRAM_BYTES + size_of::<Node<'static>>() + tables
 }
 
 #[cfg(test)]
@@ -182,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn every_table_is_a_row_and_the_heap_gets_what_stands_in_no_frame() {
+    fn every_table_is_a_row_and_the_heap_gets_all_but_the_program() {
         let config = relay("bind = [\"0.0.0.0:1\", \"0.0.0.0:2\"]");
         let plan = launch::plan(&config);
         let text = plan.to_string();
@@ -206,8 +192,6 @@ mod tests {
         }
         assert!(plan.total_bytes() <= config.memory_bytes);
         let heap = launch::heap_bytes(&plan) as u64;
-        assert_eq!(heap + off_heap_bytes() as u64, plan.total_bytes());
-        // What does not stand on the heap is what the process holds of these types.
-        assert!(off_heap_bytes() > PROGRAM_BYTES + size_of::<Node<'static>>());
+        assert_eq!(heap + PROGRAM_BYTES as u64, plan.total_bytes());
     }
 }

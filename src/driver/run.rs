@@ -9,7 +9,9 @@ use super::failure::Failure;
 use super::lines::Lines;
 use super::quota::{self, Quota};
 use super::rates::Rates;
+use super::reactor::Async;
 use super::server::{self, Server};
+use super::signals::{self, Signals};
 use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
 use super::tasks::Tasks;
@@ -18,12 +20,14 @@ use super::uplinks::Uplinks;
 use super::view::{Facts, Names, Running};
 use super::within::within;
 use super::{
-    base32, hls, launch, lonely, manager, mdns, output, pump, reactor, reload, resolve, signals,
-    stdout, tick,
+    base32, hls, launch, lonely, manager, mdns, output, pump, reactor, reload, resolve, stdout,
+    tick,
 };
 use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::boxed::Box;
+use std::os::unix::net::UnixStream;
 use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, io, vec};
@@ -62,93 +66,11 @@ impl Ending {
 pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     #[cfg(feature = "demo")]
     super::orphan::end_with_parent();
-    let signals = signals::Signals::new()?;
+    let signals = Signals::new()?;
     // Without a file there is nothing to read again, and the signal means what it means to every program.
     let hangups = source.has_file().then(signals::hangups).transpose()?;
     let origin = Origin::prepare(config)?;
-    let House {
-        running,
-        udp,
-        server,
-        origin,
-    } = House::open(config, origin)?;
-    let ending = Ending {
-        outcome: RefCell::new(None),
-        bell: Bell::new(2),
-    };
-    let (local, locals) = (udp.local(), udp.locals());
-    let http = server.local();
-    log::info!("udp {local}, page and players at http://{http}/");
-    if origin.is_some() {
-        // The first line on stdout; scripts wait for it.
-        let uri = running.facts.names.first().map_or("", |names| &names.uri);
-        output::print(&format!("{uri}\n"))?;
-    }
-
-    let responder = mdns::Responder::new(config, local, http);
-    let wanted = resolve::wanted(config);
-    let places = wanted.clone();
-    let said_goodbye = Bell::new(1);
-    // What the tasks borrow stands above; they go first.
-    let mut tasks = Tasks::default();
-    tasks.add(async {
-        pump::run(&running.engine, udp, &running.lines, &running.rates).await;
-        said_goodbye.ring();
-    });
-    tasks.add(signals.wait(&ending));
-    if let Some(hangups) = hangups {
-        tasks.add(reload::attend(hangups, &running, config, source));
-    }
-    tasks.add(manager::keep_informed(&running));
-    tasks.add(lonely::watch(&running, &places));
-    tasks.add(resolve::run(&running, wanted, locals));
-    tasks.add(hls::tend(&running));
-    tasks.add(quota::keep(&running));
-    tasks.add(tick::run(&running));
-    if let Some(responder) = &responder {
-        tasks.add(responder.run(&running));
-    }
-    tasks.add(server.usher(&running));
-    for _ in 0..launch::http_tasks(config) {
-        let task = server.attend(&running);
-        debug_assert!(
-            size_of_val(&task) <= server::TASK_BYTES,
-            "{}",
-            size_of_val(&task)
-        );
-        tasks.add(task);
-    }
-    #[cfg(feature = "serial")]
-    for (place, _) in running.lines.iter() {
-        tasks.add(super::serial::attend(&running, place));
-    }
-    if let Some(origin) = origin {
-        tasks.add(origin.run(&running, &ending));
-    }
-    if let Task::Listen(_) = config.task {
-        tasks.add(stdout::run(&running, &ending));
-    }
-    manager::ready();
-    let outcome = reactor::block_on(tasks.run(async {
-        let outcome = ending.wait().await;
-        running.engine.leave();
-        if let Some(responder) = &responder {
-            responder.say_goodbye(&running);
-        }
-        // Late or not, the program ends now; what was not said is found out by the others.
-        let said = async {
-            said_goodbye.after(0).await;
-            io::Result::Ok(())
-        };
-        let _ = within(GOODBYE, said).await;
-        let remembered = async {
-            quota::close(&running).await;
-            Ok(())
-        };
-        let _ = within(LAST_WRITE, remembered).await;
-        outcome
-    }));
-    outcome.map_err(|error| Failure::runtime("waiting", error))?
+    House::open(config, origin)?.live(config, source, signals, hangups)
 }
 
 /// Everything a node needs before its tasks begin.
@@ -160,8 +82,10 @@ struct House {
 }
 
 impl House {
-    /// Takes all memory and all ports.
-    fn open(config: &Config, mut origin: Option<Origin>) -> Result<Self, Failure> {
+    /// Takes all memory and all ports. What it makes is on the heap, and this function apart: code whose frame is full of
+    /// tables has to compute where each of its words is.
+    #[inline(never)]
+    fn open(config: &Config, mut origin: Option<Origin>) -> Result<Box<Self>, Failure> {
         let clock = Clock::start();
         let token = config.web.token()?;
         let streams = launch::streams(config, origin.as_ref().map(Origin::key));
@@ -190,12 +114,101 @@ impl House {
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
             network_hint: Bell::new(1),
         };
-        Ok(Self {
+        Ok(Box::new(Self {
             running,
             udp,
             server,
             origin,
-        })
+        }))
+    }
+
+    /// Lives in it until the node is stopped or its work is done.
+    fn live(
+        self: Box<Self>,
+        config: &Config,
+        source: &ConfigSource,
+        signals: Signals,
+        hangups: Option<Async<UnixStream>>,
+    ) -> Result<(), Failure> {
+        let (udp, origin) = (self.udp, self.origin);
+        let (running, server) = (&self.running, &self.server);
+        let ending = Ending {
+            outcome: RefCell::new(None),
+            bell: Bell::new(2),
+        };
+        let (local, locals) = (udp.local(), udp.locals());
+        let http = server.local();
+        log::info!("udp {local}, page and players at http://{http}/");
+        if origin.is_some() {
+            // The first line on stdout; scripts wait for it.
+            let uri = running.facts.names.first().map_or("", |names| &names.uri);
+            output::print(&format!("{uri}\n"))?;
+        }
+
+        let responder = mdns::Responder::new(config, local, http);
+        let wanted = resolve::wanted(config);
+        let places = wanted.clone();
+        let said_goodbye = Bell::new(1);
+        // What the tasks borrow stands above; they go first.
+        let mut tasks = Tasks::default();
+        tasks.add(async {
+            pump::run(&running.engine, udp, &running.lines, &running.rates).await;
+            said_goodbye.ring();
+        });
+        tasks.add(signals.wait(&ending));
+        if let Some(hangups) = hangups {
+            tasks.add(reload::attend(hangups, running, config, source));
+        }
+        tasks.add(manager::keep_informed(running));
+        tasks.add(lonely::watch(running, &places));
+        tasks.add(resolve::run(running, wanted, locals));
+        tasks.add(hls::tend(running));
+        tasks.add(quota::keep(running));
+        tasks.add(tick::run(running));
+        if let Some(responder) = &responder {
+            tasks.add(responder.run(running));
+        }
+        tasks.add(server.usher(running));
+        for _ in 0..launch::http_tasks(config) {
+            let task = server.attend(running);
+            debug_assert!(
+                size_of_val(&task) <= server::TASK_BYTES,
+                "{}",
+                size_of_val(&task)
+            );
+            tasks.add(task);
+        }
+        #[cfg(feature = "serial")]
+        for (place, _) in running.lines.iter() {
+            tasks.add(super::serial::attend(running, place));
+        }
+        if let Some(origin) = origin {
+            tasks.add(origin.run(running, &ending));
+        }
+        if let Task::Listen(_) = config.task {
+            tasks.add(stdout::run(running, &ending));
+        }
+        manager::ready();
+        let outcome = reactor::block_on(tasks.run(async {
+            let outcome = ending.wait().await;
+            running.engine.leave();
+            if let Some(responder) = &responder {
+                responder.say_goodbye(running);
+            }
+            // Late or not, the program ends now; what was not said is found out by the others.
+            let said = async {
+                said_goodbye.after(0).await;
+                io::Result::Ok(())
+            };
+            let _ = within(GOODBYE, said).await;
+            let remembered = async {
+                quota::close(running).await;
+                Ok(())
+            };
+            let _ = within(LAST_WRITE, remembered).await;
+            outcome
+        }));
+        outcome.map_err(|error| Failure::runtime("waiting", error))?
     }
 }
 
