@@ -98,7 +98,9 @@ fn texts_of_sections(entries: &[Entry], origin: &Origin) -> Result<Vec<String>, 
         }
     }
     for section in &mut sections {
-        section.sort_by_key(|(key, _)| *key != "path");
+        if let Some(path) = section.iter().position(|(key, _)| *key == "path") {
+            section[..=path].rotate_right(1);
+        }
     }
     let words = |section: Vec<(&str, String)>| {
         let words = section.iter().map(|(key, value)| format!("{key}={value}"));

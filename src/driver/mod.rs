@@ -24,6 +24,7 @@ pub mod udp;
 pub mod units;
 mod values;
 
+mod aside;
 mod audience;
 mod bell;
 pub mod control;

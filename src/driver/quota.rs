@@ -5,6 +5,7 @@
 //! leased; this node's own players are served from an even share, what is left over 31 days, which cannot add up to more than
 //! the quota however often the process starts.
 
+use super::aside::{self, Aside};
 use super::config::Config;
 use super::lease::{self, Kept, TOO_SOON};
 use super::months::{self, Months, Steadiness};
@@ -17,7 +18,6 @@ use crate::time::Instant;
 use core::time::Duration;
 use std::path::PathBuf;
 use std::string::String;
-use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{format, io};
 
@@ -201,8 +201,10 @@ impl Quota {
         } = self.store
         {
             let ms = u64::try_from(passed.as_millis()).unwrap_or(0);
-            let share = u128::from(left) * u128::from(ms) / (u128::from(MONTH_S) * 1_000);
-            self.even_share += u64::try_from(share).unwrap_or(0);
+            const MONTH_MS: u64 = MONTH_S * 1_000;
+            let (each_ms, rest) = (left / MONTH_MS, left % MONTH_MS);
+            let more = each_ms.saturating_mul(ms) + rest.saturating_mul(ms) / MONTH_MS;
+            self.even_share = self.even_share.saturating_add(more);
         }
         self.wanted_write()
     }
@@ -377,7 +379,7 @@ pub fn begin(quota: Option<&mut Quota>, node: &mut Node<'_>, now: Instant) {
 }
 
 /// A write on its way: a tired card may take its time, and the node goes on meanwhile.
-type Writing = JoinHandle<(Write, io::Result<()>)>;
+type Writing = Aside<(Write, io::Result<()>)>;
 
 fn begin_write(write: Write) -> Option<Writing> {
     let work = move || {
@@ -385,7 +387,7 @@ fn begin_write(write: Write) -> Option<Writing> {
         (write, result)
     };
     // A system that has no thread to give is asked again a second later.
-    thread::Builder::new().spawn(work).ok()
+    aside::begin(work).ok()
 }
 
 /// Follows the clock and the counters for as long as the node runs.
@@ -397,11 +399,11 @@ pub async fn keep(running: &Running) {
         let uptime = running.engine.clock.uptime();
         let passed = uptime.saturating_sub(last);
         last = uptime;
-        if let Some(done) = writing.take_if(|writing| writing.is_finished())
-            && let Ok((write, result)) = done.join()
-            && let Some(quota) = running.quota.borrow_mut().as_mut()
-        {
-            quota.written(&write, result);
+        if let Some((write, result)) = writing.as_ref().and_then(Aside::take) {
+            writing = None;
+            if let Some(quota) = running.quota.borrow_mut().as_mut() {
+                quota.written(&write, result);
+            }
         }
         let wanted = look(running, passed);
         if writing.is_none() {
@@ -435,10 +437,7 @@ pub async fn close(running: &Running) {
     let Some(writing) = write.and_then(begin_write) else {
         return;
     };
-    while !writing.is_finished() {
-        Timer::after(Duration::from_millis(5)).await;
-    }
-    if let Ok((_, Err(error))) = writing.join() {
+    if let (_, Err(error)) = writing.await {
         log::warn!("--quota: the sum cannot be written: {error}");
     }
 }

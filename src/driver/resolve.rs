@@ -1,6 +1,7 @@
 //! Names of places to begin at, looked up while the node already runs: literal addresses at once, names on a helper thread,
 //! again and more slowly while they do not answer, and again when nobody is left to talk to.
 
+use super::aside;
 use super::config::{Config, Task};
 use super::reactor::Timer;
 use super::stream_uri::HostPort;
@@ -12,6 +13,8 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use smol::future::FutureExt;
 use std::io;
+use std::net::ToSocketAddrs;
+use std::string::String;
 use std::vec::Vec;
 
 /// The first pause before names are asked for again; it doubles each time.
@@ -56,7 +59,7 @@ pub async fn run(running: &Running, wanted: Vec<(StreamId, HostPort)>, locals: V
             .iter()
             .filter(|(stream, _)| is_alone(running, *stream))
         {
-            match look_up(host).await {
+            match addresses(&host.host, host.port).await {
                 Ok(addresses) => {
                     for address in addresses {
                         add(running, *stream, address, &locals);
@@ -95,8 +98,11 @@ pub fn is_alone(running: &Running, stream: StreamId) -> bool {
     node.peers().in_stream(stream).next().is_none()
 }
 
-async fn look_up(host: &HostPort) -> io::Result<Vec<SocketAddr>> {
-    smol::net::resolve((host.host.as_str(), host.port)).await
+/// The addresses of a name.
+pub async fn addresses(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let name = String::from(name);
+    let found = aside::begin(move || (name.as_str(), port).to_socket_addrs())?.await?;
+    Ok(found.collect())
 }
 
 fn add(running: &Running, stream: StreamId, address: SocketAddr, locals: &[SocketAddr]) {

@@ -2,7 +2,6 @@
 //! error can name it. Flags and configuration files both end up here; `config` gives the texts their meaning.
 
 use super::failure::Failure;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::format;
 use std::string::{String, ToString};
@@ -239,54 +238,78 @@ impl fmt::Display for Origin {
 /// The values of one setting.
 #[derive(Clone, PartialEq, Debug)]
 struct Given {
+    name: String,
     texts: Vec<String>,
     origin: Origin,
 }
 
-/// What was given, by name: texts not yet read.
+/// What was given: texts not yet read.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Settings {
-    given: BTreeMap<String, Given>,
+    /// In the order of names.
+    given: Vec<Given>,
 }
 
 impl Settings {
     /// Notes what a flag or key was given; the same one twice is an error.
     pub fn put(&mut self, name: &str, texts: Vec<String>, origin: Origin) -> Result<(), Failure> {
-        if self.given.contains_key(name) {
-            return Err(Failure::usage(origin, "given twice"));
+        match self.place(name) {
+            Ok(_) => Err(Failure::usage(origin, "given twice")),
+            Err(place) => {
+                let name = name.to_string();
+                self.given.insert(
+                    place,
+                    Given {
+                        name,
+                        texts,
+                        origin,
+                    },
+                );
+                Ok(())
+            }
         }
-        self.given.insert(name.to_string(), Given { texts, origin });
-        Ok(())
     }
 
     /// One more free-standing argument, or one more of a flag that may be repeated.
     pub fn push(&mut self, name: &str, text: String, origin: Origin) {
-        let given = self.given.entry(name.to_string()).or_insert(Given {
-            texts: Vec::new(),
-            origin,
-        });
-        given.texts.push(text);
+        match self.given.iter_mut().find(|given| given.name == name) {
+            Some(given) => given.texts.push(text),
+            // Given for the first time.
+            None => drop(self.put(name, [text].into(), origin)),
+        }
     }
 
     /// These settings, and those of `below` where these say nothing: flags over the file.
     #[must_use]
     pub fn over(mut self, below: Self) -> Self {
-        for (name, given) in below.given {
-            self.given.entry(name).or_insert(given);
+        for given in below.given {
+            if let Err(place) = self.place(&given.name) {
+                self.given.insert(place, given);
+            }
         }
         self
     }
 
     /// Where `name` was given, if it was.
     pub fn origin(&self, name: &str) -> Option<&Origin> {
-        self.given.get(name).map(|given| &given.origin)
+        self.get(name).map(|given| &given.origin)
     }
 
     /// The names given, and where.
     pub fn names(&self) -> impl Iterator<Item = (&str, &Origin)> {
         self.given
             .iter()
-            .map(|(name, given)| (name.as_str(), &given.origin))
+            .map(|given| (given.name.as_str(), &given.origin))
+    }
+
+    /// Where it is, or where it would be.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        let order = |given: &Given| given.name.as_str().cmp(name);
+        self.given.binary_search_by(order)
+    }
+
+    fn get(&self, name: &str) -> Option<&Given> {
+        self.given.iter().find(|given| given.name == name)
     }
 
     /// The one value of `name`, read by `read`, whose error is completed with where the value was given.
@@ -306,9 +329,9 @@ impl Settings {
 
     /// The one text of `name` and where it was given. (What [`Settings::one`] has for every type alike.)
     fn single(&self, name: &str) -> Result<Option<(&str, &Origin)>, Failure> {
-        match self.given.get(name) {
+        match self.get(name) {
             None => Ok(None),
-            Some(Given { texts, origin }) => match texts.as_slice() {
+            Some(Given { texts, origin, .. }) => match texts.as_slice() {
                 [text] => Ok(Some((text, origin))),
                 _ => Err(origin.refuses("takes one value, not a list")),
             },
@@ -321,7 +344,7 @@ impl Settings {
         name: &str,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Vec<T>, Failure> {
-        let Some(given) = self.given.get(name) else {
+        let Some(given) = self.get(name) else {
             return Ok(Vec::new());
         };
         let mut values = Vec::with_capacity(given.texts.len());

@@ -1,6 +1,7 @@
 //! What the inputs over TCP share.
 
 use super::super::reactor::Timer;
+use super::super::resolve::addresses;
 use super::url::HostPort;
 use crate::error::Malformed;
 use crate::http::body::Body;
@@ -23,9 +24,9 @@ pub(super) async fn within<T>(
     work.or(late).await
 }
 
-/// The addresses of a host; DNS is asked on a helper thread, and only for names.
+/// The addresses of a host; DNS is asked on a helper thread.
 pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let found = smol::net::resolve((host, port)).await;
+    let found = addresses(host, port).await;
     match found {
         Ok(addresses) if addresses.is_empty() => Err(no_address(host, port)),
         other => other,
