@@ -28,7 +28,7 @@ const BELL: u64 = u64::MAX;
 const MAX_EVENTS: usize = 64;
 
 /// Longer waits are cut into pieces of this: a system's clock of milliseconds has 31 bits.
-const LONGEST_MS: u128 = 86_400_000;
+const LONGEST_MS: u64 = 86_400_000;
 
 std::thread_local! {
     static REACTOR: Reactor = Reactor::new();
@@ -199,9 +199,8 @@ impl Reactor {
         let next = timers.iter().map(|timer| timer.at).min()?;
         let left = next.saturating_duration_since(Instant::now());
         // Whole milliseconds, upwards: old kernels know no others.
-        let ms = left.as_micros().div_ceil(1_000).min(LONGEST_MS);
-        // Fits, as it is less than a day and a bit.
-        let left = Duration::from_millis(ms as u64);
+        let us = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
+        let left = Duration::from_millis(us.div_ceil(1_000).min(LONGEST_MS));
         Timespec::try_from(left).ok()
     }
 

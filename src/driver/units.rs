@@ -101,13 +101,23 @@ fn parse(text: &str, units: &[Unit]) -> Option<u64> {
         return None;
     }
     let whole: u64 = whole.parse().ok()?;
-    let numerator = u128::from(fraction.parse::<u64>().ok()?) * u128::from(scale);
-    let denominator = 10_u128.pow(fraction.len() as u32);
-    if numerator % denominator != 0 {
+    let fraction_of = 10_u64.pow(fraction.len() as u32);
+    let fraction: u64 = fraction.parse().ok()?;
+    // fraction / fraction_of of the scale has to be whole.
+    let common = gcd(scale, fraction_of);
+    let (scale_rest, of_rest) = (scale / common, fraction_of / common);
+    if !fraction.is_multiple_of(of_rest) {
         return None;
     }
-    let part = u64::try_from(numerator / denominator).ok()?;
+    let part = fraction / of_rest * scale_rest;
     whole.checked_mul(scale)?.checked_add(part)
+}
+
+fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// Bytes, printed exactly: `8MiB`, `200GB`, `1234567B` as `1.234567MB`.

@@ -48,7 +48,7 @@ pub fn timestamp(time_us: u64) -> [u8; TIMESTAMP_BYTES] {
     const _: () = assert!(10 + 10 + FRAME_BYTES == TIMESTAMP_BYTES);
     // Lengths below 128 are the same in seven bits a byte.
     const _: () = assert!(10 + FRAME_BYTES < 128);
-    let ticks = (u128::from(time_us) * 9 / 100) as u64 & ((1 << 33) - 1);
+    let ticks = (time_us / 100 * 9 + time_us % 100 * 9 / 100) & ((1 << 33) - 1);
     let mut tag = [0; TIMESTAMP_BYTES];
     tag[..10].copy_from_slice(&[b'I', b'D', b'3', 4, 0, 0, 0, 0, 0, 10 + FRAME_BYTES as u8]);
     tag[10..20].copy_from_slice(&[b'P', b'R', b'I', b'V', 0, 0, 0, FRAME_BYTES as u8, 0, 0]);

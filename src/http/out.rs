@@ -171,10 +171,12 @@ pub(crate) fn escaped(out: &mut Out<'_>, whom: For, text: &str, max_bytes: usize
     }
 }
 
+/// Whether it is a direction override or its like, which make a line read as something else (Unicode Technical Report 36).
+pub fn steers(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn escape<'a>(whom: For, c: char, plain: &'a mut [u8; 4], coded: &'a mut [u8; 6]) -> &'a str {
-    // Direction overrides and their like make a line read as something else (Unicode Technical Report 36).
-    let steers =
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     match (whom, c) {
         (For::Json, '"') | (For::Label, '"') => "\\\"",
         (For::Json, '\\') | (For::Label, '\\') => "\\\\",
@@ -189,7 +191,7 @@ fn escape<'a>(whom: For, c: char, plain: &'a mut [u8; 4], coded: &'a mut [u8; 6]
         (For::Html, '"') => "&#34;",
         (For::Html, '\'') => "&#39;",
         (For::Json, c) => c.encode_utf8(plain),
-        (_, c) if c.is_control() || steers => " ",
+        (_, c) if c.is_control() || steers(c) => " ",
         (_, c) => c.encode_utf8(plain),
     }
 }

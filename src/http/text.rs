@@ -9,7 +9,7 @@ use crate::http::status::{
     PeerStatus, PlayerStatus, StatusSource, StreamState, StreamStatus, StripeStatus,
 };
 use crate::http::trouble::troubles;
-use crate::http::units::{Data, Duration, Limit, Memory, Rate};
+use crate::http::units::{Data, Duration, Limit, Memory, Rate, share};
 use crate::http::verdict::verdict;
 use crate::http::walk::{Part, Place, step};
 use core::fmt;
@@ -130,17 +130,20 @@ fn bar(out: &mut Out<'_>, name: &str, value: u64, most: Option<u64>) {
     let Some(most) = most.filter(|most| *most > 0) else {
         return;
     };
-    let share = |of: u64| (u128::from(value.min(most)) * u128::from(of) / u128::from(most)) as u64;
-    let colour = if share(100) >= 90 { 33 } else { 36 };
+    let colour = if share(value, most, 100) >= 90 {
+        33
+    } else {
+        36
+    };
     out.fmt(format_args!("{name:<10} \u{1b}[{colour}m"));
     (0..CELLS).for_each(|cell| {
-        out.str(if cell < share(CELLS) {
+        out.str(if cell < share(value, most, CELLS) {
             "\u{2588}"
         } else {
             "\u{2591}"
         })
     });
-    out.fmt(format_args!("\u{1b}[0m {} %\n", share(100)));
+    out.fmt(format_args!("\u{1b}[0m {} %\n", share(value, most, 100)));
 }
 
 /// A curve of one line: each cell the most of its steps, against the most of all.

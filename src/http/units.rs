@@ -17,6 +17,16 @@ pub(crate) struct Duration(pub u64);
 /// A limit, or that there is none.
 pub(crate) struct Limit<T>(pub Option<T>);
 
+/// What share of `most`, which is not 0, `value` is, in parts of which `whole` are all; never more than all.
+pub(crate) fn share(value: u64, most: u64, whole: u64) -> u64 {
+    // Of quantities whose product might not fit, the last bits do not show.
+    let shift = match most >> 48 {
+        0 => 0,
+        _ => 16,
+    };
+    (value.min(most) >> shift) * whole / (most >> shift)
+}
+
 fn scaled(f: &mut fmt::Formatter<'_>, value: u64, base: u64, units: &[&str]) -> fmt::Result {
     let (mut unit, mut size) = (0, 1u64);
     while unit + 1 < units.len() && value / size >= base {

@@ -9,6 +9,7 @@ use crate::driver::lines::{Line, LineState};
 use crate::driver::reactor::Timer;
 use crate::driver::view::{Running, View};
 use crate::http::document::PART_BYTES;
+use crate::http::out::steers;
 use crate::http::status::StatusSource;
 use crate::http::text::{Behind, StatusText};
 use crate::http::units::{Data, Duration as Took, Rate};
@@ -460,7 +461,7 @@ struct Printable<'a>(&'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let printable = |c: &char| c.is_alphanumeric() || c.is_ascii_graphic() || *c == ' ';
+        let printable = |c: &char| !c.is_control() && !steers(*c);
         self.0
             .chars()
             .filter(printable)
