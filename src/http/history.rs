@@ -24,8 +24,8 @@ pub struct Counters {
 impl Counters {
     fn mean_to(self, now: Self, seconds: u64) -> Mean {
         let bps = |now: u64, then: u64| {
-            let bits = u128::from(now.saturating_sub(then)) * 8;
-            u32::try_from(bits / u128::from(seconds.max(1))).unwrap_or(u32::MAX)
+            let bits = now.saturating_sub(then).saturating_mul(8);
+            u32::try_from(bits / seconds.max(1)).unwrap_or(u32::MAX)
         };
         Mean {
             tx_bps: bps(now.tx_bytes, self.tx_bytes),
@@ -43,36 +43,39 @@ pub struct Mean {
     pub rx_bps: u32,
 }
 
-/// Means over steps of equal length, the last `N` of them.
+/// Means over steps of equal length, as many of the last ones as there is room for.
 #[derive(Clone, Debug)]
-pub struct Ring<const N: usize> {
+pub struct Ring<M: ?Sized = [Mean]> {
     step_s: u64,
-    means: [Mean; N],
-    /// Steps that are over; the newest is at `(complete - 1) % N`.
+    /// Steps that are over; the newest is at `(complete - 1) % capacity`.
     complete: u64,
     /// Where the counters stood when the present step began.
     began: Counters,
     /// The mean of the present step so far, once it is old enough to mean something.
     open: Option<Mean>,
+    /// Last, so that rings of all sizes are one type behind a reference.
+    means: M,
 }
 
-impl<const N: usize> Ring<N> {
+impl<const N: usize> Ring<[Mean; N]> {
     const fn new(step_s: u64) -> Self {
         Self {
             step_s,
-            means: [Mean {
-                tx_bps: 0,
-                rx_bps: 0,
-            }; N],
             complete: 0,
             began: Counters {
                 tx_bytes: 0,
                 rx_bytes: 0,
             },
             open: None,
+            means: [Mean {
+                tx_bps: 0,
+                rx_bps: 0,
+            }; N],
         }
     }
+}
 
+impl<M: AsRef<[Mean]> + AsMut<[Mean]> + ?Sized> Ring<M> {
     /// Takes in where the counters stand; a gap is filled with what was its mean.
     fn note(&mut self, uptime_s: u64, now: Counters) {
         let step = uptime_s / self.step_s;
@@ -83,31 +86,33 @@ impl<const N: usize> Ring<N> {
             return;
         }
         let mean = self.began.mean_to(now, passed.saturating_mul(self.step_s));
-        for back in 1..=passed.min(N as u64) {
-            if let Some(place) = self.means.get_mut(((step - back) % N as u64) as usize) {
+        let capacity = self.capacity();
+        for back in 1..=passed.min(capacity) {
+            let place = ((step - back) % capacity) as usize;
+            if let Some(place) = self.means.as_mut().get_mut(place) {
                 *place = mean;
             }
         }
         (self.complete, self.began, self.open) = (step, now, None);
     }
 
-    /// The means that there are, the oldest first; at most `N`.
+    /// The means that there are, the oldest first; at most the capacity.
     pub fn means(&self) -> impl Iterator<Item = Mean> + Clone + '_ {
-        let kept = self.complete.min(N as u64);
-        let first = self.complete - kept;
-        let at = move |step: u64| self.means.get((step % N as u64) as usize).copied();
+        let (means, capacity) = (self.means.as_ref(), self.capacity());
+        let first = self.complete - self.complete.min(capacity);
+        let at = move |step: u64| means.get((step % capacity) as usize).copied();
         (first..self.complete).filter_map(at)
     }
 
-    /// What a chart shows: the means, and the present step as far as it has got; at most `N`, the oldest first.
+    /// What a chart shows: the means, and the present step as far as it has got; at most the capacity, the oldest first.
     pub fn levels(&self) -> impl Iterator<Item = Mean> + Clone + '_ {
-        let is_over = self.complete >= N as u64 && self.open.is_some();
+        let is_over = self.complete >= self.capacity() && self.open.is_some();
         self.means().skip(usize::from(is_over)).chain(self.open)
     }
 
     /// Steps it has room for.
-    pub const fn capacity(&self) -> usize {
-        N
+    pub fn capacity(&self) -> u64 {
+        self.means.as_ref().len() as u64
     }
 }
 
@@ -115,9 +120,9 @@ impl<const N: usize> Ring<N> {
 #[derive(Clone, Debug)]
 pub struct History {
     /// Ten minutes.
-    pub short: Ring<SHORT_STEPS>,
+    pub short: Ring<[Mean; SHORT_STEPS]>,
     /// A day.
-    pub long: Ring<LONG_STEPS>,
+    pub long: Ring<[Mean; LONG_STEPS]>,
 }
 
 impl Default for History {

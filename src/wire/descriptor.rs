@@ -1,5 +1,6 @@
 //! The descriptor: the signed card of a stream. Postcard, followed by the signature.
 
+use super::array;
 use crate::error::{Full, Malformed};
 use crate::limits::{MAX_CHUNK_PAYLOAD_BYTES, MAX_DESCRIPTOR_BYTES, MAX_N, MAX_PREAMBLE_BYTES};
 use heapless::String;
@@ -14,6 +15,7 @@ const SIGNATURE_BYTES: usize = 64;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Descriptor {
     /// Public key: the stream's name.
+    #[serde(deserialize_with = "array::read")]
     pub key: [u8; 32],
     /// Grows with every change; the highest wins.
     pub version: u32,
@@ -32,6 +34,7 @@ pub struct Descriptor {
     /// Length of the preamble.
     pub preamble_bytes: u32,
     /// BLAKE3 of the preamble.
+    #[serde(deserialize_with = "array::read")]
     pub preamble_hash: [u8; 32],
     /// First block the preamble goes with.
     pub preamble_from_block: u64,

@@ -1,5 +1,6 @@
 //! Control messages: what neighbours say to each other inside a session. Postcard; several may share a datagram.
 
+use super::array;
 use super::chunk::Tag;
 use crate::error::{Full, Malformed};
 use crate::limits::MAX_N;
@@ -85,6 +86,7 @@ pub enum Wanted {
 pub enum Message<'a> {
     /// "I take part in this stream"; `version` is the descriptor known (0: none).
     Join {
+        #[serde(deserialize_with = "array::read")]
         key: [u8; 32],
         standing: Standing,
         version: u32,

@@ -12,4 +12,5 @@ pub mod message;
 pub mod seal;
 pub mod uri;
 
+mod array;
 mod bytes;

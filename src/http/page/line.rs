@@ -3,7 +3,7 @@
 use crate::http::history::{LONG_STEPS, Mean, Ring, SHORT_STEPS};
 use crate::http::out::Out;
 use crate::http::status::{StatusSource, UploadStatus};
-use crate::http::units::{Data, Rate};
+use crate::http::units::{Data, Rate, share};
 use crate::http::verdict::Share;
 use core::fmt;
 
@@ -99,7 +99,7 @@ fn held_back(source: &dyn StatusSource, out: &mut Out<'_>) {
 fn bar(name: &str, text: &dyn fmt::Display, value: u64, most: u64, out: &mut Out<'_>) {
     out.fmt(format_args!("<p><span>{name}</span> <b>{text}</b>"));
     if most > 0 {
-        let share = (u128::from(value.min(most)) * u128::from(BAR) / u128::from(most)) as u64;
+        let share = share(value, most, BAR);
         let class = if share * 10 >= BAR * 9 {
             "full"
         } else {
@@ -133,13 +133,7 @@ const LONG: Words = Words {
 };
 
 /// One chart in four pieces, so that its two curves do not meet in one part.
-fn chart<const N: usize>(
-    piece: u8,
-    ring: &Ring<N>,
-    words: &Words,
-    source: &dyn StatusSource,
-    out: &mut Out<'_>,
-) {
+fn chart(piece: u8, ring: &Ring, words: &Words, source: &dyn StatusSource, out: &mut Out<'_>) {
     let top_bps = top(ring);
     let Words {
         title,
@@ -172,14 +166,8 @@ fn chart<const N: usize>(
 }
 
 /// Steps as they are: each mean is a level of its own length. The outgoing one is filled.
-fn curve<const N: usize>(
-    ring: &Ring<N>,
-    top_bps: u64,
-    class: &str,
-    of: fn(&Mean) -> u32,
-    out: &mut Out<'_>,
-) {
-    let first = ring.capacity().saturating_sub(ring.levels().count());
+fn curve(ring: &Ring, top_bps: u64, class: &str, of: fn(&Mean) -> u32, out: &mut Out<'_>) {
+    let first = ring.capacity().saturating_sub(ring.levels().count() as u64);
     let mut level = None;
     let mut run = 0u32;
     out.fmt(format_args!("<path class={class} d=\"M{first} {HEIGHT}"));
@@ -206,7 +194,7 @@ fn height(bps: u64, top_bps: u64) -> u64 {
 }
 
 /// What the chart reaches up to: the next 1, 2 or 5 times a power of ten above all of it.
-fn top<const N: usize>(ring: &Ring<N>) -> u64 {
+fn top(ring: &Ring) -> u64 {
     let peak = ring
         .levels()
         .map(|mean| u64::from(mean.tx_bps.max(mean.rx_bps)));
@@ -226,7 +214,7 @@ struct Range {
 }
 
 impl Range {
-    fn of<const N: usize>(ring: &Ring<N>, of: fn(&Mean) -> u32) -> Self {
+    fn of(ring: &Ring, of: fn(&Mean) -> u32) -> Self {
         let each = || ring.levels().map(|mean| u64::from(of(&mean)));
         Self {
             last: each().last().unwrap_or(0),
