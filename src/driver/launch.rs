@@ -129,6 +129,7 @@ pub fn heap_bytes(plan: &Plan) -> usize {
 }
 
 /// The node with its streams, and their places in the order of [`streams`].
+#[inline(never)] // Or its tables would fill its caller's frame.
 pub fn node(
     config: &Config,
     now: Instant,

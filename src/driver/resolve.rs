@@ -33,14 +33,13 @@ pub fn wanted(config: &Config) -> Vec<(StreamId, HostPort)> {
         Task::Relay(streams) => streams.iter().map(|s| s.hosts.as_slice()).collect(),
         Task::Listen(stream) => [stream.hosts.as_slice()].into(),
     };
-    let each = own.iter().enumerate();
-    each.flat_map(|(id, hosts)| {
-        hosts
-            .iter()
-            .chain(&config.peers)
-            .map(move |h| (id, h.clone()))
-    })
-    .collect()
+    let mut wanted = Vec::new();
+    for (id, hosts) in own.iter().enumerate() {
+        for host in hosts.iter().chain(&config.peers) {
+            wanted.push((id, host.clone()));
+        }
+    }
+    wanted
 }
 
 /// Looks up what is wanted and tells the node, for as long as it runs.

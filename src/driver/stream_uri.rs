@@ -78,19 +78,15 @@ impl FromStr for StreamUri {
             .ok_or_else(|| wrong("has no /KEY at its end"))?;
         let key = base32::decode_key(key)
             .ok_or_else(|| wrong("ends in something that is not a key of 52 letters and digits"))?;
-        let hosts: Vec<HostPort> = Some(hosts)
-            .filter(|hosts| !hosts.is_empty())
-            .into_iter()
-            .flat_map(|hosts| hosts.split(','))
-            .map(|host| {
-                host.parse()
-                    .map_err(|_| wrong(&format!("names {host:?}, which is not HOST:PORT")))
-            })
-            .collect::<Result<_, _>>()?;
-        if hosts.len() > MAX_HOSTS {
+        let mut named: Vec<HostPort> = Vec::new();
+        for host in hosts.split(',').filter(|_| !hosts.is_empty()) {
+            let wrong = |_| wrong(&format!("names {host:?}, which is not HOST:PORT"));
+            named.push(host.parse().map_err(wrong)?);
+        }
+        if named.len() > MAX_HOSTS {
             return Err(wrong(&format!("names more than {MAX_HOSTS} hosts")));
         }
-        Ok(Self { hosts, key })
+        Ok(Self { hosts: named, key })
     }
 }
 

@@ -126,12 +126,11 @@ impl Uplinks {
 
     /// Where each is bound, or will be.
     pub fn locals(&self) -> Vec<SocketAddr> {
-        let bound = self.links.iter().map(Udp::local);
-        let missing = self
-            .missing
-            .iter()
-            .filter_map(|place| place.addresses.first());
-        bound.chain(missing.copied()).collect()
+        let mut all: Vec<SocketAddr> = self.links.iter().map(Udp::local).collect();
+        for place in &self.missing {
+            all.extend(place.addresses.first());
+        }
+        all
     }
 
     /// Datagrams the system would not take.
