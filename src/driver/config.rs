@@ -317,11 +317,8 @@ pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
     let upload_limit_bps = given.one("upload-limit", upload_limit)?;
     let quota_bytes = given.one("quota", units::parse_size_limit)?;
     Ok(Config {
-        bind: bind(given)?,
         http,
-        web: Web::read(given, http)?,
         advertise: given.one("advertise", dialable)?,
-        peers: peers(given)?,
         memory_bytes: given
             .one("memory", units::parse_size)?
             .unwrap_or(DEFAULT_MEMORY_BYTES),
@@ -347,6 +344,10 @@ pub fn resolve(role: Role, given: &Settings) -> Result<Config, Failure> {
         window: given
             .one("window", span_between(Span::from_s(1), Span::from_s(600)))?
             .unwrap_or(DEFAULT_WINDOW),
+        // What has memory comes behind what has none: before it there is nothing to give back.
+        bind: bind(given)?,
+        web: Web::read(given, http)?,
+        peers: peers(given)?,
         serial: serial(given)?,
         state: given.one("state", path)?.or_else(state_of_the_service),
         // Last: what was typed wrongly is told before what was not typed.

@@ -7,7 +7,7 @@ use super::bell::Bell;
 use super::journal::Journal;
 use crate::proto::node::{Down, Event, Node, StreamId};
 use crate::time::{Instant, Span};
-use core::cell::{Cell, Ref, RefCell};
+use core::cell::{Cell, Ref, RefCell, RefMut};
 use core::fmt;
 use log::Level::{Debug, Info, Warn};
 use std::boxed::Box;
@@ -105,6 +105,12 @@ impl Engine {
     pub fn turn<T>(&self, act: impl FnOnce(&mut Node<'static>, Instant) -> T) -> T {
         let mut node = self.node.borrow_mut();
         let result = act(&mut node, self.clock.now());
+        self.follow_up(node);
+        result
+    }
+
+    /// Tells who has to know what came of it. (What [`Engine::turn`] has for everything alike.)
+    fn follow_up(&self, mut node: RefMut<'_, Box<Node<'static>>>) {
         while let Some(event) = node.poll_event() {
             self.report(&node, &event);
         }
@@ -117,7 +123,6 @@ impl Engine {
         if more {
             self.media.ring();
         }
-        result
     }
 
     /// Turns the socket's task has had.

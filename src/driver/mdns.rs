@@ -451,9 +451,6 @@ fn meet(running: &Running, found: &Found, from: SocketAddr) {
 
 /// Indexes of the networks that are up and take multicast, as the system lists them (sysfs).
 fn interfaces() -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/sys/class/net") else {
-        return Vec::new();
-    };
     let usable = |path: &std::path::Path| {
         let read = |name: &str| fs::read_to_string(path.join(name)).ok();
         let flags = read("flags")?;
@@ -462,10 +459,16 @@ fn interfaces() -> Vec<u32> {
             flags & IFF_UP != 0 && flags & IFF_MULTICAST != 0 && flags & IFF_LOOPBACK == 0;
         read("ifindex")?.trim().parse().ok().filter(|_| is_usable)
     };
-    entries
-        .flatten()
-        .filter_map(|entry| usable(&entry.path()))
-        .collect()
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir("/sys/class/net") else {
+        return found;
+    };
+    for entry in entries {
+        if let Some(index) = entry.ok().and_then(|entry| usable(&entry.path())) {
+            found.push(index);
+        }
+    }
+    found
 }
 
 /// This machine's address on a network: the one it would send to everybody from. Nothing is sent to find out.
