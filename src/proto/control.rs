@@ -314,7 +314,7 @@ impl Node<'_> {
     /// Neighbours that asked for a seal before it was here get it now.
     fn answer_waiting(&mut self, at: StreamId) {
         let end = self.streams[at].ring.end();
-        for id in 0..self.peers.capacity() {
+        for id in 0..self.peers.end() {
             let Some(link) = self
                 .peers
                 .link_mut(id, at)

@@ -265,7 +265,7 @@ impl Node<'_> {
     }
 
     pub(super) fn settle_ledger(&mut self) {
-        for id in 0..self.peers.capacity() {
+        for id in 0..self.peers.end() {
             self.settle_peer(id);
         }
     }

@@ -158,7 +158,7 @@ impl Node<'_> {
 
     /// Says once a session which stream does not fit a line.
     pub(super) fn tend_lines(&mut self, at: StreamId) {
-        for id in 0..self.peers.capacity() {
+        for id in 0..self.peers.end() {
             let joined = self.peers.link(id, at).joined;
             let Some(peer) = self.peers.get(id).filter(|_| joined) else {
                 continue;

@@ -144,7 +144,7 @@ impl Node<'_> {
     fn ask_again(&mut self, now: Instant, at: StreamId) {
         let renew = self.unhurried(at, RENEW);
         let spare = self.spare_stripes(at);
-        for id in 0..self.peers.capacity() {
+        for id in 0..self.peers.end() {
             let wanted = self.wanted_from(id, at);
             let Some((peer, link)) = self.peers.both_mut(id, at) else {
                 continue;
@@ -475,7 +475,7 @@ impl Node<'_> {
     /// A parent from which nothing at all comes is asked whether it is there.
     fn probe_silent(&mut self, now: Instant, at: StreamId) {
         let quiet = self.unhurried(at, self.group(at).times(2) + Span::from_ms(100));
-        for id in 0..self.peers.capacity() {
+        for id in 0..self.peers.end() {
             let link = self.peers.link(id, at);
             let silent =
                 link.granted_up != 0 && now.since(link.chunk_at.max(link.asked_at)) > quiet;

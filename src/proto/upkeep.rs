@@ -67,7 +67,7 @@ const STANDBY: usize = 4;
 
 impl Node<'_> {
     pub(super) fn upkeep(&mut self, now: Instant) {
-        for id in 0..self.peers.capacity() {
+        for id in 0..self.peers.end() {
             self.tend_peer(now, id);
         }
         self.keep_a_place(now);
@@ -161,7 +161,7 @@ impl Node<'_> {
     /// One loss is seldom alone: everybody who shares the flow and has been quiet is asked whether it is there, so that places
     /// held by the dead are free again soon.
     pub(super) fn probe_quiet(&mut self, now: Instant) {
-        for id in 0..self.peers.capacity() {
+        for id in 0..self.peers.end() {
             let flows = (0..self.streams.len()).filter(|&at| {
                 let link = self.peers.link(id, at);
                 link.granted_up | link.granted_down != 0
@@ -205,7 +205,7 @@ impl Node<'_> {
         }
         self.probe_at = now + self.unhurried(at, PROBE_PAUSE);
         let patience = self.unhurried(at, quiet);
-        for id in 0..self.peers.capacity() {
+        for id in 0..self.peers.end() {
             let fed = self.peers.link(id, at).granted_down != 0;
             let quiet = self.peers.get(id).is_some_and(|peer| {
                 fed && peer.ping.is_none() && now.since(peer.heard_at) > patience
@@ -325,7 +325,7 @@ impl Node<'_> {
         let version = self.streams[at].version();
         let lacks_preamble =
             self.streams[at].card.is_some() && self.streams[at].preamble.missing().is_some();
-        for id in 0..self.peers.capacity() {
+        for id in 0..self.peers.end() {
             let link = *self.peers.link(id, at);
             let Some(age) = self.peers.get(id).map(|peer| now.since(peer.since)) else {
                 continue;
