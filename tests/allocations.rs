@@ -355,13 +355,7 @@ fn node(
 
 /// The datagrams of a batch.
 fn letters(node: &Node<'_>, out: &Transmit) -> Vec<Vec<u8>> {
-    if out.control_len > 0 {
-        return vec![out.control_bytes().to_vec()];
-    }
-    let chunks = out.chunks.iter();
-    chunks
-        .map(|chunk| [&chunk.prefix, node.chunk_bytes(chunk.stream, chunk.id)].concat())
-        .collect()
+    node.datagrams(out).map(<[u8]>::to_vec).collect()
 }
 
 fn address(n: u8) -> Addr {

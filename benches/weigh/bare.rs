@@ -75,7 +75,7 @@ fn send_segmented(socket: &UdpSocket, data: &[u8], bytes: usize, to: &[SocketAdd
     }
 }
 
-/// As a relay has to: the receiver's own 12 bytes, then those that are the same for all, for each datagram.
+/// The receiver's own 12 bytes, then those that are the same for all, for each datagram.
 fn send_gathered(socket: &UdpSocket, data: &[u8], bytes: usize, to: &[SocketAddr], count: usize) {
     setsockopt(socket, UdpGsoSegment, &(bytes as i32)).expect("segmentation");
     for to in to {

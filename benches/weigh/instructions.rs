@@ -185,13 +185,8 @@ impl Grid {
             let Some(to) = to.filter(|_| more) else {
                 return;
             };
-            if out.control_len > 0 {
-                self.way
-                    .push_back((place, to, out.control_bytes().to_vec()));
-            }
-            for chunk in &out.chunks {
-                let bytes = [&chunk.prefix, node.chunk_bytes(chunk.stream, chunk.id)].concat();
-                self.way.push_back((place, to, bytes));
+            for datagram in node.datagrams(out) {
+                self.way.push_back((place, to, datagram.to_vec()));
             }
         }
     }

@@ -244,13 +244,7 @@ fn alter(bytes: &mut [u8], at: usize, change: u8) {
 
 /// The datagrams of a batch.
 fn letters(node: &Node<'_>, out: &Transmit) -> Vec<Vec<u8>> {
-    if out.control_len > 0 {
-        return vec![out.control_bytes().to_vec()];
-    }
-    let chunks = out.chunks.iter();
-    chunks
-        .map(|chunk| [&chunk.prefix, node.chunk_bytes(chunk.stream, chunk.id)].concat())
-        .collect()
+    node.datagrams(out).map(<[u8]>::to_vec).collect()
 }
 
 /// The one who listens: knows what must come.

@@ -168,23 +168,7 @@ impl Lines {
         let Some(line) = self.get(usize::from(place)) else {
             return;
         };
-        if batch.control_len > 0 {
-            line.put(batch.control_bytes());
-        }
-        let mut datagram = [0; crate::limits::MAX_DATAGRAM_BYTES];
-        for chunk in &batch.chunks {
-            let body = node.chunk_bytes(chunk.stream, chunk.id);
-            let (prefix, rest) = datagram.split_at_mut(chunk.prefix.len());
-            let Some(room) = rest.get_mut(..body.len()).filter(|room| !room.is_empty()) else {
-                continue;
-            };
-            prefix.copy_from_slice(&chunk.prefix);
-            room.copy_from_slice(body);
-            line.put(
-                datagram
-                    .get(..chunk.prefix.len() + body.len())
-                    .unwrap_or(&[]),
-            );
-        }
+        node.datagrams(batch)
+            .for_each(|datagram| line.put(datagram));
     }
 }

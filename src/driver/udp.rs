@@ -142,45 +142,30 @@ impl Udp {
     }
 
     /// Sends a batch from its datagram number `from` on: all of it in one call, or, where the kernel cannot, one call
-    /// for each. The bytes of chunks are read where they lie in the ring.
+    /// for each. Chunks are read where they lie in the ring.
     pub fn send(&mut self, node: &Node<'_>, batch: &Transmit, from: usize) -> Sent {
         let Some(to) = batch.to.socket() else {
             return Sent::All;
         };
         let to = self.outward(to);
-        if batch.control_len > 0 {
-            return match self.send_one(to, &[IoSlice::new(batch.control_bytes())]) {
-                Outcome::Blocked => Sent::Blocked(0),
-                Outcome::Sent | Outcome::Refused => Sent::All,
-            };
-        }
-        let mut together = self.segments.works();
-        let mut at = from;
-        while let Some(rest) = batch.chunks.get(at..).filter(|rest| !rest.is_empty()) {
-            let count = if together { rest.len() } else { 1 };
-            let mut pieces: heapless::Vec<IoSlice<'_>, { 2 * MAX_BATCH }> = heapless::Vec::new();
-            for chunk in rest.iter().take(count) {
-                let body = node.chunk_bytes(chunk.stream, chunk.id);
-                // One that left the ring while the socket was full is not sent.
-                if !body.is_empty() {
-                    // Room: two for each chunk of a batch.
-                    let _ = pieces.push(IoSlice::new(&chunk.prefix));
-                    let _ = pieces.push(IoSlice::new(body));
-                }
+        let runs = node.runs(batch);
+        // What left the ring while the socket was full is not sent.
+        if batch.count > 1 && from == 0 && !runs.is_empty() && self.segments.works() {
+            let pieces: heapless::Vec<_, MAX_BATCH> =
+                runs.iter().map(|run| IoSlice::new(run)).collect();
+            let (socket, segment_bytes) = (self.socket.get_ref(), batch.segment_bytes);
+            match self.segments.send_many(socket, to, &pieces, segment_bytes) {
+                Outcome::Sent => return Sent::All,
+                Outcome::Blocked => return Sent::Blocked(0),
+                Outcome::Refused => {}
             }
-            let socket = self.socket.get_ref();
-            let outcome = match pieces.len() {
-                0 => Outcome::Sent,
-                1 | 2 => self.send_one(to, &pieces),
-                _ => self
-                    .segments
-                    .send_many(socket, to, &pieces, batch.segment_bytes),
-            };
-            match outcome {
-                Outcome::Sent => at += count,
-                Outcome::Blocked => return Sent::Blocked(at),
-                Outcome::Refused if pieces.len() > 2 => together = false,
-                Outcome::Refused => at += count,
+        }
+        let datagrams = runs
+            .iter()
+            .flat_map(|run| run.chunks(batch.segment_bytes.max(1)));
+        for (at, datagram) in datagrams.enumerate().skip(from) {
+            if self.send_one(to, &[IoSlice::new(datagram)]) == Outcome::Blocked {
+                return Sent::Blocked(at);
             }
         }
         Sent::All

@@ -8,7 +8,7 @@ use super::peer::{Link, Peer};
 use super::player::Player;
 use super::serve::Repair;
 use super::stream::Stream;
-use crate::limits::{MAX_BLOCK_BYTES, MAX_PREAMBLE_BYTES, MIN_SLOT_BYTES};
+use crate::limits::{CHUNK_PREFIX_BYTES, MAX_BLOCK_BYTES, MAX_PREAMBLE_BYTES, MIN_SLOT_BYTES};
 use crate::storage::ring::Row;
 use crate::storage::slots::{NO_SLOT, Slot};
 use crate::wire::chunk::ChunkId;
@@ -108,10 +108,11 @@ impl Sizes {
         let fixed: usize = self.pools().iter().map(Pool::bytes).sum();
         let left = budget_bytes.saturating_sub(fixed + reserved_bytes) / self.streams.max(1);
         // A slot of the smallest size, with its share of lengths, free list, rows (one for four slots) and log.
+        let smallest = CHUNK_PREFIX_BYTES + MIN_SLOT_BYTES;
         let overhead =
             size_of::<u16>() + size_of::<Slot>() + size_of::<Row>() / 4 + size_of::<ChunkId>();
         let most = usize::from(NO_SLOT);
-        self.slots = (left / (MIN_SLOT_BYTES + overhead)).min(most);
+        self.slots = (left / (smallest + overhead)).min(most);
         self.rows = self.slots / 4;
         self.log = self.slots;
         self.ring_bytes = left - (self.slots * overhead).min(left);

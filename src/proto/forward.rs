@@ -4,7 +4,7 @@ use super::bucket::{Urgency, places_bps};
 use super::node::{Node, StreamId};
 use super::peer::{Due, Link, PeerId};
 use super::stream::{SEAL_ENTRY, bits, mask_of};
-use super::transmit::{MAX_BATCH, Outgoing, Transmit};
+use super::transmit::{MAX_BATCH, Transmit};
 use super::unheard::OLD;
 use super::upkeep::PROBE_QUIET;
 use crate::limits::{CHUNK_PREFIX_BYTES, MAX_DATAGRAM_BYTES};
@@ -380,7 +380,7 @@ impl Node<'_> {
                 break;
             };
             if entry.index == SEAL_ENTRY {
-                if wants_seals && !out.chunks.is_empty() {
+                if wants_seals && out.count > 0 {
                     break;
                 }
                 if wants_seals && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Words) {
@@ -405,7 +405,7 @@ impl Node<'_> {
             link.cursor = cursor;
         }
         self.pay(now, id, at, &load, out);
-        !out.chunks.is_empty() || out.control_len > 0
+        out.count > 0 || out.control_len > 0
     }
 
     /// Whether a chunk that is late need not be sent: others have it, or it is too late for everybody.
@@ -441,33 +441,36 @@ impl Node<'_> {
         out: &mut Transmit,
     ) -> bool {
         let stream = &mut self.streams[at];
-        let Some(bytes) = stream.prepare(id) else {
+        let Some((slot, len)) = stream.prepare(id, &load.prefix) else {
             stream.stats.skipped += 1;
             return true;
         };
-        let len = bytes + CHUNK_PREFIX_BYTES;
         // Only the last of a batch may be shorter.
-        let fits = out.chunks.is_empty()
-            || out.last_bytes == out.segment_bytes && len <= out.segment_bytes;
+        let fits =
+            out.count == 0 || out.last_bytes == out.segment_bytes && len <= out.segment_bytes;
         // A child's turn is as long as the bucket is deep: the others want their part of it.
-        let turn_over = out.chunks.len() * len >= load.turn_bytes;
-        if !fits || turn_over || out.chunks.len() >= load.most {
+        let turn_over = out.count * len >= load.turn_bytes;
+        if !fits || turn_over || out.count >= load.most {
             return false;
         }
         if len + load.overhead_bytes > load.room_bytes {
             load.short_bytes = Some(len);
             return false;
         }
-        if out.chunks.is_empty() {
-            (out.to, out.segment_bytes) = (load.to, len);
+        if out.count == 0 {
+            (out.to, out.stream, out.segment_bytes) = (load.to, at, len);
         }
+        let joins = out.segment_bytes == stream.ring.longest_bytes();
+        match out.runs.last_mut() {
+            Some((_, last)) if joins && *last + 1 == slot => *last = slot,
+            _ => {
+                // Not full: there are no more of them than of chunks, and those were looked at above.
+                let _ = out.runs.push((slot, slot));
+            }
+        }
+        out.oldest = out.oldest.min(id.block);
         out.last_bytes = len;
-        // Not full: looked above.
-        let _ = out.chunks.push(Outgoing {
-            prefix: load.prefix,
-            stream: at as u8,
-            id,
-        });
+        out.count += 1;
         load.room_bytes -= len + load.overhead_bytes;
         load.bytes += len;
         true
@@ -482,7 +485,7 @@ impl Node<'_> {
         load: &Load,
         out: &Transmit,
     ) {
-        let count = out.chunks.len();
+        let count = out.count;
         if count > 0 {
             let sent = self.account_chunks(now, load.to, id, count, load.bytes);
             let stats = &mut self.streams[at].stats;

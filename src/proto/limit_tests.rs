@@ -96,12 +96,8 @@ impl Net {
                 }
                 self.way.push_back((place, to, bytes));
             };
-            if out.control_len > 0 {
-                post(out.control_bytes().to_vec());
-            }
-            for chunk in &out.chunks {
-                let body = self.nodes[place].chunk_bytes(chunk.stream, chunk.id);
-                post([&chunk.prefix, body].concat());
+            for datagram in self.nodes[place].datagrams(&out) {
+                post(datagram.to_vec());
             }
         }
     }

@@ -131,14 +131,7 @@ impl Pair {
             while self.ends[at].node.poll_transmit(self.now, &mut out) {
                 assert_eq!(out.to, ADDR);
                 let node = &self.ends[at].node;
-                let mut datagrams = Vec::new();
-                if out.control_len > 0 {
-                    datagrams.push(out.control_bytes().to_vec());
-                }
-                for chunk in &out.chunks {
-                    let bytes = node.chunk_bytes(chunk.stream, chunk.id);
-                    datagrams.push([&chunk.prefix[..], bytes].concat());
-                }
+                let datagrams: Vec<Vec<u8>> = node.datagrams(&out).map(<[u8]>::to_vec).collect();
                 for datagram in datagrams {
                     self.send(at, &datagram);
                 }

@@ -28,7 +28,7 @@ use crate::rng::Rng;
 use crate::storage::queue::Queue;
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
-use crate::wire::chunk::{Chunk, ChunkId, ticks};
+use crate::wire::chunk::{Chunk, ticks};
 use crate::wire::datagram::{Datagram, is_answer};
 use crate::wire::message::Reason;
 
@@ -489,20 +489,12 @@ impl<'s> Node<'s> {
     pub fn shutdown(&mut self, now: Instant) {
         self.silent_below = 0;
         self.leaving = true;
-        for id in 0..self.peers.capacity() {
+        for id in 0..self.peers.end() {
             if let Some(peer) = self.peers.get_mut(id) {
                 peer.bye = Some(Reason::Leaving);
             }
         }
         self.upkeep_at = now;
-    }
-
-    /// Bytes of a chunk that [`Node::poll_transmit`] named, from the header on.
-    pub fn chunk_bytes(&self, stream: u8, id: ChunkId) -> &[u8] {
-        self.streams
-            .get(usize::from(stream))
-            .and_then(|s| s.ring.chunk(id))
-            .unwrap_or(&[])
     }
 
     /// A player comes. `ago`: how far in the past it would like to begin; `None`: the configured burst.

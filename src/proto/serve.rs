@@ -122,8 +122,8 @@ impl Node<'_> {
             self.append(at, id, &mut load, out);
             self.add_more_repairs(now, (peer, stream), &mut load, out);
             self.pay(now, peer, at, &load, out);
-            if !out.chunks.is_empty() {
-                self.streams[at].stats.repairs_sent += out.chunks.len() as u64;
+            if out.count > 0 {
+                self.streams[at].stats.repairs_sent += out.count as u64;
                 return true;
             }
         }
@@ -139,7 +139,7 @@ impl Node<'_> {
         out: &mut Transmit,
     ) {
         while let Some(&next) = self.repairs.front() {
-            let headers = (out.chunks.len() + 1) * load.overhead_bytes;
+            let headers = (out.count + 1) * load.overhead_bytes;
             let bytes = load.bytes + headers + MAX_DATAGRAM_BYTES;
             if (next.peer, next.stream) != whose
                 || !self.bucket.allows(now, bytes, Urgency::Repair)

@@ -12,7 +12,9 @@ use crate::coding::gf256;
 use crate::crypto::merkle;
 use crate::crypto::sign::Verifier;
 use crate::error::Malformed;
-use crate::limits::{CHUNK_HEADER_BYTES, MAX_CHUNK_PAYLOAD_BYTES, MAX_K, MAX_N};
+use crate::limits::{
+    CHUNK_HEADER_BYTES, CHUNK_PREFIX_BYTES, MAX_CHUNK_PAYLOAD_BYTES, MAX_K, MAX_N,
+};
 use crate::storage::lent::Lent;
 use crate::storage::log::Log;
 use crate::storage::ring::{Ring, Row};
@@ -759,17 +761,22 @@ impl<'s> Stream<'s> {
             && (row.have & 1 << id.index != 0 || row.have.count_ones() as usize >= card.k())
     }
 
-    /// Makes a chunk fit to be sent: rebuilt if need be, its path filled in. Its length, or nothing when it cannot be had.
-    pub fn prepare(&mut self, id: ChunkId) -> Option<usize> {
-        if let Some(bytes) = self.ring.ready_bytes(id) {
-            return Some(bytes);
+    /// Makes a chunk fit to be sent: rebuilt if need be, its path filled in, the receiver's prefix in front of it. Where it is and
+    /// the length of both, or nothing when it cannot be had.
+    pub fn prepare(
+        &mut self,
+        id: ChunkId,
+        prefix: &[u8; CHUNK_PREFIX_BYTES],
+    ) -> Option<(Slot, usize)> {
+        if let Some(ready) = self.ring.address(id, prefix) {
+            return Some(ready);
         }
         let have = self.ring.row(id.block)?.have;
         let here = have & 1 << id.index != 0 || self.rebuild(id.block, 1 << id.index);
         if !here || !self.fill_paths(id.block) {
             return None;
         }
-        self.ring.chunk(id).map(<[u8]>::len)
+        self.ring.address(id, prefix)
     }
 }
 

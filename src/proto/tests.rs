@@ -160,21 +160,12 @@ impl World {
                 member.node.handle_timeout(self.now);
             }
             while member.node.poll_transmit(self.now, &mut out) {
-                let mut datagrams = Vec::new();
-                if out.control_len > 0 {
-                    datagrams.push(out.control_bytes().to_vec());
-                }
-                for chunk in &out.chunks {
-                    let mut datagram = chunk.prefix.to_vec();
-                    datagram.extend(member.node.chunk_bytes(chunk.stream, chunk.id));
-                    datagrams.push(datagram);
-                }
-                for datagram in datagrams {
+                for datagram in member.node.datagrams(&out) {
                     if self.rng.below(100) >= self.loss_percent {
                         self.sent += 1;
                         self.wire.insert(
                             (self.now + DELAY, self.sent),
-                            (out.to, member.addr, datagram),
+                            (out.to, member.addr, datagram.to_vec()),
                         );
                     }
                 }
@@ -286,7 +277,7 @@ fn what_one_neighbour_asked_for_again_leaves_in_one_batch() {
     let block = node.streams()[0].ring.end().saturating_sub(3);
     for (addr, count) in addrs.into_iter().zip([3, 2]) {
         let (peer, _) = node.peers().iter().find(|(_, p)| p.addr == addr).unwrap();
-        for index in 0..count {
+        for index in 0..count as u8 {
             let (stream, id, at) = (0, ChunkId { block, index }, now);
             let queued = node.repairs.push(Repair {
                 peer,
@@ -299,8 +290,14 @@ fn what_one_neighbour_asked_for_again_leaves_in_one_batch() {
     }
     for (addr, count) in addrs.into_iter().zip([3, 2]) {
         assert!(node.poll_transmit(now, &mut out));
-        assert_eq!((out.to, out.chunks.len()), (addr, count));
+        assert_eq!((out.to, out.count), (addr, count));
+        assert_eq!(node.datagrams(&out).count(), count);
+        let pieces: usize = node.runs(&out).iter().map(|run| run.len()).sum();
+        assert_eq!(pieces, node.datagrams(&out).map(<[u8]>::len).sum::<usize>());
     }
+    // What has left the ring is not sent.
+    node.streams[0].let_go();
+    assert!(node.runs(&out).is_empty());
     assert!(!node.poll_transmit(now, &mut out));
 }
 

@@ -1,22 +1,12 @@
 //! What leaves the node: batches for one neighbour, so that the driver can send many datagrams with one call.
 
-use crate::limits::{CHUNK_PREFIX_BYTES, MAX_DATAGRAM_BYTES};
+use super::node::{Node, StreamId};
+use crate::limits::MAX_DATAGRAM_BYTES;
+use crate::storage::slots::Slot;
 use crate::wire::addr::Addr;
-use crate::wire::chunk::ChunkId;
 
 /// Most chunks in one batch.
 pub const MAX_BATCH: usize = 40;
-
-/// One chunk to send: the receiver's prefix, and where the rest stands in the ring.
-#[derive(Clone, Copy, Debug)]
-pub struct Outgoing {
-    /// The receiver's part.
-    pub prefix: [u8; CHUNK_PREFIX_BYTES],
-    /// Stream in whose ring the chunk is.
-    pub stream: u8,
-    /// Which chunk.
-    pub id: ChunkId,
-}
 
 /// Datagrams for one neighbour: either one control datagram or some chunks. All chunks of a batch but the last have the same
 /// length, and none is longer, as UDP segmentation offload wants it. The caller owns it and hands it in again and again.
@@ -27,9 +17,15 @@ pub struct Transmit {
     pub control: [u8; MAX_DATAGRAM_BYTES],
     /// See `control`.
     pub control_len: usize,
-    /// Chunks; read their bytes with [`super::node::Node::chunk_bytes`] before anything else happens to the node.
-    pub chunks: heapless::Vec<Outgoing, MAX_BATCH>,
-    /// Length of each datagram but the last.
+    /// Chunks, of one stream; read them with [`Node::datagrams`] before the node is asked for more.
+    pub count: usize,
+    /// In whose ring they are.
+    pub(super) stream: StreamId,
+    /// Where: from one slot to another, both included.
+    pub(super) runs: heapless::Vec<(Slot, Slot), MAX_BATCH>,
+    /// The oldest block that one of them is from.
+    pub(super) oldest: u64,
+    /// Length of each datagram but the last, of chunks.
     pub segment_bytes: usize,
     /// Length of the last one.
     pub(super) last_bytes: usize,
@@ -48,7 +44,10 @@ impl Transmit {
             to: Addr::Line(0),
             control: [0; MAX_DATAGRAM_BYTES],
             control_len: 0,
-            chunks: heapless::Vec::new(),
+            count: 0,
+            stream: 0,
+            runs: heapless::Vec::new(),
+            oldest: u64::MAX,
             segment_bytes: 0,
             last_bytes: 0,
         }
@@ -56,12 +55,39 @@ impl Transmit {
 
     pub(super) fn clear(&mut self) {
         self.control_len = 0;
-        self.segment_bytes = 0;
-        self.chunks.clear();
+        self.segment_bytes = MAX_DATAGRAM_BYTES;
+        self.count = 0;
+        self.runs.clear();
+        self.oldest = u64::MAX;
     }
 
     /// The control datagram, if it is one.
     pub fn control_bytes(&self) -> &[u8] {
         self.control.get(..self.control_len).unwrap_or(&[])
+    }
+}
+
+impl Node<'_> {
+    /// The datagrams of a batch that [`Node::poll_transmit`] filled last.
+    pub fn datagrams<'n>(&'n self, batch: &'n Transmit) -> impl Iterator<Item = &'n [u8]> {
+        let each = |run: &'n [u8]| run.chunks(batch.segment_bytes.max(1));
+        self.runs(batch).into_iter().flat_map(each)
+    }
+
+    /// The same, those in one piece that stand behind each other in the ring. Nothing any more when the oldest has left it.
+    pub fn runs<'n>(&'n self, batch: &'n Transmit) -> heapless::Vec<&'n [u8], MAX_BATCH> {
+        let mut runs = heapless::Vec::new();
+        if batch.control_len > 0 {
+            // Room: it is alone.
+            let _ = runs.push(batch.control_bytes());
+        }
+        let ring = self.streams.get(batch.stream).map(|stream| &stream.ring);
+        if let Some(ring) = ring.filter(|ring| batch.oldest >= ring.tail()) {
+            for &(first, last) in &batch.runs {
+                // Room: for as many as a batch has.
+                let _ = runs.push(ring.run(first, last));
+            }
+        }
+        runs
     }
 }

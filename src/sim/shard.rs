@@ -2,6 +2,7 @@
 //! datagrams that are under way for at least one window, so shards can run side by side; what is due in one tick is sorted,
 //! so the number of shards changes nothing.
 
+use super::check::UploadCheck;
 use super::dist::mix;
 use super::media::Wrong;
 use super::member::{Life, Member};
@@ -11,7 +12,6 @@ use super::trace::{edges, trace};
 use super::wheel::Wheel;
 use super::wire::{Fate, Packet, Port, node_of};
 use super::world::World;
-use crate::limits::CHUNK_PREFIX_BYTES;
 use crate::proto::transmit::Transmit;
 use crate::wire::addr::Addr;
 use std::boxed::Box;
@@ -335,33 +335,23 @@ impl<'w> Shard<'w> {
                 self.tally.nowhere += 1;
                 continue;
             };
-            if self.out.control_len > 0 {
+            for datagram in life.node.datagrams(&self.out) {
                 let mut packet = self.traffic.take();
-                packet.len = self.out.control_len;
-                packet.bytes[..packet.len].copy_from_slice(self.out.control_bytes());
+                packet.len = datagram.len();
+                packet.bytes[..packet.len].copy_from_slice(datagram);
                 let sent = Sent {
                     now_us,
                     to,
                     packet,
-                    is_chunk: false,
+                    is_chunk: self.out.count > 0,
                 };
-                self.traffic
-                    .dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
-            }
-            for chunk in &self.out.chunks {
-                let mut packet = self.traffic.take();
-                let bytes = life.node.chunk_bytes(chunk.stream, chunk.id);
-                packet.len = CHUNK_PREFIX_BYTES + bytes.len();
-                packet.bytes[..CHUNK_PREFIX_BYTES].copy_from_slice(&chunk.prefix);
-                packet.bytes[CHUNK_PREFIX_BYTES..packet.len].copy_from_slice(bytes);
-                let sent = Sent {
-                    now_us,
-                    to,
-                    packet,
-                    is_chunk: true,
-                };
-                self.traffic
-                    .dispatch(self.world, &mut member.port, life, sent, &mut self.tally);
+                self.traffic.dispatch(
+                    self.world,
+                    &mut member.port,
+                    &mut life.upload,
+                    sent,
+                    &mut self.tally,
+                );
             }
         }
     }
@@ -485,7 +475,7 @@ impl Traffic {
         &mut self,
         world: &World,
         port: &mut Port,
-        life: &mut Life,
+        upload: &mut UploadCheck,
         sent: Sent,
         tally: &mut Tally,
     ) {
@@ -503,7 +493,7 @@ impl Traffic {
             }
         }
         let bytes = packet.len + crate::limits::IP_UDP_HEADER_BYTES;
-        life.upload.sent(now_us, bytes as u64, is_chunk);
+        upload.sent(now_us, bytes as u64, is_chunk);
         tally.sent += 1;
         (packet.from, packet.from_turn) = (port.node, port.turn);
         (packet.to, packet.to_turn) = to;

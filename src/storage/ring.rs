@@ -5,7 +5,7 @@
 
 use super::lent::Lent;
 use super::slots::{NO_SLOT, Slot, Slots};
-use crate::limits::MAX_N;
+use crate::limits::{CHUNK_PREFIX_BYTES, MAX_N};
 use crate::time::{Instant, Span};
 use crate::wire::chunk::ChunkId;
 use crate::wire::seal::BlockMark;
@@ -252,12 +252,26 @@ impl<'s> Ring<'s> {
         (slot != NO_SLOT).then(|| self.slots.get(slot))
     }
 
-    /// The length of a chunk that is here with its path: fit to be sent as it is.
-    pub fn ready_bytes(&self, id: ChunkId) -> Option<usize> {
+    /// Writes a receiver's prefix in front of a chunk that is here with its path, fit to be sent: where it is, and the length of both.
+    pub fn address(
+        &mut self,
+        id: ChunkId,
+        prefix: &[u8; CHUNK_PREFIX_BYTES],
+    ) -> Option<(Slot, usize)> {
         let row = self.row(id.block)?;
         let is_ready = row.have & !row.pathless & 1 << id.index != 0;
         let slot = *row.slots.get(usize::from(id.index)).filter(|_| is_ready)?;
-        Some(self.slots.length(slot))
+        Some((slot, self.slots.address(slot, prefix)?))
+    }
+
+    /// The longest that can be, and then the next slot follows without a gap.
+    pub fn longest_bytes(&self) -> usize {
+        self.slots.stride()
+    }
+
+    /// Chunks in slots that follow each other, as they were addressed last.
+    pub fn run(&self, first: Slot, last: Slot) -> &[u8] {
+        self.slots.run(first, last)
     }
 
     /// A chunk's bytes, to write.
@@ -368,7 +382,7 @@ mod tests {
 
     fn with_ring(slots: usize, rows: usize, test: impl FnOnce(&mut Ring<'_>)) {
         let (mut bytes, mut lengths, mut free) =
-            (vec![0; slots * 16], vec![0; slots], vec![0; slots]);
+            (vec![0; slots * 28], vec![0; slots], vec![0; slots]);
         let mut rows = vec![Row::zeroed(); rows];
         let (mut bytes, mut rows) = (&mut bytes[..], &mut rows[..]);
         let mut ring = Ring::new(Slots::new(&mut bytes, &mut lengths, &mut free), &mut rows);
