@@ -327,7 +327,6 @@ impl Life {
         self.counted_us = now_us;
         self.base_stream = self.node.streams()[0].stats;
         self.base_total = *self.node.stats();
-        self.upload.worst_excess = 0;
     }
 
     /// Media that should have been played by somebody who never began.

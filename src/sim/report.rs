@@ -44,7 +44,7 @@ pub struct Report {
     pub continuity: f64,
     /// What was expected.
     pub verdicts: Vec<Verdict>,
-    /// Listeners that never played.
+    /// Listeners that never played, though they had the time.
     pub never_played: usize,
     /// Nodes that took all in.
     pub tally: Tally,
@@ -181,7 +181,9 @@ impl Report {
             rows,
             continuity: if should > 0.0 { played / should } else { 0.0 },
             verdicts: Vec::new(),
-            never_played: listeners().filter(|r| r.started_us.is_none()).count(),
+            never_played: listeners()
+                .filter(|r| r.started_us.is_none() && r.stalled > 0.0)
+                .count(),
             tally,
         };
         report.judge(scenario);

@@ -223,6 +223,12 @@ impl<'w> Shard<'w> {
             life.node.shutdown(clock);
             self.send_all(now_us, at);
         }
+        // Whoever goes before the measurement has nothing that counts.
+        if now_us < self.world.scenario().measure_from * 1_000_000
+            && let Some(life) = self.members[at].life.as_mut()
+        {
+            life.reset(now_us);
+        }
         if let Some(record) = self.members[at].end(now_us) {
             if record.upload_excess > 0 {
                 self.tally.complain(|| {

@@ -143,6 +143,15 @@ fn those_who_are_killed_are_gone_and_not_counted_further() {
 }
 
 #[test]
+fn whoever_goes_before_the_measurement_does_not_count() {
+    let report = run(&scenario("[[event]]\nat = 5.0\nkind = 'kill'\n"));
+    let listeners = || report.tally.records.iter().filter(|record| record.plays);
+    assert_eq!(listeners().count(), 8);
+    assert!(listeners().all(|record| record.should() == 0.0 && record.seconds() == 0.0));
+    assert_eq!(report.never_played, 0);
+}
+
+#[test]
 fn churn_gives_every_place_one_life_after_another() {
     let mut it = scenario("");
     it.groups[0].life = 4.0;
