@@ -68,17 +68,12 @@ impl Segments {
         }
     }
 
-    /// Sends these pieces as one datagram.
-    pub fn send_one(
-        &mut self,
-        socket: &UdpSocket,
-        to: SocketAddr,
-        pieces: &[IoSlice<'_>],
-    ) -> Outcome {
-        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
-        if bytes > self.bytes {
+    /// Sends one datagram.
+    pub fn send_one(&mut self, socket: &UdpSocket, to: SocketAddr, datagram: &[u8]) -> Outcome {
+        if datagram.len() > self.bytes {
             self.set(socket, 0);
         }
+        let pieces = &[IoSlice::new(datagram)];
         let mut sent = send(socket, to, pieces);
         if matches!(sent, Err(Errno::INVAL | Errno::IO)) && self.bytes != 0 {
             // The length of segments alone can be too much for the way to a receiver, or for a card.
@@ -166,7 +161,7 @@ mod tests {
         segments.give_up(&from);
         assert!(!segments.works());
         // Cut, if the length were still set.
-        let whole = segments.send_one(&from, address, &[IoSlice::new(b"a longer one")]);
+        let whole = segments.send_one(&from, address, b"a longer one");
         assert_eq!(whole, Outcome::Sent);
         assert_eq!(heard(&to, 1), [b"a longer one"]);
     }
@@ -181,7 +176,7 @@ mod tests {
             let sent = segments.send_many(&from, address, &[IoSlice::new(&many)], 1);
             assert_eq!((sent, segments.works()), (Outcome::Refused, true));
         }
-        let sent = segments.send_one(&from, address, &[IoSlice::new(b"a"), IoSlice::new(&many)]);
+        let sent = segments.send_one(&from, address, &[&b"a"[..], &many].concat());
         assert_eq!(sent, Outcome::Sent);
         assert_eq!(heard(&to, 1)[0].len(), 201);
     }

@@ -148,11 +148,13 @@ impl Udp {
             return Sent::All;
         };
         let to = self.outward(to);
-        let runs = node.runs(batch);
-        // What left the ring while the socket was full is not sent.
-        if batch.count > 1 && from == 0 && !runs.is_empty() && self.segments.works() {
-            let pieces: heapless::Vec<_, MAX_BATCH> =
-                runs.iter().map(|run| IoSlice::new(run)).collect();
+        if batch.count > 1 && from == 0 && self.segments.works() {
+            let runs = node.runs(batch).into_iter();
+            let pieces: heapless::Vec<_, MAX_BATCH> = runs.map(IoSlice::new).collect();
+            // What left the ring while the socket was full is not sent.
+            if pieces.is_empty() {
+                return Sent::All;
+            }
             let (socket, segment_bytes) = (self.socket.get_ref(), batch.segment_bytes);
             match self.segments.send_many(socket, to, &pieces, segment_bytes) {
                 Outcome::Sent => return Sent::All,
@@ -160,11 +162,8 @@ impl Udp {
                 Outcome::Refused => {}
             }
         }
-        let datagrams = runs
-            .iter()
-            .flat_map(|run| run.chunks(batch.segment_bytes.max(1)));
-        for (at, datagram) in datagrams.enumerate().skip(from) {
-            if self.send_one(to, &[IoSlice::new(datagram)]) == Outcome::Blocked {
+        for (at, datagram) in node.datagrams(batch).enumerate().skip(from) {
+            if self.send_one(to, datagram) == Outcome::Blocked {
                 return Sent::Blocked(at);
             }
         }
@@ -172,12 +171,12 @@ impl Udp {
     }
 
     /// Anything but a full socket is the same as losing the datagram on the way.
-    fn send_one(&mut self, to: SocketAddr, pieces: &[IoSlice<'_>]) -> Outcome {
-        let outcome = self.segments.send_one(self.socket.get_ref(), to, pieces);
+    fn send_one(&mut self, to: SocketAddr, datagram: &[u8]) -> Outcome {
+        let socket = self.socket.get_ref();
+        let outcome = self.segments.send_one(socket, to, datagram);
         if outcome == Outcome::Refused {
-            let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
             self.refused += 1;
-            self.refused_bytes += (bytes + IP_UDP_HEADER_BYTES) as u64;
+            self.refused_bytes += (datagram.len() + IP_UDP_HEADER_BYTES) as u64;
         }
         outcome
     }
@@ -280,17 +279,14 @@ mod tests {
         };
         let mut v4 = Udp::bind(&"127.0.0.1:0".parse().unwrap(), true).unwrap();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, both.local().port()));
-        assert_eq!(v4.send_one(to, &[IoSlice::new(b"there")]), Outcome::Sent);
+        assert_eq!(v4.send_one(to, b"there"), Outcome::Sent);
         let (from, bytes) = heard(&mut both).remove(0);
         assert_eq!(
             (from, bytes.as_slice()),
             (Addr::udp(v4.local()), &b"there"[..])
         );
         let back = both.outward(from.socket().unwrap());
-        assert_eq!(
-            both.send_one(back, &[IoSlice::new(b"and back")]),
-            Outcome::Sent
-        );
+        assert_eq!(both.send_one(back, b"and back"), Outcome::Sent);
         assert_eq!(heard(&mut v4).remove(0).1, b"and back");
         assert!(Udp::reaches(both.local(), v4.local()));
         assert!(!Udp::reaches(v4.local(), both.local()));
@@ -332,10 +328,7 @@ mod tests {
         let mut udp = Udp::bind(&"127.0.0.1:0".parse().unwrap(), true).unwrap();
         // Port 0 cannot be sent to.
         let nowhere = "127.0.0.1:0".parse().unwrap();
-        assert_eq!(
-            udp.send_one(nowhere, &[IoSlice::new(b"x")]),
-            Outcome::Refused
-        );
+        assert_eq!(udp.send_one(nowhere, b"x"), Outcome::Refused);
         assert_eq!(udp.refused, 1);
     }
 
