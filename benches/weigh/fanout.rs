@@ -125,7 +125,8 @@ fn sent(relays: &[Node]) -> (u64, u64) {
         .fold((0, 0), |(a, b), (c, d)| (a + c, b + d))
 }
 
-fn children(count: usize, grid: &Grid) -> Helper {
+/// So many, fed by all relays of a grid.
+pub fn children(count: usize, grid: &Grid) -> Helper {
     let count_text = count.to_string();
     let parents: Vec<String> = grid
         .relays

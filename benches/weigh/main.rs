@@ -13,14 +13,16 @@ mod instructions;
 mod kill;
 mod players;
 mod table;
+mod turns;
 mod usage;
 mod web;
 
 /// Parts, in their order.
-const PARTS: [(&str, fn()); 8] = [
+const PARTS: [(&str, fn()); 9] = [
     ("udp", fanout::hundred),
     ("few", fanout::few_stripes),
     ("many", fanout::many),
+    ("turns", turns::measure),
     ("http", web::compare),
     ("instructions", instructions::count),
     ("kill", kill::one),

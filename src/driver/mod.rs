@@ -74,6 +74,7 @@ mod source;
 #[path = "no_source.rs"]
 mod source;
 mod stdout;
+mod stint;
 mod tasks;
 mod tick;
 mod toml;

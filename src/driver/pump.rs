@@ -4,6 +4,7 @@ use super::engine::Engine;
 use super::lines::Lines;
 use super::rates::Rates;
 use super::reactor::Timer;
+use super::stint::Stint;
 use super::udp::Sent;
 use super::uplinks::Uplinks;
 use crate::proto::node::Node;
@@ -13,9 +14,13 @@ use core::cell::RefCell;
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use core::time::Duration;
 
 /// The sockets' buffers follow the streams this often.
 const SIZE_AGAIN: Span = Span::from_s(1);
+
+/// Datagrams are sent for so long before others get a turn: a burst for five hundred children takes longer.
+const SENDING: Duration = Duration::from_millis(2);
 
 /// Moves datagrams between the socket and the node until the node has left and said so.
 pub async fn run(engine: &Engine, mut udp: Uplinks, lines: &Lines, rates: &RefCell<Rates>) {
@@ -30,8 +35,8 @@ pub async fn run(engine: &Engine, mut udp: Uplinks, lines: &Lines, rates: &RefCe
     let mut sized_at = Instant::ZERO;
     loop {
         let rings = engine.work.rings();
-        let more = engine.turn(|node, now| {
-            let more = udp.receive(|from, bytes| node.handle_datagram(now, from, bytes));
+        let (unheard, unsent) = engine.turn(|node, now| {
+            let unheard = udp.receive(|from, bytes| node.handle_datagram(now, from, bytes));
             if node.poll_timeout().is_some_and(|due| due <= now) {
                 node.handle_timeout(now);
             }
@@ -40,18 +45,18 @@ pub async fn run(engine: &Engine, mut udp: Uplinks, lines: &Lines, rates: &RefCe
                 let (rx_bps, tx_bps) = node.flow_bps();
                 udp.size_for(rx_bps, tx_bps);
             }
-            out.drain(node, now, &mut udp, lines);
+            let unsent = out.drain(node, now, &mut udp, lines);
             let mut rates = rates.borrow_mut();
             rates.note(now, node.stats(), udp.refused(), udp.refused_bytes());
             rates.dropped = udp.dropped();
-            more
+            (unheard, unsent)
         });
         engine.count_turn();
         let blocked = out.sent.is_some();
-        if engine.is_leaving() && !blocked {
+        if engine.is_leaving() && !blocked && !unsent {
             return;
         }
-        if more {
+        if unheard || unsent {
             smol::future::yield_now().await;
             continue;
         }
@@ -113,18 +118,28 @@ struct Outbox {
 }
 
 impl Outbox {
-    /// Sends until the node has nothing more or the socket is full.
-    fn drain(&mut self, node: &mut Node<'_>, now: Instant, udp: &mut Uplinks, lines: &Lines) {
+    /// Sends until the node has nothing more, the socket is full, or others are to have a turn: true when there may be more.
+    fn drain(
+        &mut self,
+        node: &mut Node<'_>,
+        now: Instant,
+        udp: &mut Uplinks,
+        lines: &Lines,
+    ) -> bool {
+        let stint = Stint::of(SENDING);
         loop {
             let from = match self.sent.take() {
                 Some(sent) => sent,
                 None if node.poll_transmit(now, &mut self.batch) => 0,
-                None => return,
+                None => return false,
             };
             lines.put(node, &self.batch);
             if let Sent::Blocked(sent) = udp.send(node, &self.batch, from) {
                 self.sent = Some(sent);
-                return;
+                return false;
+            }
+            if stint.is_over() {
+                return true;
             }
         }
     }

@@ -1,17 +1,19 @@
 //! The tasks of one thread: all there before the first runs, none later, so that waking one takes no memory.
 
+use super::stint::Stint;
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 use std::boxed::Box;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 use std::vec::Vec;
 
-/// Tasks that have their turn before the system is asked again what has happened.
-const MAX_TURNS: usize = 200;
+/// Tasks have their turns for so long before the system is asked again what has happened.
+const TURNS: Duration = Duration::from_millis(2);
 
 /// A set of tasks.
 #[derive(Default)]
@@ -104,7 +106,8 @@ impl<'a> Tasks<'a> {
 
     fn turn(&mut self, context: &Context<'_>) {
         self.queue.lock().runner = Some(context.waker().clone());
-        for _ in 0..MAX_TURNS {
+        let stint = Stint::of(TURNS);
+        while !stint.is_over() {
             let next = self.queue.lock().places.pop_front();
             let Some(place) = next else {
                 return;

@@ -6,12 +6,14 @@ use super::inbox::Inbox;
 use super::place::Place;
 use super::reactor::Async;
 use super::segments::{Outcome, Segments};
+use super::stint::Stint;
 use crate::limits::IP_UDP_HEADER_BYTES;
 use crate::proto::node::Node;
 use crate::proto::transmit::{MAX_BATCH, Transmit};
 use crate::wire::addr::Addr;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
+use core::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::format;
 use std::io::{self, ErrorKind, IoSlice};
@@ -40,8 +42,8 @@ pub fn buffer_bytes(bps: u64) -> usize {
 /// No such network device (errno(3)).
 const NO_DEVICE: i32 = rustix::io::Errno::NODEV.raw_os_error();
 
-/// Most messages taken in before others get a turn.
-const MAX_RECEIVED: usize = 64;
+/// Messages are taken in for so long before others get a turn.
+const RECEIVING: Duration = Duration::from_millis(1);
 
 /// A bound socket.
 pub struct Udp {
@@ -131,9 +133,15 @@ impl Udp {
         }
     }
 
-    /// Hands what has come to `take`, a bounded number of messages; true when there may be more.
+    /// Hands what has come to `take`, for a bounded time; true when there may be more.
     pub fn receive(&mut self, mut take: impl FnMut(Addr, &[u8])) -> bool {
-        (0..MAX_RECEIVED).all(|_| self.inbox.receive(self.socket.get_ref(), &mut take))
+        let stint = Stint::of(RECEIVING);
+        while self.inbox.receive(self.socket.get_ref(), &mut take) {
+            if stint.is_over() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Datagrams the kernel dropped because they were not taken in in time.

@@ -148,7 +148,7 @@ impl Uplinks {
         self.links.iter().map(Udp::dropped).sum()
     }
 
-    /// Hands what has come to `take`, a bounded number of messages; true when there may be more.
+    /// Hands what has come to `take`, for a bounded time; true when there may be more.
     pub fn receive(&mut self, mut take: impl FnMut(Addr, &[u8])) -> bool {
         if !(self.missing.is_empty() && self.tied.is_empty()) {
             self.look_again();
