@@ -12,6 +12,7 @@ use core::fmt;
 
 use super::gf256;
 use crate::limits::{MAX_K, MAX_N};
+use heapless::Vec;
 
 /// Fewest data chunks in a block.
 pub const MIN_K: usize = 2;
@@ -117,7 +118,8 @@ impl Code {
     /// How to make the chunks `want` from K others: chunk `want[j]` is the sum of `out[j][i]` times chunk `present[i]`.
     ///
     /// `present` holds K distinct indices below N in any order, `want` indices below N (data or parity, present or not),
-    /// and `out` at least as many rows as `want` has indices. Inverts one K x K matrix, whatever is wanted.
+    /// and `out` at least as many rows as `want` has indices. Inverts one matrix
+    /// of as many rows as data chunks are missing, whatever is wanted.
     pub fn coefficients(
         &self,
         present: &[u8],
@@ -128,14 +130,32 @@ impl Code {
         if out.len() < want.len() {
             return Err(ChunksError::Size);
         }
-        let mut rows = [[0; MAX_K]; MAX_K];
-        for (index, row) in present.iter().zip(&mut rows) {
-            *row = self.row(*index);
+        let missing = (0..self.k).filter(|index| !present.contains(index));
+        let missing: Vec<u8, MAX_K> = missing.collect();
+        let parity = present.iter().filter(|index| **index >= self.k);
+        let parity: Vec<Row, MAX_K> = parity.map(|index| self.row(*index)).collect();
+        // Without the data that are here, the parity chunks are this matrix times the data that are not.
+        let mut left = [[0; MAX_K]; MAX_K];
+        for (row, left) in parity.iter().zip(&mut left) {
+            *left = picked(row, &missing);
         }
-        // present = rows * data, so data = inverse * present, and any chunk is its own row times that.
-        let inverse = invert(rows, self.k).ok_or(ChunksError::Repeated)?;
+        let inverse = invert(left, missing.len() as u8).ok_or(ChunksError::Repeated)?;
         for (index, coefficients) in want.iter().zip(out) {
-            *coefficients = times(&self.row(*index), &inverse);
+            let mut of_data = self.row(*index);
+            let of_parity = times(&picked(&of_data, &missing), &inverse);
+            // What a parity chunk brings with it of the data that are here is taken out again.
+            for (row, coefficient) in parity.iter().zip(of_parity) {
+                gf256::mul_add(&mut of_data, row, coefficient);
+            }
+            let mut of_parity = of_parity.into_iter();
+            *coefficients = [0; MAX_K];
+            for (index, coefficient) in present.iter().zip(coefficients) {
+                let of_this = of_data.get(usize::from(*index)).copied();
+                *coefficient = match *index < self.k {
+                    true => of_this.unwrap_or(0),
+                    false => of_parity.next().unwrap_or(0),
+                };
+            }
         }
         Ok(())
     }
@@ -177,6 +197,15 @@ impl Code {
         }
         Ok(())
     }
+}
+
+/// The entries of a row at these indices, one behind the other.
+fn picked(row: &Row, indices: &[u8]) -> Row {
+    let mut some = [0; MAX_K];
+    for (entry, index) in some.iter_mut().zip(indices) {
+        *entry = row.get(usize::from(*index)).copied().unwrap_or(0);
+    }
+    some
 }
 
 /// 1 at `index`, 0 elsewhere.

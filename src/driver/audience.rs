@@ -11,7 +11,7 @@ use crate::http::request::Method;
 use crate::http::response::{self, Live};
 use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::player::Stage;
-use crate::time::Span;
+use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -311,7 +311,7 @@ impl Place<'_> {
     /// Writes what there is, without waiting; nothing when there is nothing.
     fn write_some(
         &self,
-        mut socket: &TcpStream,
+        socket: &TcpStream,
         mut titles: Option<&mut Titles>,
     ) -> io::Result<Written> {
         if let Some(titles) = &mut titles {
@@ -334,23 +334,13 @@ impl Place<'_> {
                 true => room.min(node.room(now)),
                 false => room,
             };
-            let mut pieces: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
-            let count = node.peek_player_vectored(now, self.id, &mut pieces);
-            let mut left = most;
-            let slices = pieces.map(|piece| {
-                let part = piece.get(..left).unwrap_or(piece);
-                left -= part.len();
-                IoSlice::new(part)
-            });
-            let offered = most - left;
+            let (offered, written) = self.offer(node, now, socket, most)?;
             if offered == 0 {
                 return Ok(Written {
                     bytes: 0,
                     is_all: true,
                 });
             }
-            // The kernel looks at each piece, empty or not.
-            let written = socket.write_vectored(slices.get(..count).unwrap_or(&slices))?;
             node.advance_player(self.id, written);
             if let Some(to) = self.address().filter(|_| self.beyond) {
                 node.served(to, with_headers(to, written));
@@ -367,6 +357,40 @@ impl Place<'_> {
             titles.icy.wrote_media(written.bytes);
         }
         Ok(written)
+    }
+
+    /// Offers the media there is, at most so many bytes of it: how many were offered, and how many taken.
+    fn offer(
+        &self,
+        node: &mut Node<'_>,
+        now: Instant,
+        mut socket: &TcpStream,
+        most: usize,
+    ) -> io::Result<(usize, usize)> {
+        let mut sheet = self.running.sheet.borrow_mut();
+        let spot = node.player_spot(now, self.id);
+        if let Some(bytes) = sheet.at(spot).filter(|_| most > 0) {
+            let bytes = bytes.get(..most).unwrap_or(bytes);
+            return Ok((bytes.len(), socket.write(bytes)?));
+        }
+        let mut pieces: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
+        let count = node.peek_player_vectored(now, self.id, &mut pieces);
+        // The kernel looks at each piece, empty or not.
+        let pieces = pieces.get(..count).unwrap_or(&pieces);
+        sheet.show(spot, pieces);
+        let mut left = most;
+        let parts = pieces.iter().map(|piece| {
+            let part = piece.get(..left).unwrap_or(piece);
+            left -= part.len();
+            IoSlice::new(part)
+        });
+        let parts: heapless::Vec<_, MAX_SLICES> = parts.collect();
+        let offered = most - left;
+        let written = match offered {
+            0 => 0,
+            _ => socket.write_vectored(&parts)?,
+        };
+        Ok((offered, written))
     }
 }
 

@@ -67,6 +67,7 @@ mod sequence;
 mod serial;
 mod serial_line;
 mod server;
+mod sheet;
 mod signals;
 #[cfg(feature = "source")]
 mod source;

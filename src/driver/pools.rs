@@ -6,6 +6,7 @@ use super::journal;
 use super::launch::http_tasks;
 use super::lobby;
 use super::server;
+use super::sheet;
 use super::uplinks;
 use super::view::Seat;
 use super::viewers;
@@ -75,6 +76,12 @@ pub fn driver_pools(config: &Config) -> Vec<Pool> {
             players + 1,
             size_of::<Option<Seat>>(),
             format!("who {players} players are, and standard output"),
+        ),
+        pool(
+            "sheet",
+            1,
+            sheet::room_bytes(config.max_players),
+            "what players in step are given, in one piece",
         ),
         pool(
             "inbox",
@@ -176,6 +183,7 @@ mod tests {
             "connections",
             "requests",
             "seats",
+            "sheet",
             "inbox",
             "ways",
             "history",

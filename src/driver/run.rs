@@ -11,6 +11,7 @@ use super::quota::{self, Quota};
 use super::rates::Rates;
 use super::reactor::Async;
 use super::server::{self, Server};
+use super::sheet::{self, Sheet};
 use super::signals::{self, Signals};
 use super::source::Origin;
 use super::stream_uri::{HostPort, StreamUri};
@@ -110,6 +111,7 @@ impl House {
             rates: RefCell::new(Rates::default()),
             quota: RefCell::new(quota),
             seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
+            sheet: RefCell::new(Sheet::new(sheet::room_bytes(config.max_players))),
             lines: Lines::new(&config.serial),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
             network_hint: Bell::new(1),

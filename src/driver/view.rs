@@ -10,6 +10,7 @@ use super::lines::Lines;
 use super::months;
 use super::quota::Quota;
 use super::rates::Rates;
+use super::sheet::Sheet;
 use super::vitals::{self, Vitals};
 use crate::http::history::History;
 use crate::http::status::{
@@ -92,6 +93,8 @@ pub struct Running {
     pub vitals: RefCell<Vitals>,
     /// Who sits where, by the node's places for players.
     pub seats: RefCell<Vec<Option<Seat>>>,
+    /// What players in step are given.
+    pub sheet: RefCell<Sheet>,
     /// Serial lines.
     pub lines: Lines,
     /// What HLS remembers of each stream.
