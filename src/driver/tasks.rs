@@ -180,7 +180,7 @@ mod tests {
                 turns => Poll::Ready(turns),
             }
         });
-        assert_eq!(block_on(tasks.run(end)), 1_000);
+        assert!(block_on(tasks.run(end)) >= 1_000);
     }
 
     #[test]
