@@ -22,6 +22,9 @@ const SIZE_AGAIN: Span = Span::from_s(1);
 /// Datagrams are sent for so long before others get a turn: a burst for five hundred children takes longer.
 const SENDING: Duration = Duration::from_millis(2);
 
+/// Batches between two looks at the clock: a look costs a hundredth of one.
+const LOOK: u32 = 4;
+
 /// Moves datagrams between the socket and the node until the node has left and said so.
 pub async fn run(engine: &Engine, mut udp: Uplinks, lines: &Lines, rates: &RefCell<Rates>) {
     let mut out = Outbox {
@@ -127,6 +130,7 @@ impl Outbox {
         lines: &Lines,
     ) -> bool {
         let stint = Stint::of(SENDING);
+        let mut batches = 0_u32;
         loop {
             let from = match self.sent.take() {
                 Some(sent) => sent,
@@ -138,7 +142,8 @@ impl Outbox {
                 self.sent = Some(sent);
                 return false;
             }
-            if stint.is_over() {
+            batches += 1;
+            if batches.is_multiple_of(LOOK) && stint.is_over() {
                 return true;
             }
         }
