@@ -2,7 +2,7 @@
 //! them and to take them in costs the kernel and this program more than to copy them once.
 
 use crate::limits::MAX_BLOCK_BYTES;
-use crate::proto::node::Spot;
+use crate::proto::spot::Spot;
 use std::vec::Vec;
 
 /// What players in step are given at a time: from the last cut in one block to that in the next.

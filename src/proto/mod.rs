@@ -18,6 +18,7 @@ pub mod preamble;
 pub mod segments;
 pub mod serve;
 pub mod source;
+pub mod spot;
 pub mod stats;
 pub mod stream;
 pub mod title;

@@ -126,19 +126,6 @@ pub type StreamId = usize;
 /// Place of a player in its node.
 pub type PlayerId = usize;
 
-/// Where a player reads next and how far it may read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Spot {
-    /// In which stream.
-    pub stream: StreamId,
-    /// Block, and byte in it.
-    pub at: (u64, u16),
-    /// As `at`.
-    pub limit: (u64, u16),
-    /// When the block came: a stream that begins anew may have another of the same number.
-    pub sealed_at: Instant,
-}
-
 /// Something worth telling the owner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -616,25 +603,6 @@ impl<'s> Node<'s> {
         }
     }
 
-    /// Where a player stands: whoever stands at the same spot is given the same media. `None` when there is nothing for it, or not
-    /// only that.
-    pub fn player_spot(&mut self, now: Instant, id: PlayerId) -> Option<Spot> {
-        if !self.settle_player(now, id) {
-            return None;
-        }
-        let (player, stream) = self.player_and_stream(id)?;
-        let medium = stream.card.as_ref().map(|card| card.medium);
-        let in_step =
-            player.stage == Stage::Playing && player.end.is_none() && player.medium == medium;
-        let row = stream.ring.row(player.block).filter(|_| in_step)?;
-        Some(Spot {
-            stream: player.stream,
-            at: (player.block, player.offset),
-            limit: stream.playout.limit,
-            sealed_at: row.sealed_at,
-        })
-    }
-
     /// Several slices a player can be given now, in order, for one vectored write. Returns how many of `out` were filled.
     pub fn peek_player_vectored<'n>(
         &'n mut self,
@@ -751,13 +719,13 @@ impl<'s> Node<'s> {
         len
     }
 
-    fn player_and_stream(&self, id: PlayerId) -> Option<(&Player, &Stream<'s>)> {
+    pub(super) fn player_and_stream(&self, id: PlayerId) -> Option<(&Player, &Stream<'s>)> {
         let player = self.players.get(id)?.as_ref()?;
         Some((player, self.streams.get(player.stream)?))
     }
 
     /// Brings a player to where it can read. False when there is nothing.
-    fn settle_player(&mut self, now: Instant, id: PlayerId) -> bool {
+    pub(super) fn settle_player(&mut self, now: Instant, id: PlayerId) -> bool {
         let Some(player) = self.players.get_mut(id).and_then(Option::as_mut) else {
             return false;
         };
