@@ -203,8 +203,11 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Where the player is.
-    fn address(&self) -> Option<Addr> {
+    /// Where the player is, if that is beyond this network.
+    fn beyond_at(&self) -> Option<Addr> {
+        if !self.beyond {
+            return None;
+        }
         let seats = self.running.seats.borrow();
         let seat = seats.get(self.id)?.as_ref()?;
         Some(Addr::udp(seat.address))
@@ -318,7 +321,7 @@ impl Place<'_> {
             titles.refill(self);
             if titles.is_due() {
                 let bytes = titles.write(socket)?;
-                if let Some(to) = self.address().filter(|_| self.beyond) {
+                if let Some(to) = self.beyond_at() {
                     let bytes = with_headers(to, bytes);
                     self.running.engine.turn(|node, _| node.served(to, bytes));
                 }
@@ -342,7 +345,7 @@ impl Place<'_> {
                 });
             }
             node.advance_player(self.id, written);
-            if let Some(to) = self.address().filter(|_| self.beyond) {
+            if let Some(to) = self.beyond_at() {
                 node.served(to, with_headers(to, written));
             }
             match written {
