@@ -5,13 +5,15 @@ use super::gauge::Gauge;
 use super::ledger::Traffic;
 use super::node::{Down, Event, Node, SMALL_BYTES, StreamId};
 use super::peer::{Due, Peer, PeerId};
+use super::stream::Stream;
 use crate::crypto::session::{Handshake, SessionKeys};
 use crate::error::Malformed;
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
 use crate::wire::chunk::Tag;
-use crate::wire::datagram::{COOKIE_BYTES, Datagram};
+use crate::wire::datagram::{COOKIE_BYTES, Datagram, HELLO_BYTES, TRY_THESE_HEADER_BYTES};
 use crate::wire::message::{self, MAX_TRY, Reason};
+use core::net::SocketAddr;
 use heapless::Vec;
 
 /// First wait for an answer; it doubles with each try.
@@ -19,6 +21,9 @@ const RETRY: Span = Span::from_ms(250);
 
 /// Tries of one step before the address is given up.
 const MAX_TRIES: u8 = 4;
+
+/// When so many that were let in have not been spoken to yet, for want of upload, others would wait as well.
+const MAX_UNGREETED: usize = 4;
 
 /// How long a responder remembers an unfinished handshake.
 const HALF_OPEN: Span = Span::from_s(4);
@@ -186,9 +191,8 @@ impl Node<'_> {
             return Ok(());
         }
         match *datagram {
-            Datagram::Hello { session, .. } => {
-                let cookie = self.jar.bake(now, from, session);
-                self.send_small(from, &Datagram::Cookie { session, cookie });
+            Datagram::Hello { session, tag } => {
+                self.on_hello(now, from, session, tag);
                 Ok(())
             }
             Datagram::Cookie { session, cookie } => self.on_cookie(now, from, session, cookie),
@@ -209,6 +213,34 @@ impl Node<'_> {
             // The other two kinds have their own way in.
             Datagram::Control { .. } | Datagram::Chunk { .. } => Ok(()),
         }
+    }
+
+    /// Whoever could not be let in, or spoken to soon, is told at once whom to try, in no more bytes than it sent: its address is not
+    /// proved yet.
+    fn on_hello(&mut self, now: Instant, from: Addr, session: u64, tag: Tag) {
+        let stream = self.stream_of(tag);
+        if !self.has_room(now) || self.ungreeted() >= MAX_UNGREETED {
+            let others = self.try_these(stream, from);
+            if !others.is_empty() {
+                self.say_try_these(from, session, &others, HELLO_BYTES);
+                return;
+            }
+        }
+        let cookie = self.jar.bake(now, from, session);
+        self.send_small(from, &Datagram::Cookie { session, cookie });
+    }
+
+    /// The stream a handshake is about; the first where nobody knows it.
+    fn stream_of(&self, tag: Tag) -> StreamId {
+        let is = |stream: &Stream| stream.tag == tag;
+        self.streams.iter().position(is).unwrap_or(0)
+    }
+
+    /// How many have been let in that nothing was said to yet, for want of upload.
+    fn ungreeted(&self) -> usize {
+        let waits =
+            |(id, peer): &(PeerId, &Peer)| peer.told_at == peer.since && self.owes(*id, false);
+        self.peers.iter().filter(waits).count()
     }
 
     fn on_cookie(
@@ -266,7 +298,7 @@ impl Node<'_> {
         if self.book.shuns(from, now) {
             return Ok(());
         }
-        let stream = self.streams.iter().position(|s| s.tag == tag).unwrap_or(0);
+        let stream = self.stream_of(tag);
         let place = self.attempts.iter().position(Option::is_none);
         let Some(at) = place.filter(|_| self.has_room(now)) else {
             self.turn_away(from, session, stream);
@@ -327,25 +359,22 @@ impl Node<'_> {
 
     fn turn_away(&mut self, to: Addr, session: u64, stream: StreamId) {
         self.stats.turned_away += 1;
-        let try_these = self.try_these(stream, to);
-        let mut list = [0; SMALL_BYTES];
-        if let Ok(len) = message::write_try_these(&try_these, &mut list) {
-            self.send_small(
-                to,
-                &Datagram::TryThese {
-                    session,
-                    list: &list[..len],
-                },
-            );
+        let others = self.try_these(stream, to);
+        self.say_try_these(to, session, &others, SMALL_BYTES);
+    }
+
+    /// Says whom to try instead: as many as fit into a datagram of `most_bytes`.
+    fn say_try_these(&mut self, to: Addr, session: u64, others: &[SocketAddr], most_bytes: usize) {
+        let mut list = [0; SMALL_BYTES - TRY_THESE_HEADER_BYTES];
+        let room = (most_bytes - TRY_THESE_HEADER_BYTES).min(list.len());
+        if let Ok(len) = message::write_try_these(others, &mut list[..room]) {
+            let list = &list[..len];
+            self.send_small(to, &Datagram::TryThese { session, list });
         }
     }
 
     /// Nodes of a stream that somebody may try instead of this one; a different choice each time.
-    pub(super) fn try_these(
-        &mut self,
-        stream: StreamId,
-        not: Addr,
-    ) -> Vec<core::net::SocketAddr, MAX_TRY> {
+    pub(super) fn try_these(&mut self, stream: StreamId, not: Addr) -> Vec<SocketAddr, MAX_TRY> {
         let mut out = Vec::new();
         let salt = self.rng.next_u64();
         let capacity = self.peers.capacity().max(1);
@@ -618,7 +647,8 @@ impl Node<'_> {
         list: &[u8],
     ) -> Result<(), Malformed> {
         let ours = |a: &Attempt| {
-            a.ours == session && a.addr == from && matches!(a.step, Step::Initiate { .. })
+            let asked = matches!(a.step, Step::Hello | Step::Initiate { .. });
+            a.ours == session && a.addr == from && asked
         };
         let Some(at) = self.attempt_where(ours) else {
             return Ok(());
@@ -640,7 +670,7 @@ impl Node<'_> {
         now: Instant,
         stream: StreamId,
         from: Addr,
-        addresses: impl IntoIterator<Item = core::net::SocketAddr>,
+        addresses: impl IntoIterator<Item = SocketAddr>,
     ) {
         for addr in addresses {
             let addr = Addr::udp(addr);

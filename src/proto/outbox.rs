@@ -173,7 +173,7 @@ impl<'n> Node<'n> {
     }
 
     /// Whether something is owed in any stream that has to be said now; with `news`, whether anything is owed.
-    fn owes(&self, id: PeerId, news: bool) -> bool {
+    pub(super) fn owes(&self, id: PeerId, news: bool) -> bool {
         (0..self.streams.len()).any(|at| self.peers.link(id, at).due.presses(news))
     }
 

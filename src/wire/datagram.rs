@@ -23,6 +23,9 @@ pub const COOKIE_BYTES: usize = 16;
 /// Length of a Hello; padded so that the answer is not longer than the question.
 pub const HELLO_BYTES: usize = 32;
 
+/// Try these: bytes in front of the list.
+pub const TRY_THESE_HEADER_BYTES: usize = 9;
+
 /// Control datagram: bytes in front of the ciphertext (kind, session, nonce); also its associated data.
 pub const CONTROL_HEADER_BYTES: usize = 17;
 

@@ -171,11 +171,12 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Writes the list of a stateless "try these".
-pub fn write_try_these(list: &Vec<SocketAddr, MAX_TRY>, out: &mut [u8]) -> Result<usize, Full> {
-    postcard::to_slice(list, out)
-        .map(|used| used.len())
-        .map_err(|_| Full)
+/// Writes the list of a stateless "try these", as many of it as there is room for; returns its length.
+pub fn write_try_these(list: &[SocketAddr], out: &mut [u8]) -> Result<usize, Full> {
+    let mut counts = (0..=list.len()).rev();
+    counts
+        .find_map(|count| Some(postcard::to_slice(&list[..count], out).ok()?.len()))
+        .ok_or(Full)
 }
 
 /// Reads the list of a stateless "try these".
@@ -225,6 +226,20 @@ mod tests {
             rest = tail;
         }
         assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn as_many_addresses_as_fit() {
+        let list = ["192.0.2.1:8479", "[2001:db8::1]:8479", "192.0.2.2:8479"];
+        let list = list.map(|addr| addr.parse().unwrap());
+        let read = |room: usize| {
+            let mut out = [0; 64];
+            let len = write_try_these(&list, &mut out[..room]).unwrap();
+            assert!(len <= room);
+            read_try_these(&out[..len]).unwrap().len()
+        };
+        assert_eq!([1, 7, 8, 26, 27, 34].map(read), [0, 0, 1, 1, 2, 3]);
+        assert!(write_try_these(&list, &mut []).is_err());
     }
 
     #[test]

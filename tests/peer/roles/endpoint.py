@@ -250,7 +250,7 @@ class Endpoint:
 
     def _on_try_these(self, address: Address, it: TryThese) -> None:
         attempt = self.attempts.get(it.session)
-        if attempt and attempt.outgoing and attempt.handshake and attempt.address == address:
+        if attempt and attempt.outgoing and attempt.address == address:
             r = Reader(it.addresses)
             others = messages.TRY_THESE.read(r)
             r.end()
