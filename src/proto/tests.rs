@@ -14,6 +14,8 @@ use crate::rng::Rng;
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
 use crate::wire::chunk::ChunkId;
+use crate::wire::datagram::{Datagram, HELLO_BYTES};
+use crate::wire::message;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
@@ -216,6 +218,37 @@ fn a_chain_of_nodes_plays_what_the_source_took_in() {
     assert!(heard > 900_000, "{heard}");
     let stats = world.members[listener].node.streams()[0].stats;
     assert_eq!((stats.gaps, stats.invalid), (0, 0), "{stats:?}");
+}
+
+/// Its address is not proved, so the answer is no longer than the question.
+#[test]
+fn a_first_word_is_answered_with_others_to_try_where_there_is_no_room() {
+    let mut world = World::new(800_000);
+    world.replace_source(|config| config.max_children = 1);
+    for _ in 0..world.members[0].node.peers().capacity() {
+        world.join(Role::Relay, |_| {}, Some(0));
+    }
+    // One that has just come cannot be let go for another: 10 s.
+    world.run(8, 800_000);
+    let peers = world.members[0].node.peers();
+    assert_eq!(peers.len(), peers.capacity());
+    let (now, tag) = (world.now, world.members[0].node.streams()[0].tag);
+    let node = &mut world.members[0].node;
+    let stranger = Addr::udp(core::net::SocketAddr::from(([10, 0, 0, 250], 8_479)));
+    let mut hello = [0; HELLO_BYTES];
+    let len = Datagram::Hello { session: 9, tag }.write(&mut hello);
+    assert_eq!(len, Ok(HELLO_BYTES));
+    node.handle_datagram(now, stranger, &hello);
+    let mut out = Transmit::new();
+    while out.to != stranger {
+        assert!(node.poll_transmit(now, &mut out), "no answer");
+    }
+    assert!(out.control_len <= HELLO_BYTES, "{}", out.control_len);
+    let Ok(Datagram::TryThese { session: 9, list }) = Datagram::parse(out.control_bytes()) else {
+        panic!("{:x?}", out.control_bytes());
+    };
+    let others = message::read_try_these(list).unwrap();
+    assert!((1..=3).contains(&others.len()), "{others:?}");
 }
 
 /// Fragments of MP4 and clusters of WebM come whole, and then nothing for seconds: nobody is blamed for that, whenever one joins.
