@@ -170,7 +170,7 @@ impl Node<'_> {
         joined.next().filter(|_| joined.next().is_none())
     }
 
-    fn stream_by_tag(&self, tag: u32) -> Option<StreamId> {
+    pub(super) fn stream_by_tag(&self, tag: u32) -> Option<StreamId> {
         self.streams.iter().position(|stream| stream.tag == tag)
     }
 

@@ -5,7 +5,6 @@ use super::gauge::Gauge;
 use super::ledger::Traffic;
 use super::node::{Down, Event, Node, SMALL_BYTES, StreamId};
 use super::peer::{Due, Peer, PeerId};
-use super::stream::Stream;
 use crate::crypto::session::{Handshake, SessionKeys};
 use crate::error::Malformed;
 use crate::time::{Instant, Span};
@@ -218,7 +217,7 @@ impl Node<'_> {
     /// Whoever could not be let in, or spoken to soon, is told at once whom to try, in no more bytes than it sent: its address is not
     /// proved yet.
     fn on_hello(&mut self, now: Instant, from: Addr, session: u64, tag: Tag) {
-        let stream = self.stream_of(tag);
+        let stream = self.stream_by_tag(tag).unwrap_or(0);
         if !self.has_room(now) || self.ungreeted() >= MAX_UNGREETED {
             let others = self.try_these(stream, from);
             if !others.is_empty() {
@@ -228,12 +227,6 @@ impl Node<'_> {
         }
         let cookie = self.jar.bake(now, from, session);
         self.send_small(from, &Datagram::Cookie { session, cookie });
-    }
-
-    /// The stream a handshake is about; the first where nobody knows it.
-    fn stream_of(&self, tag: Tag) -> StreamId {
-        let is = |stream: &Stream| stream.tag == tag;
-        self.streams.iter().position(is).unwrap_or(0)
     }
 
     /// How many have been let in that nothing was said to yet, for want of upload.
@@ -298,7 +291,7 @@ impl Node<'_> {
         if self.book.shuns(from, now) {
             return Ok(());
         }
-        let stream = self.stream_of(tag);
+        let stream = self.stream_by_tag(tag).unwrap_or(0);
         let place = self.attempts.iter().position(Option::is_none);
         let Some(at) = place.filter(|_| self.has_room(now)) else {
             self.turn_away(from, session, stream);

@@ -398,7 +398,7 @@ impl<'s> Node<'s> {
             self.stats.stray += 1;
             return;
         };
-        let Some(at) = self.streams.iter().position(|s| s.tag == chunk.tag) else {
+        let Some(at) = self.stream_by_tag(chunk.tag) else {
             return;
         };
         self.streams[at].stats.rx_bytes += self.on_line(from, len) as u64;
