@@ -1,17 +1,14 @@
 //! From the settings given to the one configuration a node runs by: every value read, every default filled in.
 
+pub use super::broadcast::Broadcast;
 use super::failure::Failure;
 use super::place::Place;
 use super::serial_line::{self, LineRole, SerialLine};
 use super::settings::{self, FILE_ONLY_KEYS, Settings};
 use super::stream_uri::{HostPort, StreamUri};
 use super::units::{self, Rate, Size, Time};
-use super::values::{
-    address, auto_or_off, bitrate, block_k, content_type, count, dialable, line, path,
-    span_between, upload_limit,
-};
+use super::values::{address, auto_or_off, count, dialable, path, span_between, upload_limit};
 use super::web::Web;
-use crate::limits::MAX_N;
 pub use crate::proto::config::MAX_STREAMS;
 use crate::time::Span;
 use std::fmt;
@@ -129,35 +126,6 @@ pub enum Task {
     Listen(StreamUri),
 }
 
-/// What a source sends, and how.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Broadcast {
-    /// The stream's key file.
-    pub key: PathBuf,
-    /// Where the media comes from.
-    pub input: String,
-    /// Begin the file again at its end.
-    pub repeat: bool,
-    /// The stream's title; may be empty.
-    pub name: String,
-    /// The kind of programme; may be empty.
-    pub genre: String,
-    /// The programme's own page; may be empty.
-    pub url: String,
-    /// What listeners are told about how it is made or paid for; may be empty.
-    pub disclosure: String,
-    /// The media type; nothing means found out from the bytes.
-    pub content_type: Option<String>,
-    /// Bits per second of the media; nothing means measured.
-    pub bitrate_bps: Option<u32>,
-    /// Data chunks in a block: 2, 4, 8 or 16; nothing means it follows the bit rate.
-    pub k: Option<u8>,
-    /// Parity chunks in a block; nothing means it follows K.
-    pub m: Option<u8>,
-    /// How long blocks are collected under one seal; nothing means it follows the bit rate.
-    pub group: Option<Span>,
-}
-
 /// What the demonstration is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DemoConfig {
@@ -219,30 +187,7 @@ impl fmt::Display for Config {
                 }
             }
             Task::Listen(stream) => row("stream", stream)?,
-            Task::Source(broadcast) => {
-                row("key", &broadcast.key.display())?;
-                row("input", &hidden(&broadcast.input))?;
-                row("repeat", &broadcast.repeat)?;
-                for (key, text) in [
-                    ("name", &broadcast.name),
-                    ("genre", &broadcast.genre),
-                    ("url", &broadcast.url),
-                    ("disclosure", &broadcast.disclosure),
-                ] {
-                    row(key, &or_none(text))?;
-                }
-                row(
-                    "content-type",
-                    &or_found_out(broadcast.content_type.as_ref()),
-                )?;
-                row(
-                    "bitrate",
-                    &or_found_out(broadcast.bitrate_bps.map(|bps| Rate(bps.into()))),
-                )?;
-                row("k", &or_found_out(broadcast.k))?;
-                row("m", &or_found_out(broadcast.m))?;
-                row("group", &or_found_out(broadcast.group.map(Time)))?;
-            }
+            Task::Source(broadcast) => broadcast.rows(&mut row)?,
         }
         let bind: Vec<String> = self.bind.iter().map(ToString::to_string).collect();
         row("bind", &bind.join(" and "))?;
@@ -280,28 +225,6 @@ impl fmt::Display for Config {
             Some(state) => row("state", &state.display()),
             None => row("state", &"none (node key and quota are not remembered)"),
         }
-    }
-}
-
-/// What was not given follows from the media.
-fn or_found_out(value: Option<impl fmt::Display>) -> String {
-    value.map_or(String::from("follows from the input"), |value| {
-        value.to_string()
-    })
-}
-
-/// An input without the user and password in its address.
-fn hidden(input: &str) -> String {
-    match input.split_once("://").zip(input.rsplit_once('@')) {
-        Some(((scheme, _), (_, place))) => format!("{scheme}://...@{place}"),
-        None => input.to_string(),
-    }
-}
-
-fn or_none(text: &str) -> &str {
-    match text {
-        "" => "none",
-        text => text,
     }
 }
 
@@ -404,7 +327,7 @@ fn task(role: Role, given: &Settings) -> Result<Task, Failure> {
                 origin,
                 "belongs to weir relay and weir listen, not weir source",
             )),
-            None => broadcast(given).map(Task::Source),
+            None => Broadcast::read(given).map(Task::Source),
         };
     }
     let example = "for example weir://radio.example.org:8479/KEY";
@@ -446,42 +369,6 @@ fn twice(streams: &[StreamUri]) -> Option<&StreamUri> {
         .map(|(_, stream)| stream)
 }
 
-fn broadcast(given: &Settings) -> Result<Broadcast, Failure> {
-    let key = given
-        .one("key", path)?
-        .ok_or_else(|| missing("--key", "weir keygen --out stream.key makes one"))?;
-    let input = given
-        .one("input", |text| Ok(text.to_string()))?
-        .filter(|input| !input.is_empty())
-        .ok_or_else(|| missing("--input", "write -, a file, or a URL, for example show.mp3"))?;
-    let repeat = given.origin("repeat");
-    if let Some(origin) = repeat
-        && (input == "-" || input.contains("://") && !input.starts_with("file://"))
-    {
-        let what = format!("only a file can be played again, and {input:?} is none");
-        return Err(Failure::usage(origin, what));
-    }
-    let k = given.one("k", block_k)?;
-    // The lengths a descriptor has room for.
-    let text = |name, most| Ok(given.one(name, line(most))?.unwrap_or_default());
-    Ok(Broadcast {
-        key,
-        input,
-        repeat: repeat.is_some(),
-        name: text("name", 128)?,
-        genre: text("genre", 64)?,
-        url: text("url", 128)?,
-        disclosure: text("disclosure", 256)?,
-        content_type: given.one("content-type", content_type)?,
-        bitrate_bps: given.one("bitrate", bitrate)?,
-        k,
-        m: given
-            .one("m", count(1, (MAX_N - usize::from(k.unwrap_or(2))) as u16))?
-            .map(|m| m as u8),
-        group: given.one("group", span_between(Span::from_ms(50), Span::from_s(2)))?,
-    })
-}
-
 /// One socket for each address or device that is given.
 fn bind(given: &Settings) -> Result<Vec<Place>, Failure> {
     let lists: Vec<Vec<Place>> =
@@ -521,7 +408,7 @@ fn serial(given: &Settings) -> Result<Vec<SerialLine>, Failure> {
     }
 }
 
-fn missing(culprit: &str, what: impl fmt::Display) -> Failure {
+pub(super) fn missing(culprit: &str, what: impl fmt::Display) -> Failure {
     Failure::usage(culprit, format!("missing; {what}"))
 }
 

@@ -3,6 +3,11 @@
 pub mod args;
 pub mod base32;
 pub mod board;
+#[cfg(feature = "source")]
+mod broadcast;
+#[cfg(not(feature = "source"))]
+#[path = "no_broadcast.rs"]
+mod broadcast;
 pub mod commands;
 pub mod config;
 pub mod config_file;

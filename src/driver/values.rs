@@ -1,13 +1,12 @@
 //! Readers of single values, whose errors say what would be right; `settings` adds where the value was given.
 
 use super::units::{self, Rate, Time};
-use crate::limits::MAX_K;
 use crate::proto::bucket::MIN_LIMIT_BPS;
 use crate::time::Span;
 use std::format;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::string::{String, ToString};
+use std::string::String;
 
 /// An address and a port.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
@@ -69,16 +68,6 @@ pub(super) fn auto_or_off(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Bits per second of a programme.
-pub(super) fn bitrate(text: &str) -> Result<u32, String> {
-    match units::parse_rate(text)? {
-        bps @ 1_000..=100_000_000 => Ok(bps as u32),
-        _ => Err(format!(
-            "{text:?} is out of range; write a rate from 1kbit to 100Mbit"
-        )),
-    }
-}
-
 /// Bits per second sent at most: none, or enough for two datagrams a second.
 pub(super) fn upload_limit(text: &str) -> Result<Option<u64>, String> {
     match units::parse_rate_limit(text)? {
@@ -87,41 +76,5 @@ pub(super) fn upload_limit(text: &str) -> Result<Option<u64>, String> {
             Rate(MIN_LIMIT_BPS)
         )),
         limit => Ok(limit),
-    }
-}
-
-/// Data chunks in a block.
-pub(super) fn block_k(text: &str) -> Result<u8, String> {
-    let k = text.parse().ok();
-    k.filter(|k| [2, 4, 8, MAX_K as u8].contains(k))
-        .ok_or_else(|| format!("{text:?} is not 2, 4, 8 or {MAX_K}"))
-}
-
-/// Text on one line, of at most `most` bytes.
-pub(super) fn line(most: usize) -> impl Fn(&str) -> Result<String, String> {
-    move |text| match text {
-        text if text.chars().any(char::is_control) => Err(format!(
-            "{text:?} has a control character; write one line of text"
-        )),
-        text if text.len() > most => Err(format!("is {} bytes long; at most {most}", text.len())),
-        text => Ok(text.to_string()),
-    }
-}
-
-/// A media type as HTTP carries it (RFC 9110 section 8.3.1): it goes into a response header, so nothing else may.
-pub(super) fn content_type(text: &str) -> Result<String, String> {
-    let token = |part: &str| {
-        let legal = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        !part.is_empty() && part.bytes().all(legal)
-    };
-    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
-    let printable = parameters.bytes().all(|b| (b' '..=b'~').contains(&b));
-    match essence.trim_end().split_once('/') {
-        Some((kind, subtype)) if token(kind) && token(subtype) && printable && text.len() <= 64 => {
-            Ok(text.to_string())
-        }
-        _ => Err(format!(
-            "{text:?} is not a media type; write for example audio/mpeg"
-        )),
     }
 }
