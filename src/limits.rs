@@ -3,8 +3,8 @@
 /// UDP payload of any datagram: what IPv6 carries everywhere without fragmentation (1,280 - 40 - 8; RFC 8200 section 5).
 pub const MAX_DATAGRAM_BYTES: usize = 1_232;
 
-/// Bytes before a chunk that differ for each receiver: kind, send time, session id.
-pub const CHUNK_PREFIX_BYTES: usize = 12;
+/// Bytes before a chunk that differ for each receiver: kind, send time, session id, how far the stripe's tree is behind.
+pub const CHUNK_PREFIX_BYTES: usize = 13;
 
 /// Fixed header of a chunk, the same for every receiver: stream tag, block, index.
 pub const CHUNK_HEADER_BYTES: usize = 13;

@@ -613,7 +613,7 @@ fn a_block_and_its_seal() {
         );
     }
 
-    let front = prefix(0x0102_0304_0506_0708, 0x12_3456 << 4);
+    let front = prefix(0x0102_0304_0506_0708, 0x12_3456 << 4, 2);
     vector.is("prefix", &front);
     let datagram = vector.hex("datagram 0");
     assert_eq!(datagram, [&front[..], &vector.hex("chunk 0")].concat());
@@ -623,6 +623,7 @@ fn a_block_and_its_seal() {
         Datagram::Chunk {
             session: 0x0102_0304_0506_0708,
             sent: 0x12_3456,
+            behind: 2,
             ..
         }
     ));

@@ -91,7 +91,7 @@ impl Neighbour {
         let Step::Open { theirs, .. } = self.step else {
             return None;
         };
-        Some([&chunk::prefix(theirs, 0)[..], behind_prefix].concat())
+        Some([&chunk::prefix(theirs, 0, 0)[..], behind_prefix].concat())
     }
 }
 

@@ -4,7 +4,7 @@ use super::forward::Wish;
 use super::node::{Down, Event, Job, Node, StreamId};
 use super::peer::{Due, Link, Moving, PeerId};
 use super::serve::Repair;
-use super::stream::{Forgers, Sealed, bits};
+use super::stream::{AllTried, Sealed, bits};
 use crate::error::Malformed;
 use crate::limits::MAX_DATAGRAM_BYTES;
 use crate::time::{Instant, Span};
@@ -288,13 +288,16 @@ impl Node<'_> {
             .map_or(0, |peer| peer.rtt_or_guess().as_us() / 2);
         // Nobody's clock is believed beyond what can matter.
         let age = Span::from_us(half) + Span::from_ms(u64::from(age_ms).min(120_000));
-        let mut forgers = Forgers::new();
+        let mut tried = AllTried::new();
         let sealed = match self.is_idle(at) {
             true => self.streams[at].accept_title(bytes, now - age),
-            false => self.streams[at].accept_seal(now, age, bytes, &mut forgers),
+            false => self.streams[at].accept_seal(now, age, bytes, &mut tried),
         };
-        for forger in forgers {
-            self.blame(now, forger);
+        for (it, is_true) in tried {
+            match is_true {
+                true => self.credit(now, at, it.from, it.id, it.behind),
+                false => self.debit(now, at, it.from, it.id),
+            }
         }
         match sealed? {
             Sealed::New => {
@@ -347,6 +350,7 @@ impl Node<'_> {
 
     fn on_stream_message(&mut self, now: Instant, id: PeerId, at: StreamId, message: &Message<'_>) {
         let stale_after = now + LEASE;
+        let is_source = self.streams[at].source.is_some();
         let Some(link) = self.peers.link_mut(id, at) else {
             return;
         };
@@ -360,7 +364,9 @@ impl Node<'_> {
             } => {
                 link.joined = true;
                 // Whoever will hand a stripe on is given places that others are not: it has to know.
-                if *home != link.home && link.told_offer.2 == 0 {
+                let (told, _, told_places) = link.told_offer;
+                let is_news = told_places == 0 || is_source && *home & !told != 0;
+                if *home != link.home && is_news {
                     link.due.add(Due::OFFER);
                 }
                 // Whoever failed is not forgiven for its own word.

@@ -3,7 +3,7 @@
 use super::bucket::{Urgency, places_bps};
 use super::node::{Node, StreamId};
 use super::peer::{Due, Link, PeerId};
-use super::stream::{SEAL_ENTRY, bits, mask_of};
+use super::stream::{SEAL_ENTRY, bits};
 use super::transmit::{MAX_BATCH, Transmit};
 use super::unheard::OLD;
 use super::upkeep::PROBE_QUIET;
@@ -12,6 +12,7 @@ use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
 use crate::wire::chunk::{ChunkId, prefix};
 use crate::wire::message::Reason;
+use core::cmp::Reverse;
 
 /// Most log entries one child is taken through in one go, so that a long log is no long turn.
 const MAX_STEPS: usize = 512;
@@ -162,15 +163,17 @@ impl Node<'_> {
         u16::try_from(free / card.stripe_bps()).unwrap_or(u16::MAX)
     }
 
-    /// Places as a peer is told of them: those that are free, and those it would be given at the cost of others.
-    pub(super) fn places_for(&self, at: StreamId, id: PeerId) -> u16 {
+    /// What a peer is offered: stripes, those this node prefers, and for how many there are places: free ones, and those that it would be
+    /// given at the cost of others. Where only what it will hand on is given at others' cost, it is offered nothing else.
+    pub(super) fn offer_for(&self, at: StreamId, id: PeerId) -> (u32, u32, u16) {
+        let (stripes, home) = self.offered(at);
         let free = self.places(at, id);
         if free > 0
             || !self.may_grant()
             || self.is_line(id)
             || !self.is_child(id) && self.children() >= self.config.max_children
         {
-            return free;
+            return (stripes, home, free);
         }
         let newcomer = self.peers.link(id, at);
         let others = self
@@ -182,14 +185,20 @@ impl Node<'_> {
             spare += link.spare.count_ones();
             wasted += not_handed_on(link).count_ones();
         }
-        let handed_on = if newcomer.standing.forwards() {
-            wasted.min(newcomer.home.count_ones())
-        } else {
-            0
-        };
-        let bare = newcomer.standing.forwards() && self.bare_stripes(at) != 0;
-        let several = newcomer.standing.forwards() && self.doubled(at, newcomer) != 0;
-        spare.max(handed_on).max(u32::from(bare || several)) as u16
+        let hands_on = newcomer.standing.forwards();
+        if spare > 0 || !hands_on {
+            return (stripes, home, spare as u16);
+        }
+        let bare = self.bare_stripes(at) != 0;
+        let several = self.doubled(at, newcomer) != 0;
+        let places = wasted
+            .min(newcomer.home.count_ones())
+            .max(u32::from(bare || several));
+        let its = newcomer.home | newcomer.granted_down;
+        match stripes & its {
+            its if its != 0 && places > 0 => (its, home, places as u16),
+            _ => (stripes, home, 0),
+        }
     }
 
     /// At the source, the stripes that nobody gets from it: until somebody does, the grid has to do without them.
@@ -202,11 +211,9 @@ impl Node<'_> {
         }
     }
 
-    /// At the source when it has missed a child, stripes that another has and nobody else that answers: what that one does not get,
-    /// nobody gets.
-    pub(super) fn only_here(&self, at: StreamId, id: PeerId, link: &Link) -> u32 {
-        let source = self.streams[at].source.as_ref();
-        if source.is_none_or(|source| !source.heard.is_mending) {
+    /// At the source, stripes that a child has and nobody else that answers.
+    pub(super) fn sole(&self, at: StreamId, id: PeerId, link: &Link) -> u32 {
+        if self.streams[at].source.is_none() {
             return 0;
         }
         link.granted_down & !self.granted_to(at, |other, peer| other != id && peer.answers())
@@ -239,20 +246,22 @@ impl Node<'_> {
     /// Bits a second that all granted stripes take, and the seals.
     pub(super) fn granted_bps(&self) -> u64 {
         let of = |at: usize| -> u64 {
-            let copies: u64 = self
-                .peers
-                .in_stream(at)
-                .filter(|(_, peer, _)| peer.addr.socket().is_some() && peer.answers())
-                .map(|(_, _, link)| u64::from(link.granted_down.count_ones()))
-                .sum();
-            let readers = self
-                .peers
-                .in_stream(at)
-                .filter(|(_, _, link)| link.wants_seals);
-            let seals = readers.count() as u64;
-            let card = self.streams[at].card.as_ref();
-            card.map_or(0, |card| {
-                copies * card.stripe_bps() + seals * card.seal_bps()
+            let (mut copies, mut readers, mut hand_on) = (0, 0, 0);
+            for (_, peer, link) in self.peers.in_stream(at) {
+                if peer.addr.socket().is_some() && peer.answers() {
+                    copies += link.granted_down.count_ones();
+                }
+                readers += u32::from(link.wants_seals);
+                hand_on += u32::from(link.standing.forwards());
+            }
+            let stream = &self.streams[at];
+            // At the source as many may come to read seals as its stripes can go to who hand them on.
+            let seals = match stream.source {
+                Some(_) => readers.max(copies.min(hand_on)),
+                None => readers,
+            };
+            stream.card.as_ref().map_or(0, |card| {
+                u64::from(copies) * card.stripe_bps() + u64::from(seals) * card.seal_bps()
             })
         };
         (0..self.streams.len()).map(of).sum()
@@ -276,34 +285,34 @@ impl Node<'_> {
         }
         // The source can do with fewer copies of a stripe that several have, and not with none.
         let bare = hands_on && self.bare_stripes(at) >> stripe & 1 != 0;
-        let plenty = bits(self.demanded(at)).filter(|&s| bare && self.copies(at, s) > 1);
-        let plenty = mask_of(plenty);
-        let doubled = if hands_on {
-            self.doubled(at, newcomer) & 1 << stripe
-        } else {
-            0
-        };
-        let yields = |link: &Link| match link.spare & link.granted_down {
-            0 if hands_on => match not_handed_on(link) {
-                0 if link.granted_down.count_ones() > 1 => link.granted_down & (plenty | doubled),
-                0 => link.granted_down & plenty,
-                wasted => wasted,
-            },
-            spare => spare,
+        let doubled = hands_on && self.doubled(at, newcomer) >> stripe & 1 != 0;
+        let yields = |id: PeerId, link: &Link| {
+            let sole = self.sole(at, id, link);
+            let wasted = if hands_on { not_handed_on(link) } else { 0 };
+            let several = link.granted_down.count_ones() > 1;
+            let gently = match link.spare & link.granted_down & !sole {
+                0 if bare || doubled => link.granted_down & !sole,
+                0 => wasted & !sole,
+                spare => spare,
+            };
+            // All that hangs on whoever loses what nobody else has must find its way to the newcomer: only if nothing else is to be had.
+            match gently {
+                0 if doubled && several => (false, sole & 1 << stripe),
+                0 => (false, (wasted | link.spare) & sole & 1 << stripe),
+                some => (true, some),
+            }
         };
         // The same stripe if somebody has it: the newcomer can hand it on to them.
-        let others = self
-            .peers
-            .in_stream(at)
-            .filter(|(other, _, link)| *other != id && yields(link) != 0);
-        let victim = others.max_by_key(|(_, _, link)| {
-            (
-                link.spare != 0,
-                yields(link) >> stripe & 1,
-                yields(link).count_ones(),
-            )
+        let others = self.peers.in_stream(at);
+        let victims = others.filter_map(|(other, peer, link)| {
+            let (gently, theirs) = yields(other, link);
+            let fits = other != id && theirs != 0;
+            let order = [gently, link.spare & theirs != 0, theirs >> stripe & 1 != 0];
+            let order = order.iter().fold(0, |sum, &is| sum << 1 | u8::from(is));
+            let count = link.granted_down.count_ones();
+            fits.then_some((order, count, Reverse(peer.since), other, theirs))
         });
-        let Some((victim, theirs)) = victim.map(|(other, _, link)| (other, yields(link))) else {
+        let Some((.., victim, theirs)) = victims.max() else {
             return false;
         };
         let taken = if theirs & 1 << stripe != 0 {
@@ -331,24 +340,33 @@ impl Node<'_> {
 
     /// The next batch of chunks (or a seal) for a child, in turn.
     pub(super) fn poll_stream(&mut self, now: Instant, out: &mut Transmit) -> bool {
-        let (capacity, streams) = (self.peers.capacity(), self.streams.len());
         // Looked at first, so that nobody loses his turn because the one before him took what there was.
         if !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
             return false;
         }
+        // Whoever hands it on first: many wait for that.
+        [true, false]
+            .into_iter()
+            .any(|hands_on| self.poll_turns(now, hands_on, out))
+    }
+
+    /// The same among those who hand the stream on, or among the others.
+    fn poll_turns(&mut self, now: Instant, hands_on: bool, out: &mut Transmit) -> bool {
+        let (capacity, streams) = (self.peers.capacity(), self.streams.len());
         let mut left = capacity * streams;
         while left > 0 {
-            let (id, at) = self.turn;
+            let (id, at) = self.turns[usize::from(hands_on)];
             // Places behind the last neighbour are passed over together.
             let vacant = id >= self.peers.end();
             let places = if vacant { (capacity - id).min(left) } else { 1 };
             left -= places;
-            self.turn = if id + places < capacity {
+            self.turns[usize::from(hands_on)] = if id + places < capacity {
                 (id + places, at)
             } else {
                 (0, if at + 1 < streams { at + 1 } else { 0 })
             };
-            if self.feed(now, id, at, out) {
+            let is_next = self.peers.link(id, at).standing.forwards() == hands_on;
+            if is_next && self.feed(now, id, at, out) {
                 return true;
             }
         }
@@ -392,7 +410,7 @@ impl Node<'_> {
                 }
             } else if mask & 1 << entry.index == 0 {
                 cursor += 1;
-            } else if cursor < too_late && self.may_skip(now, at, id, entry) {
+            } else if cursor < too_late && self.may_skip(now, at, id, entry, cursor) {
                 self.streams[at].stats.skipped += 1;
                 cursor += 1;
             } else if !self.append(at, entry, &mut load, out) {
@@ -408,11 +426,27 @@ impl Node<'_> {
         out.count > 0 || out.control_len > 0
     }
 
-    /// Whether a chunk that is late need not be sent: others have it, or it is too late for everybody.
-    fn may_skip(&self, now: Instant, at: StreamId, id: PeerId, chunk: ChunkId) -> bool {
-        let only_here = self.only_here(at, id, self.peers.link(id, at));
-        let row = self.streams[at].ring.row(chunk.block);
-        only_here >> chunk.index & 1 == 0 || row.is_none_or(|row| now.since(row.born_at) > OLD)
+    /// Whether a chunk at `cursor` that is late need not be sent: others have it, or it is too late for everybody. What the source
+    /// says to nobody is nowhere.
+    fn may_skip(
+        &self,
+        now: Instant,
+        at: StreamId,
+        id: PeerId,
+        chunk: ChunkId,
+        cursor: u64,
+    ) -> bool {
+        let stream = &self.streams[at];
+        let row = stream.ring.row(chunk.block);
+        if stream.source.is_none() || row.is_none_or(|row| now.since(row.born_at) > OLD) {
+            return true;
+        }
+        let has_it = |link: &Link| {
+            let is_fresh = link.fresh >> chunk.index & 1 != 0 && link.fed_from > chunk.block;
+            link.granted_down >> chunk.index & 1 != 0 && link.cursor > cursor && !is_fresh
+        };
+        let mut others = self.peers.in_stream(at).filter(|(other, ..)| *other != id);
+        others.any(|(_, peer, link)| peer.answers() && has_it(link))
     }
 
     /// What a batch for a neighbour may hold: looked up once for all its chunks.
@@ -421,7 +455,7 @@ impl Node<'_> {
         let (to, session) = (peer.addr, peer.theirs);
         Some(Load {
             to,
-            prefix: prefix(session, now.as_us()),
+            prefix: prefix(session, now.as_us(), 0),
             overhead_bytes: self.on_line(to, 0),
             room_bytes: self.bucket.room(now),
             turn_bytes: self.bucket.turn_bytes(),

@@ -335,19 +335,24 @@ impl Node<'_> {
         half_open < vacant || self.idle_peer(now).is_some()
     }
 
-    /// The session that is missed least: feeds nobody, is fed by nobody, has been silent longest.
+    /// The session that is missed least: feeds nobody, is fed by nobody, hands nothing on, is the oldest. Who hands a stream on keeps
+    /// its source, even where it gets nothing from it: that is where it will be needed when a tree has lost its root.
     pub(super) fn idle_peer(&self, now: Instant) -> Option<PeerId> {
-        let useless = |id: PeerId| {
-            (0..self.streams.len()).all(|stream| {
-                let link = self.peers.link(id, stream);
-                link.granted_down == 0 && link.granted_up == 0
-            })
+        let worth = |(id, peer): (PeerId, &Peer)| {
+            let mut hands_on = false;
+            for at in 0..self.streams.len() {
+                let link = self.peers.link(id, at);
+                let is_root = link.standing.is_source() && self.standing(at).forwards();
+                if link.granted_down | link.granted_up != 0 || is_root {
+                    return None;
+                }
+                hands_on |= link.standing.forwards();
+            }
+            let is_new = now.since(peer.since) <= GRACE;
+            (!is_new).then_some((hands_on, peer.since, id))
         };
-        let idle = self
-            .peers
-            .iter()
-            .filter(|(id, peer)| now.since(peer.since) > GRACE && useless(*id));
-        idle.min_by_key(|(_, peer)| peer.since).map(|(id, _)| id)
+        let idle = self.peers.iter().filter_map(worth).min();
+        idle.map(|(.., id)| id)
     }
 
     fn turn_away(&mut self, to: Addr, session: u64, stream: StreamId) {
@@ -594,6 +599,7 @@ impl Node<'_> {
         self.repairs.retain(|repair| repair.peer != id);
         for stream in self.streams.iter_mut() {
             stream.asked.retain(|asked| asked.peer != id);
+            stream.forget_sender(id);
             for parent in &mut stream.parents {
                 if parent.peer == Some(id) {
                     parent.peer = None;

@@ -26,6 +26,7 @@ pub mod transmit;
 pub mod uplink;
 
 mod control;
+mod credit;
 mod forward;
 mod handshake;
 mod home;

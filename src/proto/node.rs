@@ -201,10 +201,12 @@ pub struct Node<'s> {
     pub(super) probe_at: Instant,
     /// When a child may be made to make way again.
     pub(super) way_at: Instant,
+    /// When what nobody else has may be sent before the stream again.
+    pub(super) urgent_at: Instant,
     /// When the node was made.
     pub(super) began: Instant,
-    /// Whose turn it is to be sent to.
-    pub(super) turn: (PeerId, StreamId),
+    /// Whose turn it is to be sent to, among those who do not hand on and among those who do.
+    pub(super) turns: [(PeerId, StreamId); 2],
     /// Neighbours below this place are owed no words: nothing was handed in since they were looked at.
     pub(super) silent_below: PeerId,
     pub(super) stats: NodeStats,
@@ -244,8 +246,9 @@ impl<'s> Node<'s> {
             balance_at: now,
             probe_at: now,
             way_at: now,
+            urgent_at: now,
             began: now,
-            turn: (0, 0),
+            turns: [(0, 0); 2],
             silent_below: 0,
             stats: NodeStats::default(),
             leaving: false,
@@ -358,9 +361,10 @@ impl<'s> Node<'s> {
             Ok(Datagram::Chunk {
                 session,
                 sent,
+                behind,
                 chunk,
             }) => {
-                self.on_chunk(now, from, session, sent, bytes.len(), &chunk);
+                self.on_chunk(now, from, session, (sent, behind), bytes.len(), &chunk);
                 Ok(())
             }
             Ok(Datagram::Control {
@@ -388,7 +392,7 @@ impl<'s> Node<'s> {
         now: Instant,
         from: Addr,
         session: u64,
-        sent: u32,
+        (sent, behind): (u32, u8),
         len: usize,
         chunk: &Chunk<'_>,
     ) {
@@ -406,26 +410,15 @@ impl<'s> Node<'s> {
             .asked
             .iter()
             .any(|asked| asked.id == chunk.id && asked.peer == id);
-        let taken = self.streams[at].accept_chunk(now, id, chunk);
-        let Some((peer, link)) = self.peers.both_mut(id, at) else {
-            return;
-        };
-        match taken {
-            Taken::Invalid => {
-                self.disown(now, at, id, chunk.id.index);
-                self.blame(now, id);
-                return;
-            }
-            Taken::Dropped | Taken::Parked => {}
-            Taken::New | Taken::Duplicate => {
-                peer.heard_at = now;
+        let taken = self.streams[at].accept_chunk(now, id, behind, chunk);
+        if matches!(taken, Taken::New | Taken::Duplicate) {
+            if let Some((peer, link)) = self.peers.both_mut(id, at) {
                 peer.delayed(ticks(now.as_us()).wrapping_sub(sent) & 0xff_ffff);
-                link.chunk_at = now;
                 if answers {
                     link.unanswered /= 2;
                 }
-                self.promote_trial(now, at, id, chunk.id);
             }
+            self.credit(now, at, id, chunk.id, behind);
         }
         match taken {
             Taken::New => {
@@ -433,7 +426,8 @@ impl<'s> Node<'s> {
                 self.streams[at].play(now, self.config.burst);
             }
             Taken::Parked => self.want_seal(now, at, id, chunk.id.block),
-            _ => {}
+            Taken::Invalid => self.debit(now, at, id, chunk.id),
+            Taken::Duplicate | Taken::Dropped => {}
         }
     }
 

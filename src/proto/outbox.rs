@@ -60,6 +60,7 @@ impl<'n> Node<'n> {
         let talks = self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Words);
         talks
             && (self.poll_small(now, out) || self.poll_words(now, out) || self.poll_jobs(now, out))
+            || self.poll_urgent(now, out)
             || self.poll_stream(now, out)
             || self.poll_repairs(now, out)
     }
@@ -447,13 +448,12 @@ impl<'n> Node<'n> {
         at: usize,
         letter: &mut Letter<'_>,
     ) -> bool {
-        let (stripes, home) = self.offered(at);
+        let (stripes, home, places) = self.offer_for(at, id);
         let mut hops = Vec::new();
         for stripe in super::stream::bits(stripes) {
             // Room: there are at most as many stripes.
             let _ = hops.push(self.stripe_hops(at, usize::from(stripe)));
         }
-        let places = self.places_for(at, id);
         let said = letter.add(&Message::Offer {
             tag: self.streams[at].tag,
             stripes,

@@ -35,6 +35,9 @@ const LACK_AGE: Span = Span::from_ms(500);
 /// What it counts against a neighbour, in ms of delay, that it failed as a parent.
 const DISTRUSTED: u64 = 400;
 
+/// What could not be had for so long is asked of the source, which has all of it.
+const LAST_RESORT: Span = Span::from_ms(1_500);
+
 /// A reordered chunk is given this long before it counts as lost.
 const REORDER: Span = Span::from_ms(40);
 
@@ -312,6 +315,8 @@ impl Node<'_> {
         let stream = &self.streams[at];
         let k = stream.card.as_ref()?.k();
         let pace = self.blocks_each_second(at);
+        let sealed_at = stream.ring.row(block).map(|row| row.sealed_at);
+        let urgent = sealed_at.is_some_and(|at| now.since(at) > LAST_RESORT);
         let holders = self.peers.in_stream(at).filter_map(|(id, peer, link)| {
             let age = now.since(link.have_at);
             // What flowed when it last said so has gone on flowing. A block is allowed for the way; what is a little early waits
@@ -357,6 +362,9 @@ impl Node<'_> {
         });
         holders
             .min_by_key(|(id, peer, link, wait)| {
+                if urgent && link.standing.is_source() {
+                    return 0;
+                }
                 let asked = stream.asked.iter().filter(|a| a.peer == *id).count() as u64;
                 let source = if link.standing.is_source() { 30 } else { 0 };
                 // Chance spreads the load, and leads past one that does not deliver.

@@ -15,6 +15,10 @@ const STALE: Span = Span::from_ms(250);
 /// A request may be so many blocks ahead of the seals known here.
 const EARLY_BLOCKS: u64 = 4;
 
+/// What the source is asked for when it is this old may be nowhere else: it goes before the stream, in one part of so many of the upload.
+const NOWHERE_ELSE: Span = Span::from_ms(1_700);
+const URGENT_PART: u64 = 32;
+
 /// Most requests that wait for what they ask for.
 pub const MAX_EARLY: usize = 16;
 
@@ -84,6 +88,37 @@ impl Node<'_> {
         self.early.retain(|repair| now.since(repair.at) < STALE);
     }
 
+    /// At the source, a chunk that somebody asked for because nobody else has it. One copy mends the block for everybody.
+    pub(super) fn poll_urgent(&mut self, now: Instant, out: &mut Transmit) -> bool {
+        let Some(limit_bps) = self.uplink_bps().filter(|_| now >= self.urgent_at) else {
+            return false;
+        };
+        let is_urgent = |repair: &&Repair| {
+            let stream = &self.streams[usize::from(repair.stream)];
+            let row = stream.ring.row(repair.id.block);
+            let is_old = row.is_some_and(|row| now.since(row.born_at) > NOWHERE_ELSE);
+            let link = self.peers.link(repair.peer, usize::from(repair.stream));
+            let hands_on = link.granted_down != 0 && link.standing.forwards();
+            stream.source.is_some() && is_old && hands_on
+        };
+        let Some(&first) = self.repairs.iter().find(is_urgent) else {
+            return false;
+        };
+        if !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
+            return false;
+        }
+        self.repairs.retain(|repair| {
+            (repair.peer, repair.stream, repair.id) != (first.peer, first.stream, first.id)
+        });
+        if !self.send_repair(now, first, out) {
+            return false;
+        }
+        let bits = 8 * (out.count * out.segment_bytes) as u64;
+        let took_us = bits * URGENT_PART * 1_000_000 / limit_bps.max(1);
+        self.urgent_at = now + Span::from_us(took_us);
+        true
+    }
+
     /// A chunk that somebody asked for again. The stream goes first: of a limited upload, repair gets what
     /// it leaves, and leaves it half a bucket.
     pub(super) fn poll_repairs(&mut self, now: Instant, out: &mut Transmit) -> bool {
@@ -92,10 +127,7 @@ impl Node<'_> {
                 return false;
             };
             let Repair {
-                peer,
-                stream,
-                id,
-                at,
+                peer, stream, at, ..
             } = first;
             let waits = self
                 .peers
@@ -112,22 +144,24 @@ impl Node<'_> {
                 continue;
             }
             let known = usize::from(stream) < self.streams.len() && self.peers.get(peer).is_some();
-            if stale || !known {
-                continue;
-            }
-            let Some(mut load) = self.begin_load(now, peer) else {
-                continue;
-            };
-            let at = usize::from(stream);
-            self.append(at, id, &mut load, out);
-            self.add_more_repairs(now, (peer, stream), &mut load, out);
-            self.pay(now, peer, at, &load, out);
-            if out.count > 0 {
-                self.streams[at].stats.repairs_sent += out.count as u64;
+            if !stale && known && self.send_repair(now, first, out) {
                 return true;
             }
         }
         false
+    }
+
+    /// Sends a chunk that was asked for. False when it, or who asked, is gone.
+    fn send_repair(&mut self, now: Instant, repair: Repair, out: &mut Transmit) -> bool {
+        let Some(mut load) = self.begin_load(now, repair.peer) else {
+            return false;
+        };
+        let at = usize::from(repair.stream);
+        self.append(at, repair.id, &mut load, out);
+        self.add_more_repairs(now, (repair.peer, repair.stream), &mut load, out);
+        self.pay(now, repair.peer, at, &load, out);
+        self.streams[at].stats.repairs_sent += out.count as u64;
+        out.count > 0
     }
 
     /// What the same neighbour asked for next leaves in the same batch.

@@ -588,6 +588,8 @@ impl Stream<'_> {
             self.heads[usize::from(id.index)] = Head {
                 end: id.block + 1,
                 at: now,
+                rooted: id.block + 1,
+                rooted_at: now,
                 ..Head::default()
             };
             release.done += 1;

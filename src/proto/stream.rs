@@ -20,7 +20,7 @@ use crate::storage::log::Log;
 use crate::storage::ring::{Ring, Row};
 use crate::storage::slots::Slot;
 use crate::time::{Instant, Span};
-use crate::wire::chunk::{Chunk, ChunkId, Tag, header, tag_of};
+use crate::wire::chunk::{Chunk, ChunkId, Tag, header, say_behind, tag_of};
 use crate::wire::seal::{self, NOWHERE, Seal};
 use heapless::{Deque, Vec};
 
@@ -54,6 +54,11 @@ pub struct Head {
     pub at: Instant,
     /// One past the newest block for which it was rebuilt here instead.
     pub rebuilt: u64,
+    /// One past the newest block to which the stripe's tree reached, as the parents say. Nobody but the source moves it on: where a
+    /// tree has no root, or runs in a circle, it stands still for all below, whatever is rebuilt there. And when it moved.
+    pub rooted: u64,
+    /// See `rooted`.
+    pub rooted_at: Instant,
     /// How long after the first chunk of its block a chunk of this stripe comes.
     pub pace: Pace,
 }
@@ -116,14 +121,19 @@ pub struct Lacking {
     pub at: Instant,
 }
 
-/// Who sent waiting chunks that turned out to be forged.
-pub type Forgers = Vec<PeerId, MAX_PARKED>;
+/// No place of the table of peers.
+const NOBODY: PeerId = PeerId::MAX;
 
-struct Parked {
-    id: ChunkId,
-    from: PeerId,
+/// A chunk that waits for its seal.
+pub struct Parked {
+    pub(super) id: ChunkId,
+    pub(super) from: PeerId,
+    pub(super) behind: u8,
     slot: Slot,
 }
+
+/// Chunks whose seal has come, and whether they verify.
+pub type AllTried = Vec<(Parked, bool), MAX_PARKED>;
 
 /// What became of a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -203,6 +213,8 @@ pub struct Stream<'s> {
     pub parents: [Parent; MAX_N],
     /// Stripes that were stalled when last looked at.
     pub stalled: u32,
+    /// Of these, those whose tree has no root.
+    pub rootless: u32,
     /// Stripes that stalled, or had no parent, and have not flowed since.
     pub broken: u32,
     /// The stripes this node prefers to carry.
@@ -263,6 +275,7 @@ impl<'s> Stream<'s> {
             heads: [Head::default(); MAX_N],
             parents: [Parent::default(); MAX_N],
             stalled: 0,
+            rootless: 0,
             broken: 0,
             home: 0,
             home_at: Instant::ZERO,
@@ -313,6 +326,7 @@ impl<'s> Stream<'s> {
             };
             self.heads = [Head {
                 end: first,
+                rooted: first,
                 ..Head::default()
             }; MAX_N];
         }
@@ -322,13 +336,13 @@ impl<'s> Stream<'s> {
         self.card = Some(card);
     }
 
-    /// A seal from outside, `age` old. Chunks that waited for it are taken in; senders of forged ones are noted.
+    /// A seal from outside, `age` old. Chunks that waited for it are tried: true ones are taken in.
     pub fn accept_seal(
         &mut self,
         now: Instant,
         age: Span,
         bytes: &[u8],
-        forgers: &mut Forgers,
+        tried: &mut AllTried,
     ) -> Result<Sealed, Malformed> {
         let seal = Seal::parse(bytes)?;
         let Some(card) = self.card.as_ref() else {
@@ -352,7 +366,7 @@ impl<'s> Stream<'s> {
         }
         self.stats.seals += 1;
         self.open_group(&seal, bytes, now, now - age);
-        self.admit_parked(now, forgers);
+        self.admit_parked(now, tried);
         Ok(Sealed::New)
     }
 
@@ -387,7 +401,13 @@ impl<'s> Stream<'s> {
     }
 
     /// A chunk from outside.
-    pub fn accept_chunk(&mut self, now: Instant, from: PeerId, chunk: &Chunk<'_>) -> Taken {
+    pub fn accept_chunk(
+        &mut self,
+        now: Instant,
+        from: PeerId,
+        behind: u8,
+        chunk: &Chunk<'_>,
+    ) -> Taken {
         let Some(card) = self.card.as_ref() else {
             return Taken::Dropped;
         };
@@ -396,7 +416,7 @@ impl<'s> Stream<'s> {
             return Taken::Invalid;
         }
         let taken = match self.ring.row(id.block) {
-            None => self.park(id, from, chunk.bytes),
+            None => self.park(id, from, behind, chunk.bytes),
             Some(row) if row.have & 1 << id.index != 0 => Taken::Duplicate,
             Some(row) if !proves(&self.hasher, card, row, id, chunk.bytes) => Taken::Invalid,
             Some(_) => match self.ring.insert(id, chunk.bytes.len()) {
@@ -446,7 +466,7 @@ impl<'s> Stream<'s> {
 
     /// Keeps a chunk until its seal comes: one of each sender, so that a forged one does not keep the true one out, and of no sender
     /// more than half of what there is room for.
-    fn park(&mut self, id: ChunkId, from: PeerId, bytes: &[u8]) -> Taken {
+    fn park(&mut self, id: ChunkId, from: PeerId, behind: u8, bytes: &[u8]) -> Taken {
         let (tail, end) = (self.ring.tail(), self.ring.end());
         let near = id.block >= tail && (end == tail || id.block < end + MAX_AHEAD_BLOCKS);
         let same = self.parked.iter().any(|p| p.id == id && p.from == from);
@@ -467,7 +487,12 @@ impl<'s> Stream<'s> {
             // Cannot be full: one was just taken out.
             Some(slot) => self
                 .parked
-                .push(Parked { id, from, slot })
+                .push(Parked {
+                    id,
+                    from,
+                    behind,
+                    slot,
+                })
                 .map_or(Taken::Dropped, |()| Taken::Parked),
             None => Taken::Dropped,
         }
@@ -478,8 +503,15 @@ impl<'s> Stream<'s> {
         self.parked.iter().map(|p| p.id.block).min()
     }
 
+    /// A neighbour is gone: what becomes of its waiting chunks is not put down to whoever gets its place.
+    pub fn forget_sender(&mut self, id: PeerId) {
+        for parked in self.parked.iter_mut().filter(|parked| parked.from == id) {
+            parked.from = NOBODY;
+        }
+    }
+
     /// Takes in the parked chunks whose seal has come.
-    fn admit_parked(&mut self, now: Instant, forgers: &mut Forgers) {
+    fn admit_parked(&mut self, now: Instant, tried: &mut AllTried) {
         let mut at = 0;
         while at < self.parked.len() {
             let id = self.parked[at].id;
@@ -492,22 +524,20 @@ impl<'s> Stream<'s> {
                 }
                 continue;
             }
-            let Parked { id, from, slot } = self.parked.remove(at);
-            let good =
-                self.card
-                    .as_ref()
-                    .zip(self.ring.row(id.block))
-                    .is_some_and(|(card, row)| {
-                        proves(&self.hasher, card, row, id, self.ring.parked(slot))
-                    });
-            if !good {
+            let waited = self.parked.remove(at);
+            let Parked { id, slot, .. } = waited;
+            let parts = self.card.as_ref().zip(self.ring.row(id.block));
+            let is_true = parts.is_some_and(|(card, row)| {
+                proves(&self.hasher, card, row, id, self.ring.parked(slot))
+            });
+            if !is_true {
                 self.stats.invalid += 1;
-                // Room: there are no more than wait.
-                let _ = forgers.push(from);
                 self.ring.unpark(slot);
             } else if self.ring.adopt(id, slot) {
                 self.note_new(now, id);
             }
+            // Room: there are no more than wait.
+            let _ = tried.push((waited, is_true));
         }
     }
 
@@ -768,7 +798,8 @@ impl<'s> Stream<'s> {
         id: ChunkId,
         prefix: &[u8; CHUNK_PREFIX_BYTES],
     ) -> Option<(Slot, usize)> {
-        if let Some(ready) = self.ring.address(id, prefix) {
+        let prefix = say_behind(*prefix, self.behind(id));
+        if let Some(ready) = self.ring.address(id, &prefix) {
             return Some(ready);
         }
         let have = self.ring.row(id.block)?.have;
@@ -776,7 +807,16 @@ impl<'s> Stream<'s> {
         if !here || !self.fill_paths(id.block) {
             return None;
         }
-        self.ring.address(id, prefix)
+        self.ring.address(id, &prefix)
+    }
+
+    /// By how many blocks a stripe's tree is behind a chunk here.
+    fn behind(&self, id: ChunkId) -> u8 {
+        let head = self
+            .heads
+            .get(usize::from(id.index))
+            .map_or(0, |head| head.rooted);
+        u8::try_from((id.block + 1).saturating_sub(head)).unwrap_or(u8::MAX)
     }
 }
 

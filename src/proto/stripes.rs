@@ -37,6 +37,13 @@ const RENEW: Span = Span::from_s(6);
 /// What has become spare, or no longer is, is told this long after what was said last.
 const NEWS_OF_SPARE: Span = Span::from_ms(1_500);
 
+/// A tree that brought nothing for this long, and is so many blocks behind others, has no root.
+const ROOTLESS: Span = Span::from_ms(1_000);
+const ROOTLESS_BLOCKS: u64 = 4;
+
+/// By so many blocks a new parent's tree may be behind the present one's, which flows.
+const EASE: u64 = 3;
+
 /// A trial parent that sent nothing by then is not tried further.
 const TRIAL: Span = Span::from_s(3);
 
@@ -100,7 +107,7 @@ impl Node<'_> {
             return 0;
         }
         match stream.parents.get(stripe).and_then(|parent| parent.peer) {
-            Some(id) if self.carries(at, stripe as u8) => {
+            Some(id) if self.carries(at, stripe as u8) && stream.rootless >> stripe & 1 == 0 => {
                 self.peers.link(id, at).hops[stripe].saturating_add(1)
             }
             _ if self.demanded(at) >> stripe & 1 == 0 => IDLE_HOPS,
@@ -236,6 +243,25 @@ impl Node<'_> {
         mask_of(bits(card.all_stripes()).filter(|&stripe| behind(stripe)))
     }
 
+    /// Stripes taken here whose tree has brought nothing for long, while others went on: it has lost its root, or runs in a circle,
+    /// and what comes was rebuilt somewhere on the way.
+    fn rootless(&self, at: StreamId) -> u32 {
+        let stream = &self.streams[at];
+        let heads = stream.heads.iter();
+        let newest = heads.clone().map(|head| head.rooted).max().unwrap_or(0);
+        let moved_at = heads.map(|head| head.rooted_at).max();
+        let moved_at = moved_at.unwrap_or(Instant::ZERO);
+        let stands = |stripe: &u8| {
+            let at = usize::from(*stripe);
+            let (head, parent) = (&stream.heads[at], &stream.parents[at]);
+            let since = head.rooted_at.max(parent.since).max(stream.resumed_at);
+            parent.peer.is_some()
+                && newest >= head.rooted + ROOTLESS_BLOCKS
+                && moved_at.since(since) > ROOTLESS
+        };
+        mask_of(bits(u32::MAX).filter(stands))
+    }
+
     /// Whether two blocks below the horizon should have come from a stripe's parent by now. It sends what is sealed once it was asked;
     /// and media that come whole, after seconds of nothing, are due a group's time after their seal and not at once.
     fn is_owed(
@@ -261,7 +287,8 @@ impl Node<'_> {
     /// A stripe that stalls gets another parent; but while the parent says that it is without it too, whoever stands highest in the
     /// broken branch is to mend it, and those below wait: else every loss would set the whole branch in motion.
     fn replace_stalled(&mut self, now: Instant, at: StreamId) {
-        let stalled = self.stalled(now, at);
+        self.streams[at].rootless = self.rootless(at);
+        let stalled = self.stalled(now, at) | self.streams[at].rootless;
         if stalled & !self.streams[at].stalled != 0 {
             self.streams[at].news_pause = NEWS_PAUSE;
             self.ask_news(now, at, stalled);
@@ -731,13 +758,15 @@ impl Node<'_> {
         }
     }
 
-    /// A chunk came: if it is the first from a parent on trial, that one takes over. One that is long known proves nothing.
+    /// A chunk came: if it is the first from a parent on trial, that one takes over. One that is long known proves nothing, nor does one
+    /// of a tree that has come no further there.
     pub(super) fn promote_trial(
         &mut self,
         now: Instant,
         at: StreamId,
         from: PeerId,
         chunk: ChunkId,
+        rooted: u64,
     ) {
         let stream = &mut self.streams[at];
         let row = stream.ring.row(chunk.block);
@@ -753,8 +782,12 @@ impl Node<'_> {
             return;
         };
         let (old, stripe) = (parent.peer, usize::from(chunk.index));
-        // Children wait for it and it flows: one that stands lower could be getting it from here.
         let flows = stream.stalled >> stripe & 1 == 0;
+        let slack = if flows { EASE } else { 0 };
+        if rooted + slack <= stream.heads[stripe].rooted {
+            return;
+        }
+        // Children wait for it and it flows: one that stands lower could be getting it from here.
         let hops = |id| self.peers.link(id, at).hops[stripe];
         if old.is_some_and(|old| {
             flows && self.demanded(at) >> stripe & 1 != 0 && hops(trial) > hops(old)

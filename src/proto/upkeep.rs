@@ -255,7 +255,7 @@ impl Node<'_> {
     }
 
     fn tend_news(&mut self, now: Instant, at: StreamId) {
-        let offer = self.offered(at);
+        let (_, home) = self.offered(at);
         let news = self.unhurried(at, NEWS);
         let hops: [u8; MAX_N] = core::array::from_fn(|stripe| self.stripe_hops(at, stripe));
         let hops_of = |stripes| -> u16 {
@@ -272,13 +272,15 @@ impl Node<'_> {
             let pause = if flows { news } else { news.times(STRANGERS) };
             // What has to be counted is counted when it can matter: this is done for everybody twenty times a second.
             let offered = now.since(link.offered_at);
-            let is_same = |places: u16| link.told_offer == (offer.0, offer.1, places.min(1));
-            let moved = link.told_offer.1 != offer.1
+            let is_same = |(stripes, home, places): (u32, u32, u16)| {
+                link.told_offer == (stripes, home, places.min(1))
+            };
+            let moved = link.told_offer.1 != home
                 || offered > SOON && link.told_hops != hops_of(link.granted_down);
             let due_offer = match moved {
                 true => offered > SOON,
                 false => {
-                    offered > pause.times(3) || offered > pause && !is_same(self.places_for(at, id))
+                    offered > pause.times(3) || offered > pause && !is_same(self.offer_for(at, id))
                 }
             };
             let due_have = now.since(link.told_at) >= pause;

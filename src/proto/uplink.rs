@@ -353,7 +353,7 @@ impl Node<'_> {
         let worth = |at: StreamId, id: PeerId, link: &Link| {
             let kept = not_handed_on(link).count_ones();
             (
-                link.granted_down & !self.only_here(at, id, link) != 0,
+                link.granted_down & !self.sole(at, id, link) != 0,
                 link.spare & link.granted_down != 0,
                 kept > 0,
                 link.granted_down.count_ones(),
@@ -370,7 +370,7 @@ impl Node<'_> {
         let Some((at, id, link)) = fed.max_by_key(|&(at, id, link)| worth(at, id, link)) else {
             return false;
         };
-        let elsewhere = match link.granted_down & !self.only_here(at, id, link) {
+        let elsewhere = match link.granted_down & !self.sole(at, id, link) {
             0 => link.granted_down,
             some => some,
         };

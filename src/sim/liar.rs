@@ -102,7 +102,7 @@ mod tests {
 
     fn chunk(block: u64) -> Vec<u8> {
         let id = ChunkId { block, index: 1 };
-        [&prefix(7, 0)[..], &header(1, id), &[block as u8; 200]].concat()
+        [&prefix(7, 0, 0)[..], &header(1, id), &[block as u8; 200]].concat()
     }
 
     fn told(lie: Lie, block: u64) -> Option<Vec<u8>> {

@@ -382,7 +382,7 @@ mod tests {
 
     fn with_ring(slots: usize, rows: usize, test: impl FnOnce(&mut Ring<'_>)) {
         let (mut bytes, mut lengths, mut free) =
-            (vec![0; slots * 28], vec![0; slots], vec![0; slots]);
+            (vec![0; slots * 29], vec![0; slots], vec![0; slots]);
         let mut rows = vec![Row::zeroed(); rows];
         let (mut bytes, mut rows) = (&mut bytes[..], &mut rows[..]);
         let mut ring = Ring::new(Slots::new(&mut bytes, &mut lengths, &mut free), &mut rows);

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn slots_are_taken_given_back_and_never_shared() {
-        let (mut bytes, mut lengths, mut free) = ([0; 220], [0; 16], [0; 16]);
+        let (mut bytes, mut lengths, mut free) = ([0; 230], [0; 16], [0; 16]);
         let mut bytes = &mut bytes[..];
         let mut slots = Slots::new(&mut bytes, &mut lengths, &mut free);
         slots.reset(10);
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_one_piece_each_with_its_address_and_come_back_in_their_order() {
-        let (mut bytes, mut lengths, mut free) = ([0; 70], [0; 5], [0; 5]);
+        let (mut bytes, mut lengths, mut free) = ([0; 75], [0; 5], [0; 5]);
         let mut bytes = &mut bytes[..];
         let mut slots = Slots::new(&mut bytes, &mut lengths, &mut free);
         slots.reset(2);
@@ -221,11 +221,11 @@ mod tests {
             slots.take(2 - usize::from(slot));
             slots.get_mut(slot).fill(7 + slot as u8);
             let prefix = [slot as u8; CHUNK_PREFIX_BYTES];
-            assert_eq!(slots.address(slot, &prefix), Some(14 - usize::from(slot)));
+            assert_eq!(slots.address(slot, &prefix), Some(15 - usize::from(slot)));
         }
-        let (first, second) = slots.run(0, 1).split_at(14);
-        assert_eq!(first, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 7]);
-        assert_eq!(second, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 8]);
+        let (first, second) = slots.run(0, 1).split_at(15);
+        assert_eq!(first, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 7]);
+        assert_eq!(second, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 8]);
         slots.reset(2);
         assert!(slots.run(0, 1).is_empty() && slots.address(0, &[0; CHUNK_PREFIX_BYTES]).is_none());
     }

@@ -2,7 +2,7 @@
 //! forwards the bytes it received.
 //!
 //! ```text
-//! prefix  kind u8 | sent u24, units of 16 us | session u64                     12 bytes, per receiver
+//! prefix  kind u8 | sent u24, units of 16 us | session u64 | behind u8         13 bytes, per receiver
 //! header  stream tag u32 | block u64 | index u8                                13 bytes
 //! path    siblings from the leaf up, 16 bytes each, ceil(log2 N) of them
 //! payload media or parity bytes
@@ -43,13 +43,20 @@ pub fn long_ticks(us: u64) -> u32 {
     (us / TICK_US) as u32
 }
 
-/// The per-receiver part in front of a chunk. `sent_us` is the sender's clock, for one-way delay variation.
-pub fn prefix(session: u64, sent_us: u64) -> [u8; CHUNK_PREFIX_BYTES] {
+/// The per-receiver part in front of a chunk. `sent_us` is the sender's clock, for one-way delay variation; `behind` says by how
+/// many blocks the stripe's tree is behind this chunk there.
+pub fn prefix(session: u64, sent_us: u64, behind: u8) -> [u8; CHUNK_PREFIX_BYTES] {
     let mut out = [0; CHUNK_PREFIX_BYTES];
     out[0] = first_byte(CHUNK);
     out[1..4].copy_from_slice(&ticks(sent_us).to_be_bytes()[1..]);
-    out[4..].copy_from_slice(&session.to_be_bytes());
-    out
+    out[4..12].copy_from_slice(&session.to_be_bytes());
+    say_behind(out, behind)
+}
+
+/// The same, with another `behind`.
+pub fn say_behind(mut prefix: [u8; CHUNK_PREFIX_BYTES], behind: u8) -> [u8; CHUNK_PREFIX_BYTES] {
+    prefix[12] = behind;
+    prefix
 }
 
 /// Writes the fixed header.

@@ -74,10 +74,12 @@ pub enum Datagram<'a> {
         header: &'a [u8],
         sealed: &'a [u8],
     },
-    /// A chunk in the clear. `sent` is the sender's clock in units of 16 us, 24 bits.
+    /// A chunk in the clear. `sent` is the sender's clock in units of 16 us, 24 bits; `behind` says by how many blocks the stripe's
+    /// tree is behind this chunk at the sender.
     Chunk {
         session: u64,
         sent: u32,
+        behind: u8,
         chunk: Chunk<'a>,
     },
     /// "I am full": a postcard list of addresses to try, to the initiator's session.
@@ -133,10 +135,11 @@ impl<'a> Datagram<'a> {
             }
             CHUNK => {
                 let [a, b, c] = r.array()?;
-                let session = r.u64()?;
+                let (session, behind) = (r.u64()?, r.u8()?);
                 Ok(Self::Chunk {
                     session,
                     sent: u32::from_be_bytes([0, a, b, c]),
+                    behind,
                     chunk: Chunk::parse(r.0)?,
                 })
             }
@@ -192,9 +195,11 @@ impl<'a> Datagram<'a> {
             Self::Chunk {
                 session,
                 sent,
+                behind,
                 chunk,
             } => {
-                w.put(&super::chunk::prefix(session, u64::from(sent) << 4))?;
+                let sent_us = u64::from(sent) * super::chunk::TICK_US;
+                w.put(&super::chunk::prefix(session, sent_us, behind))?;
                 w.put(chunk.bytes)?;
             }
             Self::TryThese { session, list } => {
@@ -257,6 +262,7 @@ mod tests {
             Datagram::Chunk {
                 session: 1,
                 sent: 5,
+                behind: 3,
                 chunk: Chunk::parse(&chunk_bytes).unwrap(),
             },
             Datagram::TryThese {

@@ -121,7 +121,7 @@ def stream() -> dict[str, Vector]:
     hasher = Hasher(STREAM_KEY)
     made = block.make(hasher, card(), 1000, media, sync=0, cut=4)
     seal = Seal(TAG, card().version, 1000, 1_700_000_000_000, (made.mark,), "A – B", SEGMENT)
-    prefix = datagram.Chunk(INITIATOR_SESSION, 0x123456, b"").write()
+    prefix = datagram.Chunk(INITIATOR_SESSION, 0x123456, 2, b"").write()
     chunks: Vector = {}
     for index, (leaf, chunk) in enumerate(zip(made.leaves, made.chunks)):
         chunks[f"leaf {index}"] = leaf

@@ -14,7 +14,7 @@ COOKIE_BYTES = 16
 CONTROL_HEADER_BYTES = 17
 AEAD_TAG_BYTES = 16
 MAX_CONTROL_BYTES = MAX_DATAGRAM_BYTES - CONTROL_HEADER_BYTES - AEAD_TAG_BYTES
-CHUNK_PREFIX_BYTES = 12
+CHUNK_PREFIX_BYTES = 13
 CHUNK_HEADER_BYTES = 13
 MAX_STRIPES = 32
 
@@ -106,10 +106,11 @@ class Chunk:
     KIND: ClassVar[int] = 7
     session: int
     sent: int
+    behind: int
     body: bytes
 
     def write(self) -> bytes:
-        return first_byte(self.KIND) + u24(self.sent) + u64(self.session) + self.body
+        return first_byte(self.KIND) + u24(self.sent) + u64(self.session) + bytes([self.behind]) + self.body
 
     @property
     def tag(self) -> int:
@@ -147,8 +148,8 @@ def parse(data: bytes) -> Datagram:
         raise Malformed("another version")
     kind = first & 0xF
     if kind == Chunk.KIND:
-        sent, session = r.uint(3), r.uint(8)
-        chunk = Chunk(session, sent, r.rest())
+        sent, session, behind = r.uint(3), r.uint(8), r.uint(1)
+        chunk = Chunk(session, sent, behind, r.rest())
         if len(chunk.body) < CHUNK_HEADER_BYTES or chunk.index >= MAX_STRIPES:
             raise Malformed("no chunk")
         return chunk

@@ -10,7 +10,7 @@ from .messages import KEY
 from .postcard import U8, U16, U32, U64, Malformed, Reader, read_record, text, write_record
 
 MAX_DESCRIPTOR_BYTES = 1024
-MAX_PAYLOAD_BYTES = 1127
+MAX_PAYLOAD_BYTES = 1126
 MAX_PREAMBLE_BYTES = 64 * 1024
 
 

@@ -128,7 +128,7 @@ class Endpoint:
 
     def send_chunk(self, session: Session, body: bytes) -> None:
         sent = ticks()
-        self.send_raw(session.address, Chunk(session.theirs, sent, body).write())
+        self.send_raw(session.address, Chunk(session.theirs, sent, 0, body).write())
 
     def send_raw(self, address: Address, data: bytes) -> None:
         try:

@@ -49,7 +49,7 @@ def questions(tag: int) -> dict[str, list[bytes]]:
         "reply": [Reply(session, secrets.token_bytes(104)).write()],
         "finish": [Finish(session, secrets.token_bytes(64)).write()],
         "control": [Control(session, 0, secrets.token_bytes(40)).write()],
-        "chunk": [Chunk(session, 0, tag.to_bytes(4, "big") + bytes(500)).write()],
+        "chunk": [Chunk(session, 0, 0, tag.to_bytes(4, "big") + bytes(500)).write()],
         "try these": [TryThese(session, b"\0").write()],
         "another version": [b"\x21" + hello[1:]],
         "noise": [secrets.token_bytes(n) for n in (1, 13, 32, 61, 1232)],
