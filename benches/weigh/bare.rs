@@ -7,6 +7,7 @@ use std::io::{IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
+use weir::limits::CHUNK_PREFIX_BYTES;
 
 /// Messages in one sendmmsg.
 const MESSAGES: usize = 64;
@@ -75,14 +76,14 @@ fn send_segmented(socket: &UdpSocket, data: &[u8], bytes: usize, to: &[SocketAdd
     }
 }
 
-/// The receiver's own 12 bytes, then those that are the same for all, for each datagram.
+/// The receiver's own bytes, then those that are the same for all, for each datagram.
 fn send_gathered(socket: &UdpSocket, data: &[u8], bytes: usize, to: &[SocketAddr], count: usize) {
     setsockopt(socket, UdpGsoSegment, &(bytes as i32)).expect("segmentation");
     for to in to {
-        let own = [0x17; 12];
+        let own = [0x17; CHUNK_PREFIX_BYTES];
         let shared = data.chunks(bytes).take(count);
         let pieces: Vec<IoSlice> = shared
-            .flat_map(|chunk| [IoSlice::new(&own), IoSlice::new(&chunk[12..])])
+            .flat_map(|chunk| [IoSlice::new(&own), IoSlice::new(&chunk[own.len()..])])
             .collect();
         if !pieces.is_empty() {
             let mut control = SendAncillaryBuffer::default();
