@@ -344,10 +344,15 @@ impl Node<'_> {
         if !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
             return false;
         }
-        // Whoever hands it on first: many wait for that.
-        [true, false]
-            .into_iter()
-            .any(|hands_on| self.poll_turns(now, hands_on, out))
+        // Whoever hands it on first: many wait for that. That they have it all need not be found out anew for each of the others.
+        let logged = self.streams.iter().map(|stream| stream.log.end()).sum();
+        if self.trunk_fed != (now, logged) {
+            if self.poll_turns(now, true, out) {
+                return true;
+            }
+            self.trunk_fed = (now, logged);
+        }
+        self.poll_turns(now, false, out)
     }
 
     /// The same among those who hand the stream on, or among the others.

@@ -207,6 +207,8 @@ pub struct Node<'s> {
     pub(super) began: Instant,
     /// Whose turn it is to be sent to, among those who do not hand on and among those who do.
     pub(super) turns: [(PeerId, StreamId); 2],
+    /// When those who hand on were last found to have all that can be sent to them, and how much the logs had come to by then.
+    pub(super) trunk_fed: (Instant, u64),
     /// Neighbours below this place are owed no words: nothing was handed in since they were looked at.
     pub(super) silent_below: PeerId,
     pub(super) stats: NodeStats,
@@ -249,6 +251,7 @@ impl<'s> Node<'s> {
             urgent_at: now,
             began: now,
             turns: [(0, 0); 2],
+            trunk_fed: (Instant::ZERO, 0),
             silent_below: 0,
             stats: NodeStats::default(),
             leaving: false,

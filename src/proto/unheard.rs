@@ -21,8 +21,8 @@ pub struct Heard {
     before: [u64; MAX_N],
     /// When a child was last missed.
     missed_at: Instant,
-    /// A child was missed a moment ago: what others have can wait.
-    pub(super) is_mending: bool,
+    /// A child was missed a moment ago: what came to nobody is said again.
+    is_mending: bool,
 }
 
 impl Node<'_> {
