@@ -79,10 +79,12 @@ impl Node<'_> {
             link.fed_from = released;
             link.fresh |= granted & !kept;
         }
-        let begins = wish.seals && !link.wants_seals;
+        // Whoever gets no chunks from here reads the seals where it gets them.
+        let seals = wish.seals && granted != 0;
+        let begins = seals && !link.wants_seals;
         let news = link.granted_down != granted;
         (link.granted_down, link.spare, link.wants_seals) =
-            (granted, wish.spare & granted, wish.seals);
+            (granted, wish.spare & granted, seals);
         link.due.add(Due::GRANT);
         if refused != 0 {
             let reason = if refused & offered == 0 {
@@ -251,7 +253,7 @@ impl Node<'_> {
                 if peer.addr.socket().is_some() && peer.answers() {
                     copies += link.granted_down.count_ones();
                 }
-                readers += u32::from(link.wants_seals);
+                readers += u32::from(link.wants_seals && link.granted_down != 0);
                 hand_on += u32::from(link.standing.forwards());
             }
             let stream = &self.streams[at];

@@ -98,6 +98,26 @@ impl Job {
             | Self::WantSeals { peer, .. } => peer,
         }
     }
+
+    pub(super) fn stream(&self) -> u8 {
+        match *self {
+            Self::Seal { stream, .. }
+            | Self::Title { stream, .. }
+            | Self::Preamble { stream, .. }
+            | Self::Want { stream, .. }
+            | Self::Lack { stream, .. }
+            | Self::WantSeals { stream, .. } => stream,
+        }
+    }
+
+    /// It fills a datagram.
+    pub(super) fn is_bulky(&self) -> bool {
+        matches!(self, Self::Preamble { .. })
+    }
+
+    pub(super) fn is_seal(&self) -> bool {
+        matches!(self, Self::Seal { .. })
+    }
 }
 
 /// All memory a node borrows. Its sizes are the node's limits.

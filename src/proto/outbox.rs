@@ -221,6 +221,7 @@ impl<'n> Node<'n> {
         for at in 0..self.streams.len() {
             self.write_stream_words(now, id, at, &mut letter);
         }
+        self.write_jobs(now, id, &mut letter);
         if let Some(reason) = bye {
             letter.add(&Message::Bye { reason });
         }
@@ -577,7 +578,7 @@ impl<'n> Node<'n> {
         })
     }
 
-    /// Serves the first of the things owed once.
+    /// Serves the first of the things owed once, and in the same letter what else its neighbour is owed.
     fn poll_jobs(&mut self, now: Instant, out: &mut Transmit) -> bool {
         for _ in 0..self.jobs.len() {
             let Some(job) = self.jobs.pop() else {
@@ -587,8 +588,7 @@ impl<'n> Node<'n> {
                 self.queue(job);
                 continue;
             }
-            let bulky = matches!(job, Job::Preamble { .. });
-            if bulky && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
+            if job.is_bulky() && !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
                 // It waits behind the others, unless nothing may ever be sent here.
                 if self.config.forwards() {
                     self.queue(job);
@@ -606,110 +606,85 @@ impl<'n> Node<'n> {
             room: &mut plain,
             len: 0,
         };
+        self.write_job(now, job, &mut letter);
+        let only_seals = self.write_jobs(now, job.peer(), &mut letter) && job.is_seal();
+        let what = if only_seals {
+            Traffic::Seal
+        } else {
+            Traffic::Words
+        };
+        let len = letter.len;
+        self.post(now, job.peer(), &plain[..len], what, out)
+    }
+
+    /// All that waits for a neighbour and fits: a datagram's headers are longer than most of it. Whether it was nothing but seals.
+    fn write_jobs(&mut self, now: Instant, id: PeerId, letter: &mut Letter<'_>) -> bool {
+        let mut only_seals = true;
+        for _ in 0..self.jobs.len() {
+            let Some(job) = self.jobs.pop() else { break };
+            let joins = job.peer() == id && !job.is_bulky();
+            if joins && self.write_job(now, job, letter) {
+                only_seals &= job.is_seal();
+            } else {
+                self.queue(job);
+            }
+        }
+        only_seals
+    }
+
+    /// Writes what is owed once; false when it does not fit any more. What is no longer here needs no room.
+    fn write_job(&self, now: Instant, job: Job, letter: &mut Letter<'_>) -> bool {
+        let Some(it) = self.streams.get(usize::from(job.stream())) else {
+            return true;
+        };
+        let tag = it.tag;
         match job {
-            Job::Seal {
-                peer,
-                stream,
-                block,
-            } => return self.write_seal(now, peer, usize::from(stream), block, out),
-            Job::Title { stream, .. } => {
-                let Some(it) = self.streams.get(usize::from(stream)) else {
-                    return false;
-                };
+            Job::Seal { block, .. } => self.add_seal(now, usize::from(job.stream()), block, letter),
+            Job::Title { .. } => {
                 let (bytes, born_at) = it.title.seal();
                 let age_ms = u32::try_from(now.since(born_at).as_ms()).unwrap_or(u32::MAX);
-                letter.add(&Message::Seal { age_ms, bytes });
+                letter.add(&Message::Seal { age_ms, bytes })
             }
             Job::Preamble {
-                stream,
-                version,
-                offset,
-                ..
+                version, offset, ..
             } => {
-                let Some(it) = self.streams.get(usize::from(stream)) else {
-                    return false;
-                };
                 let Some(bytes) = it.preamble.serve(version, offset, PREAMBLE_PIECE_BYTES) else {
-                    return false;
+                    return true;
                 };
                 letter.add(&Message::Preamble {
-                    tag: it.tag,
+                    tag,
                     version,
                     offset,
                     bytes,
-                });
+                })
             }
-            Job::Want {
-                stream,
-                block,
-                stripes,
-                ..
-            } => {
-                let Some(it) = self.streams.get(usize::from(stream)) else {
-                    return false;
-                };
-                letter.add(&Message::Want {
-                    tag: it.tag,
-                    wanted: Wanted::Chunks { block, stripes },
-                });
-                self.add_more_wants(job.peer(), &mut letter);
-            }
-            Job::Lack {
-                stream,
-                block,
-                stripes,
-                ..
-            } => {
-                let Some(it) = self.streams.get(usize::from(stream)) else {
-                    return false;
-                };
-                letter.add(&Message::Lack {
-                    tag: it.tag,
-                    block,
-                    stripes,
-                });
-            }
-            Job::WantSeals {
-                stream,
-                first,
-                count,
-                ..
-            } => {
-                let Some(it) = self.streams.get(usize::from(stream)) else {
-                    return false;
-                };
-                letter.add(&Message::Want {
-                    tag: it.tag,
-                    wanted: Wanted::Seals { first, count },
-                });
-            }
-        }
-        let len = letter.len;
-        self.post(now, job.peer(), &plain[..len], Traffic::Words, out)
-    }
-
-    /// Requests to the same neighbour that stand next in the queue share the datagram.
-    fn add_more_wants(&mut self, peer: PeerId, letter: &mut Letter<'_>) {
-        while let Some(Job::Want {
-            peer: next,
-            stream,
-            block,
-            stripes,
-        }) = self.jobs.front().copied()
-        {
-            let tag = self.streams.get(usize::from(stream)).map_or(0, |it| it.tag);
-            let message = Message::Want {
+            Job::Want { block, stripes, .. } => letter.add(&Message::Want {
                 tag,
                 wanted: Wanted::Chunks { block, stripes },
-            };
-            if next != peer || !letter.add(&message) {
-                return;
-            }
-            self.jobs.pop();
+            }),
+            Job::Lack { block, stripes, .. } => letter.add(&Message::Lack {
+                tag,
+                block,
+                stripes,
+            }),
+            Job::WantSeals { first, count, .. } => letter.add(&Message::Want {
+                tag,
+                wanted: Wanted::Seals { first, count },
+            }),
         }
     }
 
-    /// A seal for a neighbour, with its age.
+    /// Adds a seal with its age; false when it does not fit any more.
+    fn add_seal(&self, now: Instant, at: usize, block: u64, letter: &mut Letter<'_>) -> bool {
+        let ring = self.streams.get(at).map(|stream| &stream.ring);
+        let Some((bytes, row)) = ring.and_then(|ring| ring.seal(block).zip(ring.row(block))) else {
+            return true;
+        };
+        let age_ms = u32::try_from(now.since(row.born_at).as_ms()).unwrap_or(u32::MAX);
+        letter.add(&Message::Seal { age_ms, bytes })
+    }
+
+    /// A seal for a neighbour.
     pub(super) fn write_seal(
         &mut self,
         now: Instant,
@@ -723,14 +698,7 @@ impl<'n> Node<'n> {
             room: &mut plain,
             len: 0,
         };
-        let Some(stream) = self.streams.get(at) else {
-            return false;
-        };
-        let Some((bytes, row)) = stream.ring.seal(block).zip(stream.ring.row(block)) else {
-            return false;
-        };
-        let age_ms = u32::try_from(now.since(row.born_at).as_ms()).unwrap_or(u32::MAX);
-        letter.add(&Message::Seal { age_ms, bytes });
+        self.add_seal(now, at, block, &mut letter);
         let len = letter.len;
         self.post(now, id, &plain[..len], Traffic::Seal, out)
     }

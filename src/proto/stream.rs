@@ -195,6 +195,8 @@ pub struct Stream<'s> {
     pub playout: Playout,
     /// Since when the playout has waited for a place to begin.
     pub awaited_since: Option<Instant>,
+    /// When a card or preamble that is missing is asked for again.
+    pub fetch_at: Instant,
     /// When neighbours were last asked for news, and after what pause they may be asked again.
     pub news_asked_at: Instant,
     /// See `news_asked_at`; it grows while nothing comes of it.
@@ -266,6 +268,7 @@ impl<'s> Stream<'s> {
             too_late: 0,
             playout: Playout::default(),
             awaited_since: None,
+            fetch_at: Instant::ZERO,
             news_asked_at: Instant::ZERO,
             news_pause: Span::ZERO,
             spare_at: Instant::ZERO,

@@ -2,7 +2,7 @@
 
 use super::config::{MAX_STREAMS, Role};
 use super::node::{Down, Node, StreamId};
-use super::peer::{Due, Link, MISSED, PeerId};
+use super::peer::{Due, Link, MISSED, Peer, PeerId};
 use super::player::{Player, Stage};
 use super::stream::bits;
 use crate::limits::MAX_N;
@@ -46,6 +46,9 @@ const WAITS: Span = Span::from_s(4);
 
 /// Pings without an answer after which a neighbour is gone.
 const MAX_UNANSWERED: u8 = 3;
+
+/// A card or preamble that did not come is asked for again, of somebody else, after this long.
+const FETCH_AGAIN: Span = Span::from_ms(300);
 
 /// A relay goes on taking the whole stream this long after its last player left.
 const LINGER: Span = Span::from_s(10);
@@ -324,9 +327,6 @@ impl Node<'_> {
     }
 
     fn tend_card(&mut self, now: Instant, at: StreamId) {
-        let version = self.streams[at].version();
-        let lacks_preamble =
-            self.streams[at].card.is_some() && self.streams[at].preamble.missing().is_some();
         for id in 0..self.peers.end() {
             let link = *self.peers.link(id, at);
             let Some(age) = self.peers.get(id).map(|peer| now.since(peer.since)) else {
@@ -340,25 +340,44 @@ impl Node<'_> {
                 } else if age > Span::from_s(10) && self.stranger(id) {
                     self.dismiss(id, Reason::UnknownStream);
                 }
-                continue;
-            }
-            if version == 0 && link.version > 0 && now.since(link.told_at) > Span::from_ms(300) {
-                self.owe(id, at, Due::WANT_DESCRIPTOR);
             }
         }
-        if lacks_preamble && (self.streams[at].plays || self.demanded(at) != 0) {
-            let salt = self.rng.below(u64::from(u16::MAX)) as usize;
-            let able: heapless::Vec<PeerId, 16> = self
-                .peers
-                .in_stream(at)
-                .filter(|(_, _, l)| l.version >= version)
-                .map(|(id, _, _)| id)
-                .take(16)
-                .collect();
-            if let Some(&id) = able.get(salt % able.len().max(1)) {
-                self.owe(id, at, Due::WANT_PREAMBLE);
-            }
+        self.fetch(now, at);
+    }
+
+    /// Asks one neighbour for the card or the preamble, if they are missing: a parent, which has what it sends or will have it soon; the
+    /// source, which everybody knows first, only if it is one or nobody else is known.
+    fn fetch(&mut self, now: Instant, at: StreamId) {
+        let stream = &self.streams[at];
+        let version = stream.version();
+        let lacks_preamble = stream.card.is_some() && stream.preamble.missing().is_some();
+        let wants_preamble = lacks_preamble && (stream.plays || self.demanded(at) != 0);
+        if now < stream.fetch_at || version > 0 && !wants_preamble {
+            return;
         }
+        let patience = match version {
+            // Whoever answers a Join sends it without being asked.
+            0 => Span::from_ms(300),
+            _ => Span::ZERO,
+        };
+        let able = |(_, _, link): &(PeerId, &Peer, &Link)| {
+            link.joined && link.version >= version.max(1) && now.since(link.told_at) > patience
+        };
+        let salt = self.rng.next_u64();
+        let by_lot = |(id, _, link): &(PeerId, &Peer, &Link)| {
+            let is_parent = link.granted_up != 0;
+            (!is_parent, link.standing.is_source(), salt.rotate_left(*id as u32))
+        };
+        let candidates = self.peers.in_stream(at).filter(able);
+        let Some((id, ..)) = candidates.min_by_key(by_lot) else {
+            return;
+        };
+        self.streams[at].fetch_at = now + self.unhurried(at, FETCH_AGAIN);
+        let what = match version {
+            0 => Due::WANT_DESCRIPTOR,
+            _ => Due::WANT_PREAMBLE,
+        };
+        self.owe(id, at, what);
     }
 
     fn stranger(&self, id: PeerId) -> bool {
