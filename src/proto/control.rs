@@ -16,6 +16,9 @@ use crate::wire::message::{Message, Reason, Standing, Wanted};
 /// A subscription that is not renewed ends after this long.
 const LEASE: Span = Span::from_s(60);
 
+/// Who subscribes again so soon has something new to say, or had no answer.
+const HURRY: Span = Span::from_s(3);
+
 /// A Ping to a new address is said again after this long, plus the round trip; how long it is.
 const PROBE_AGAIN: Span = Span::from_ms(300);
 const PROBE_BYTES: usize = CONTROL_HEADER_BYTES + AEAD_TAG_BYTES + 7;
@@ -388,11 +391,12 @@ impl Node<'_> {
                 back_ms,
                 ..
             } => {
-                link.lease_until = stale_after;
+                let renewed = core::mem::replace(&mut link.lease_until, stale_after);
                 let wish = Wish {
                     stripes: *stripes,
                     spare: stripes & spare,
                     seals: *seals,
+                    is_hurried: stale_after.since(renewed) < HURRY,
                 };
                 self.on_subscribe(now, id, at, wish, Span::from_ms(u64::from(*back_ms)));
             }

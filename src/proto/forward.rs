@@ -17,12 +17,13 @@ use core::cmp::Reverse;
 /// Most log entries one child is taken through in one go, so that a long log is no long turn.
 const MAX_STEPS: usize = 512;
 
-/// What a child asks for: stripes, those of them it could do without, and whether the seals as well.
+/// What a child asks for: stripes, those of them it could do without, whether the seals as well, and whether it waits for the answer.
 #[derive(Clone, Copy)]
 pub(super) struct Wish {
     pub stripes: u32,
     pub spare: u32,
     pub seals: bool,
+    pub is_hurried: bool,
 }
 
 /// A batch on its way: to whom, and what it may hold.
@@ -85,7 +86,11 @@ impl Node<'_> {
         let news = link.granted_down != granted;
         (link.granted_down, link.spare, link.wants_seals) =
             (granted, wish.spare & granted, seals);
-        link.due.add(Due::GRANT);
+        // What stays as it was is said with the next news.
+        link.due.add(match news || wish.is_hurried {
+            true => Due::GRANT,
+            false => Due::CONFIRM,
+        });
         if refused != 0 {
             let reason = if refused & offered == 0 {
                 Reason::NotCarried

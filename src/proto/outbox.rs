@@ -298,6 +298,9 @@ impl<'n> Node<'n> {
     fn write_stream_words(&mut self, now: Instant, id: PeerId, at: usize, letter: &mut Letter<'_>) {
         let mut due = self.peers.link(id, at).due;
         let mut left = Due::default();
+        if due.take(Due::CONFIRM) {
+            due.add(Due::GRANT);
+        }
         let order: [(Due, Write<'n>); 11] = [
             (Due::JOIN, Self::write_join),
             (Due::DESCRIPTOR, Self::write_descriptor),

@@ -156,6 +156,8 @@ impl Due {
     pub const WANT_NEWS: Self = Self(4_096);
     /// Ask what is playing.
     pub const WANT_TITLE: Self = Self(8_192);
+    /// Say that it still gets what it got.
+    pub const CONFIRM: Self = Self(16_384);
 
     /// Owes this too.
     pub fn add(&mut self, more: Self) {
@@ -180,9 +182,14 @@ impl Due {
             | Self::WANT_PREAMBLE.0,
     );
 
-    /// Whether something is owed that has to be said now; with `news`, whether anything is owed.
+    /// Whether something is owed that has to be said now; with `news`, whether anything is that is worth a letter.
     pub fn presses(self, news: bool) -> bool {
-        self.0 & if news { u16::MAX } else { Self::PRESSING.0 } != 0
+        let counts = if news {
+            !Self::CONFIRM.0
+        } else {
+            Self::PRESSING.0
+        };
+        self.0 & counts != 0
     }
 }
 

@@ -31,8 +31,9 @@ const MAX_OWED: u64 = 64;
 /// A reordered chunk is given this long before it counts as late.
 const REORDER: Span = Span::from_ms(40);
 
-/// A subscription is renewed this often.
-const RENEW: Span = Span::from_s(6);
+/// A subscription is renewed this often, in a letter of its own if need be; with news that are told anyway, sooner.
+const RENEW: Span = Span::from_s(9);
+pub(super) const RENEW_WITH_NEWS: Span = Span::from_s(6);
 
 /// What has become spare, or no longer is, is told this long after what was said last.
 const NEWS_OF_SPARE: Span = Span::from_ms(1_500);

@@ -5,6 +5,7 @@ use super::node::{Down, Node, StreamId};
 use super::peer::{Due, Link, MISSED, Peer, PeerId};
 use super::player::{Player, Stage};
 use super::stream::bits;
+use super::stripes::RENEW_WITH_NEWS;
 use crate::limits::MAX_N;
 use crate::time::{Instant, Span};
 use crate::wire::message::Reason;
@@ -12,9 +13,12 @@ use crate::wire::message::Reason;
 const BUSY: Span = Span::from_ms(50);
 const IDLE: Span = Span::from_ms(500);
 
-/// Neighbours are told what is here this often, and what can be had when it has changed, or after three times as long; that this node
-/// now specialises in other stripes, or stands elsewhere, soon. What cannot wait (a stripe that stalls) is told at once.
+/// Neighbours are told what is here this often, and in the same letter what can be had when it has changed, or every third time; that
+/// this node now specialises in other stripes, or stands elsewhere, soon. What cannot wait (a stripe that stalls) is told at once.
 const NEWS: Span = Span::from_s(3);
+
+/// The same for a parent, which so hears from its child often enough not to ask whether it is there.
+const NEWS_UP: Span = Span::from_s(2);
 const SOON: Span = Span::from_ms(500);
 
 /// So much less often when nothing flows between them.
@@ -26,7 +30,7 @@ const QUIET: Span = Span::from_s(25);
 
 /// As much of one that this node feeds on, and of one that is fed from here: its place is wanted by others.
 const QUIET_PARENT: Span = Span::from_s(8);
-const QUIET_CHILD: Span = Span::from_s(2);
+const QUIET_CHILD: Span = Span::from_ms(2_500);
 
 /// As much of one that the source feeds: all others hang on these.
 const QUIET_ROOT: Span = Span::from_ms(700);
@@ -260,6 +264,8 @@ impl Node<'_> {
     fn tend_news(&mut self, now: Instant, at: StreamId) {
         let (_, home) = self.offered(at);
         let news = self.unhurried(at, NEWS);
+        let news_up = self.unhurried(at, NEWS_UP);
+        let renew = self.unhurried(at, RENEW_WITH_NEWS);
         let hops: [u8; MAX_N] = core::array::from_fn(|stripe| self.stripe_hops(at, stripe));
         let hops_of = |stripes| -> u16 {
             let each = bits(stripes).map(|stripe| u16::from(hops[usize::from(stripe)]));
@@ -272,7 +278,12 @@ impl Node<'_> {
             }
             // Whoever could be a parent is asked when one is needed; only those who share the flow are kept informed.
             let flows = link.granted_up | link.granted_down != 0;
-            let pause = if flows { news } else { news.times(STRANGERS) };
+            let pause = match link.granted_up {
+                0 if flows => news,
+                0 => news.times(STRANGERS),
+                _ => news_up,
+            };
+            let due_have = now.since(link.told_at) >= pause;
             // What has to be counted is counted when it can matter: this is done for everybody twenty times a second.
             let offered = now.since(link.offered_at);
             let is_same = |(stripes, home, places): (u32, u32, u16)| {
@@ -283,10 +294,10 @@ impl Node<'_> {
             let due_offer = match moved {
                 true => offered > SOON,
                 false => {
-                    offered > pause.times(3) || offered > pause && !is_same(self.offer_for(at, id))
+                    due_have && (offered > pause.times(2) || !is_same(self.offer_for(at, id)))
                 }
             };
-            let due_have = now.since(link.told_at) >= pause;
+            let due_renewal = due_have && link.granted_up != 0 && now.since(link.asked_at) >= renew;
             let due_audience = due_have && link.told_listeners != self.audience_for(id, at);
             let Some(link) = self.peers.link_mut(id, at) else {
                 continue;
@@ -294,6 +305,7 @@ impl Node<'_> {
             for (is_due, what) in [
                 (due_offer, Due::OFFER),
                 (due_have, Due::HAVE),
+                (due_renewal, Due::SUBSCRIBE),
                 (due_audience, Due::AUDIENCE),
             ] {
                 if is_due {
