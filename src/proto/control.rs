@@ -540,7 +540,8 @@ impl Node<'_> {
                 lacking |= 1 << index;
             }
         }
-        if lacking != 0 {
+        // Where words have taken what they may, silence says it too, a little later.
+        if lacking != 0 && self.may_talk(now) {
             self.queue(Job::Lack {
                 peer: id,
                 stream: at as u8,

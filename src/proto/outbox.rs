@@ -1,6 +1,6 @@
 //! What leaves: handshakes first, then what neighbours are owed in words, then what they asked for, then the stream.
 
-use super::bucket::Urgency;
+use super::bucket::{Urgency, places_bps};
 use super::gauge::least_delay;
 use super::node::{Down, Job, Node};
 use super::peer::{Due, Moving, PeerId};
@@ -120,11 +120,16 @@ impl<'n> Node<'n> {
     }
 
     /// Whether news may be told: whether words have not yet taken what they may; if they have, it is noted when they may again.
-    fn may_talk(&mut self, now: Instant) -> bool {
+    pub(super) fn may_talk(&mut self, now: Instant) -> bool {
         let rate_bps = match self.config.upload_limit_bps {
             None => return true,
             Some(limit) => {
-                let left = limit.saturating_sub(self.granted_bps());
+                // The source keeps free what it has not granted yet: everybody waits for that.
+                let promised = match self.streams.iter().any(|it| it.source.is_some()) {
+                    true => places_bps(limit),
+                    false => self.granted_bps(),
+                };
+                let left = limit.saturating_sub(promised);
                 let bitrates = self.streams.iter().filter_map(|s| s.card.as_ref());
                 let bitrates = bitrates.map(|card| u64::from(card.descriptor.bitrate_bps));
                 left.max(limit / 10)
