@@ -24,6 +24,9 @@ const MAX_TRIES: u8 = 4;
 /// When so many that were let in have not been spoken to yet, for want of upload, others would wait as well.
 const MAX_UNGREETED: usize = 4;
 
+/// When so many answers wait for upload, whoever comes is better off elsewhere.
+const MAX_UNANSWERED: usize = 4;
+
 /// How long a responder remembers an unfinished handshake.
 const HALF_OPEN: Span = Span::from_s(4);
 
@@ -218,7 +221,8 @@ impl Node<'_> {
     /// proved yet.
     fn on_hello(&mut self, now: Instant, from: Addr, session: u64, tag: Tag) {
         let stream = self.stream_by_tag(tag).unwrap_or(0);
-        if !self.has_room(now) || self.ungreeted() >= MAX_UNGREETED {
+        let is_crowd = self.small.len() >= MAX_UNANSWERED || self.ungreeted() >= MAX_UNGREETED;
+        if !self.has_room(now) || is_crowd {
             let others = self.try_these(stream, from);
             if !others.is_empty() {
                 self.say_try_these(from, session, &others, HELLO_BYTES);
@@ -382,8 +386,10 @@ impl Node<'_> {
                 continue;
             };
             let link = self.peers.link(id, stream);
+            // The source is known to everybody, and has the least to spare.
             if link.joined
                 && link.standing.forwards()
+                && !link.standing.is_source()
                 && addr != not
                 && self.worth_telling(addr, not)
             {
