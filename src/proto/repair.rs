@@ -38,6 +38,9 @@ const DISTRUSTED: u64 = 400;
 /// What could not be had for so long is asked of the source, which has all of it.
 const LAST_RESORT: Span = Span::from_ms(1_500);
 
+/// Before so much has been played a hole is not waited for longer than this.
+const BEGINNING: Span = Span::from_s(1);
+
 /// A reordered chunk is given this long before it counts as lost.
 const REORDER: Span = Span::from_ms(40);
 
@@ -470,7 +473,14 @@ impl Node<'_> {
         // While this node was cut off nothing could be had: the time begins when it is back.
         let since = known.sealed_at.max(known.born_at).max(stream.resumed_at);
         let waited = now.since(since);
-        let lost = next < stream.ring.tail() || waited > window;
+        // Whoever has heard next to nothing yet would rather hear what is here than wait.
+        let is_new = stream.has_played_less(BEGINNING);
+        let patience = if is_new {
+            window.min(BEGINNING)
+        } else {
+            window
+        };
+        let lost = next < stream.ring.tail() || waited > patience;
         if !lost {
             return;
         }
@@ -478,8 +488,9 @@ impl Node<'_> {
         let begins = (first.max(next + 1)..end).find(|&b| {
             let row = stream.ring.row(b);
             row.is_some_and(|row| {
+                let is_coming = !is_new && now.since(row.sealed_at) <= window;
                 row.mark.sync != crate::wire::seal::NOWHERE
-                    && (row.have.count_ones() as usize >= k || now.since(row.sealed_at) <= window)
+                    && (row.have.count_ones() as usize >= k || is_coming)
             })
         });
         let Some(begins) = begins else { return };

@@ -595,6 +595,16 @@ impl<'s> Stream<'s> {
         wanted
     }
 
+    /// Whether the playout has come less than `span` from where it began.
+    pub fn has_played_less(&self, span: Span) -> bool {
+        let Playout { began, next, .. } = self.playout;
+        let born_at = |block: u64| self.ring.row(block).map(|row| row.born_at);
+        match (born_at(began), born_at(next)) {
+            (Some(first), Some(last)) => last.since(first) < span,
+            _ => next <= began,
+        }
+    }
+
     /// Begins the playout with the part that reaches, without a hole, from the wanted start to the newest whole block; after a
     /// while with as much of it as is here.
     fn try_start(&mut self, now: Instant, burst: Span) {
