@@ -13,6 +13,9 @@ const MAX_LOOK: u64 = 256;
 /// How long the answer to a request may take beyond two round trips.
 const ANSWER: Span = Span::from_ms(200);
 
+/// An answer that takes so much longer than a round trip is slow.
+const SLOW: Span = Span::from_ms(100);
+
 /// How long after its group's pace a chunk counts as late: uplinks are shared, and a held-back chunk is not a lost one.
 const LATE: Span = Span::from_ms(1_000);
 
@@ -179,7 +182,14 @@ impl Node<'_> {
             self.lost(now, at, row, absent)
         };
         let of_block = stream.asked.iter().filter(|a| a.id.block == row.block);
-        let asked = mask_of(of_block.map(|a| a.id.index));
+        let asked = mask_of(of_block.clone().map(|a| a.id.index));
+        // What is to be played next does not wait for an answer that should be here: others of its block do as well.
+        let is_next = row.block == stream.playout.next && stream.playout.started;
+        let slow = of_block.filter(|a| {
+            let rtt = self.peers.get(a.peer).map_or(Span::ZERO, Peer::rtt_or_guess);
+            is_next && now.since(a.at) > rtt + SLOW
+        });
+        let slow = slow.count();
         if !stream.plays {
             let waited_for = lost & demanded & !asked;
             return (waited_for, waited_for.count_ones() as usize);
@@ -194,7 +204,7 @@ impl Node<'_> {
         };
         let open = card
             .k()
-            .saturating_sub(have + coming + asked.count_ones() as usize);
+            .saturating_sub(have + coming + asked.count_ones() as usize - slow);
         (lost & !asked, open)
     }
 

@@ -221,9 +221,10 @@ impl Node<'_> {
         let late = (0..self.streams.len()).any(|at| {
             let before = self.streams[at].log_ends[LATE_TICKS - 1];
             let waits = |link: &Link| link.granted_down != 0 && link.cursor < before;
-            // A line has its own room, which limits nobody else.
+            // A line has its own room, which limits nobody else; and whoever may be gone is not fed, and waits for that.
+            let limited = |peer: &Peer| peer.addr.socket().is_some() && peer.unanswered == 0;
             let mut children = self.peers.in_stream(at);
-            children.any(|(_, peer, link)| peer.addr.socket().is_some() && waits(link))
+            children.any(|(_, peer, link)| limited(peer) && waits(link))
         });
         for stream in self.streams.iter_mut() {
             stream.log_ends.rotate_right(1);
