@@ -17,6 +17,9 @@ use core::cmp::Reverse;
 /// Most log entries one child is taken through in one go, so that a long log is no long turn.
 const MAX_STEPS: usize = 512;
 
+/// One part of so many of a source's upload is not given out as places.
+const SOURCE_KEEPS: u64 = 16;
+
 /// What a child asks for: stripes, those of them it could do without, whether the seals as well, and whether it waits for the answer.
 #[derive(Clone, Copy)]
 pub(super) struct Wish {
@@ -166,7 +169,13 @@ impl Node<'_> {
         let Some(limit) = self.uplink_bps() else {
             return (self.config.max_children * card.n()).min(usize::from(u16::MAX)) as u16;
         };
-        let free = places_bps(limit).saturating_sub(self.granted_bps() + self.withheld_bps());
+        // At the source, which all look to when something is lost, room is kept for words and for what is said again.
+        let kept = match self.streams[at].source {
+            Some(_) => limit / SOURCE_KEEPS,
+            None => 0,
+        };
+        let taken = self.granted_bps() + self.withheld_bps() + kept;
+        let free = places_bps(limit).saturating_sub(taken);
         u16::try_from(free / card.stripe_bps()).unwrap_or(u16::MAX)
     }
 
