@@ -87,8 +87,7 @@ impl Node<'_> {
         let seals = wish.seals && granted != 0;
         let begins = seals && !link.wants_seals;
         let news = link.granted_down != granted;
-        (link.granted_down, link.spare, link.wants_seals) =
-            (granted, wish.spare & granted, seals);
+        (link.granted_down, link.spare, link.wants_seals) = (granted, wish.spare & granted, seals);
         // What stays as it was is said with the next news.
         link.due.add(match news || wish.is_hurried {
             true => Due::GRANT,

@@ -186,7 +186,10 @@ impl Node<'_> {
         // What is to be played next does not wait for an answer that should be here: others of its block do as well.
         let is_next = row.block == stream.playout.next && stream.playout.started;
         let slow = of_block.filter(|a| {
-            let rtt = self.peers.get(a.peer).map_or(Span::ZERO, Peer::rtt_or_guess);
+            let rtt = self
+                .peers
+                .get(a.peer)
+                .map_or(Span::ZERO, Peer::rtt_or_guess);
             is_next && now.since(a.at) > rtt + SLOW
         });
         let slow = slow.count();

@@ -293,9 +293,7 @@ impl Node<'_> {
                 || offered > SOON && link.told_hops != hops_of(link.granted_down);
             let due_offer = match moved {
                 true => offered > SOON,
-                false => {
-                    due_have && (offered > pause.times(2) || !is_same(self.offer_for(at, id)))
-                }
+                false => due_have && (offered > pause.times(2) || !is_same(self.offer_for(at, id))),
             };
             let due_renewal = due_have && link.granted_up != 0 && now.since(link.asked_at) >= renew;
             let due_audience = due_have && link.told_listeners != self.audience_for(id, at);
@@ -378,7 +376,11 @@ impl Node<'_> {
         let salt = self.rng.next_u64();
         let by_lot = |(id, _, link): &(PeerId, &Peer, &Link)| {
             let is_parent = link.granted_up != 0;
-            (!is_parent, link.standing.is_source(), salt.rotate_left(*id as u32))
+            (
+                !is_parent,
+                link.standing.is_source(),
+                salt.rotate_left(*id as u32),
+            )
         };
         let candidates = self.peers.in_stream(at).filter(able);
         let Some((id, ..)) = candidates.min_by_key(by_lot) else {
