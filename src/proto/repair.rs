@@ -185,14 +185,12 @@ impl Node<'_> {
         let asked = mask_of(of_block.clone().map(|a| a.id.index));
         // What is to be played next does not wait for an answer that should be here: others of its block do as well.
         let is_next = row.block == stream.playout.next && stream.playout.started;
-        let slow = of_block.filter(|a| {
-            let rtt = self
-                .peers
-                .get(a.peer)
-                .map_or(Span::ZERO, Peer::rtt_or_guess);
-            is_next && now.since(a.at) > rtt + SLOW
-        });
-        let slow = slow.count();
+        let is_slow = |a: &&Asked| {
+            let rtt = self.peers.get(a.peer).map(Peer::rtt_or_guess);
+            is_next && now.since(a.at) > rtt.unwrap_or(Span::ZERO) + SLOW
+        };
+        let coming_soon = of_block.filter(|a| !is_slow(a)).map(|a| a.id.index);
+        let awaited = mask_of(coming_soon).count_ones() as usize;
         if !stream.plays {
             let waited_for = lost & demanded & !asked;
             return (waited_for, waited_for.count_ones() as usize);
@@ -205,9 +203,7 @@ impl Node<'_> {
                 .filter(|&s| stream.parents[usize::from(s)].peer.is_some())
                 .count()
         };
-        let open = card
-            .k()
-            .saturating_sub(have + coming + asked.count_ones() as usize - slow);
+        let open = card.k().saturating_sub(have + coming + awaited);
         (lost & !asked, open)
     }
 
