@@ -95,7 +95,8 @@ def probe_moved(node: Address, stream: Uri) -> list[Answer]:
         "join": (Join(stream.key, 7, 0),),
     }
     answers = [_say_from_elsewhere(endpoint, session, name, said) for name, said in words.items()]
-    answers.append(_move(endpoint, session, want))
+    # A Want may be shorter than the Ping that would answer it: how long it is depends on the stream's tag.
+    answers.append(_move(endpoint, session, Join(stream.key, 7, 0)))
     endpoint.close()
     return answers
 
@@ -113,7 +114,7 @@ def _say_from_elsewhere(endpoint: Endpoint, session: Session, name: str, said: t
     return Answer(f"{name} from another address", len(sealed), _bytes(came), wrong)
 
 
-def _move(endpoint: Endpoint, session: Session, want: Want) -> Answer:
+def _move(endpoint: Endpoint, session: Session, join: Join) -> Answer:
     """Proves the new address: the same question after a while has the same token, and a Pong moves the session."""
     with socket.socket(endpoint.socket.family, socket.SOCK_DGRAM) as sock:
 
@@ -126,7 +127,7 @@ def _move(endpoint: Endpoint, session: Session, want: Want) -> Answer:
             return [message for data in came for message in _opened(session, data)]
 
         sent_bytes = received_bytes = 0
-        asked = say(want, ANSWER_S) + say(want, PROMPT_S)
+        asked = say(join, ANSWER_S) + say(join, PROMPT_S)
         match asked:
             case [Ping(token, _), Ping(again, _)] if token == again:
                 unproven = sent_bytes, received_bytes
