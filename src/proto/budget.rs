@@ -3,7 +3,8 @@
 use super::book::Entry;
 use super::config::MAX_STREAMS;
 use super::handshake::Attempt;
-use super::node::{Job, Node};
+use super::job::Job;
+use super::node::Node;
 use super::peer::{Link, Peer};
 use super::player::Player;
 use super::serve::Repair;

@@ -1,7 +1,8 @@
 //! What neighbours say, and what follows from it at once.
 
 use super::forward::Wish;
-use super::node::{Down, Event, Job, Node, StreamId};
+use super::job::Job;
+use super::node::{Down, Event, Node, StreamId};
 use super::peer::{Due, Link, Moving, PeerId};
 use super::serve::Repair;
 use super::stream::{AllTried, Sealed, bits};

@@ -125,7 +125,7 @@ impl Node<'_> {
         let jobs = &mut self.jobs;
         stream.groups_since(now, back, |block| {
             // A lost one is asked for.
-            let _ = jobs.push(super::node::Job::Seal {
+            let _ = jobs.push(super::job::Job::Seal {
                 peer: id,
                 stream: at as u8,
                 block,

@@ -7,6 +7,7 @@ pub mod budget;
 pub mod card;
 pub mod config;
 pub mod gauge;
+pub mod job;
 pub mod ledger;
 pub mod node;
 mod owner;

@@ -9,6 +9,7 @@ use super::bucket::Bucket;
 use super::card::Card;
 use super::config::{MAX_LINES, MAX_STREAMS, NodeConfig, Role};
 pub use super::handshake::Attempt;
+use super::job::Job;
 use super::ledger::Ledger;
 use super::line::Line;
 use super::peer::{Due, Link, Peer, PeerId, Peers};
@@ -37,88 +38,6 @@ pub(super) const SMALL_BYTES: usize = 192;
 
 /// A short datagram that waits to be sent to somebody without a session.
 pub(super) type Small = (Addr, heapless::Vec<u8, SMALL_BYTES>);
-
-/// Something one neighbour is owed once, with what is needed to say it.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "each variant says what its fields are")]
-pub enum Job {
-    /// A seal.
-    Seal {
-        peer: PeerId,
-        stream: u8,
-        block: u64,
-    },
-    /// The seal that says what is playing.
-    Title { peer: PeerId, stream: u8 },
-    /// A piece of the preamble.
-    Preamble {
-        peer: PeerId,
-        stream: u8,
-        version: u32,
-        offset: u32,
-    },
-    /// A request for chunks.
-    Want {
-        peer: PeerId,
-        stream: u8,
-        block: u64,
-        stripes: u32,
-    },
-    /// Chunks that a neighbour asked for and that are not here.
-    Lack {
-        peer: PeerId,
-        stream: u8,
-        block: u64,
-        stripes: u32,
-    },
-    /// A request for seals.
-    WantSeals {
-        peer: PeerId,
-        stream: u8,
-        first: u64,
-        count: u16,
-    },
-}
-
-impl Job {
-    /// What storage is filled with at start.
-    pub const NONE: Self = Self::Seal {
-        peer: 0,
-        stream: 0,
-        block: 0,
-    };
-
-    pub(super) fn peer(&self) -> PeerId {
-        match *self {
-            Self::Seal { peer, .. }
-            | Self::Title { peer, .. }
-            | Self::Preamble { peer, .. }
-            | Self::Want { peer, .. }
-            | Self::Lack { peer, .. }
-            | Self::WantSeals { peer, .. } => peer,
-        }
-    }
-
-    pub(super) fn stream(&self) -> u8 {
-        match *self {
-            Self::Seal { stream, .. }
-            | Self::Title { stream, .. }
-            | Self::Preamble { stream, .. }
-            | Self::Want { stream, .. }
-            | Self::Lack { stream, .. }
-            | Self::WantSeals { stream, .. } => stream,
-        }
-    }
-
-    /// It fills a datagram.
-    pub(super) fn is_bulky(&self) -> bool {
-        matches!(self, Self::Preamble { .. })
-    }
-
-    pub(super) fn is_seal(&self) -> bool {
-        matches!(self, Self::Seal { .. })
-    }
-}
 
 /// All memory a node borrows. Its sizes are the node's limits.
 pub struct Pools<'s> {

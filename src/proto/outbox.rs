@@ -2,7 +2,8 @@
 
 use super::bucket::{Urgency, places_bps};
 use super::gauge::least_delay;
-use super::node::{Down, Job, Node};
+use super::job::Job;
+use super::node::{Down, Node};
 use super::peer::{Due, Moving, PeerId};
 use super::transmit::Transmit;
 use crate::limits::{IPV6_EXTRA_HEADER_BYTES, MAX_DATAGRAM_BYTES, MAX_N};

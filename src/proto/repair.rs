@@ -1,6 +1,7 @@
 //! Repair: what is late is asked for again, or rebuilt; what cannot be had in time is skipped.
 
-use super::node::{Event, Job, Node, StreamId};
+use super::job::Job;
+use super::node::{Event, Node, StreamId};
 use super::peer::{Peer, PeerId};
 use super::stream::{Asked, Lacking, bits, mask_of};
 use crate::storage::ring::Row;

@@ -1,7 +1,8 @@
 //! What is playing now. It travels in seals; a node that takes nothing of a stream asks its neighbours for one of those now and
 //! then, so that its status shows it all the same.
 
-use super::node::{Job, Node, StreamId};
+use super::job::Job;
+use super::node::{Node, StreamId};
 use super::peer::{Due, PeerId};
 use super::stream::{Sealed, Stream};
 use crate::error::Malformed;

@@ -1,0 +1,72 @@
+//! What leaves for whom, and what is taken back.
+
+use super::*;
+
+/// A child whose Ping is unanswered is not fed, and its place in the log falls back: that is no want of upload.
+#[test]
+fn a_child_that_may_be_gone_takes_nothing_from_anybody() {
+    let mut world = World::new(800_000);
+    world.limit_source(8_000_000);
+    let children = [(); 3].map(|()| {
+        let id = world.join(Role::Listener, |c| c.upload_limit_bps = Some(0), Some(0));
+        world.play(id);
+        world.members[id].addr
+    });
+    world.run(6, 800_000);
+    let link = |world: &World, addr| {
+        let mut peers = world.members[0].node.peers().in_stream(0);
+        let (id, _, link) = peers.find(|(_, peer, _)| peer.addr == addr).unwrap();
+        (id, link.granted_down, link.cursor)
+    };
+    let before = children.map(|addr| link(&world, addr).1);
+    assert!(before.iter().all(|stripes| stripes.count_ones() >= 16));
+    let [gone, ..] = children;
+    world.kill(1);
+    for _ in 0..300 {
+        let (id, ..) = link(&world, gone);
+        world.members[0].node.peers.get_mut(id).unwrap().unanswered = 1;
+        world.step(800_000);
+        let now = children.map(|addr| link(&world, addr).1);
+        assert_eq!(now, before, "at {:?}", world.now);
+    }
+    let waits = world.members[0].node.streams()[0].log.end() - link(&world, gone).2;
+    assert!(waits > 100, "{waits}");
+}
+
+#[test]
+fn what_waits_for_one_neighbour_leaves_in_one_datagram() {
+    let mut world = World::new(800_000);
+    let listeners = [(); 2].map(|()| world.join(Role::Listener, |_| {}, Some(0)));
+    listeners.iter().for_each(|&id| world.play(id));
+    world.run(5, 800_000);
+    let addrs = listeners.map(|id| world.members[id].addr);
+    let (now, node) = (world.now, &mut world.members[0].node);
+    let mut out = Transmit::new();
+    while node.poll_transmit(now, &mut out) {}
+    let newest = node.streams()[0].ring.end() - 1;
+    let ids = addrs.map(|addr| node.peers().iter().find(|(_, p)| p.addr == addr).unwrap().0);
+    for back in 0..4 {
+        for peer in ids {
+            let (stream, block) = (0, newest - back);
+            node.queue(Job::Seal {
+                peer,
+                stream,
+                block,
+            });
+            let stripes = 1;
+            node.queue(Job::Lack {
+                peer,
+                stream,
+                block,
+                stripes,
+            });
+        }
+    }
+    let mut sent = Vec::new();
+    while node.poll_transmit(now, &mut out) {
+        sent.push((out.to, out.control_len));
+    }
+    sent.sort_by_key(|&(to, _)| addrs.iter().position(|&addr| addr == to));
+    assert_eq!(sent.iter().map(|(to, _)| *to).collect::<Vec<_>>(), addrs);
+    assert!(sent.iter().all(|&(_, len)| len > 4 * 100), "{sent:?}");
+}
