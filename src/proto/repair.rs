@@ -463,6 +463,7 @@ impl Node<'_> {
     /// Skips what will not come: blocks older than the window, or gone from the ring; and the hole between two runs of the source.
     fn skip_lost(&mut self, now: Instant, at: StreamId) {
         let window = self.config.window;
+        let is_line = self.is_lines_only(at);
         let stream = &mut self.streams[at];
         if !stream.playout.started {
             return;
@@ -483,8 +484,8 @@ impl Node<'_> {
         // While this node was cut off nothing could be had: the time begins when it is back.
         let since = known.sealed_at.max(known.born_at).max(stream.resumed_at);
         let waited = now.since(since);
-        // Whoever has heard next to nothing yet would rather hear what is here than wait.
-        let is_new = stream.has_played_less(BEGINNING);
+        // Whoever has heard next to nothing yet would rather hear what is here than wait; over a line it takes its time.
+        let is_new = !is_line && stream.has_played_less(BEGINNING);
         let patience = if is_new {
             window.min(BEGINNING)
         } else {
