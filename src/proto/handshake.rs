@@ -375,21 +375,21 @@ impl Node<'_> {
         }
     }
 
-    /// Nodes of a stream that somebody may try instead of this one; a different choice each time.
+    /// Nodes of a stream that somebody may try instead of this one; a different choice each time. The source, which has the least to
+    /// spare, only where there is room left.
     pub(super) fn try_these(&mut self, stream: StreamId, not: Addr) -> Vec<SocketAddr, MAX_TRY> {
         let mut out = Vec::new();
         let salt = self.rng.next_u64();
         let capacity = self.peers.capacity().max(1);
-        for i in 0..capacity {
+        for i in 0..2 * capacity {
             let id = (i + salt as usize % capacity) % capacity;
             let Some(addr) = self.peers.get(id).map(|p| p.addr) else {
                 continue;
             };
             let link = self.peers.link(id, stream);
-            // The source is known to everybody, and has the least to spare.
             if link.joined
                 && link.standing.forwards()
-                && !link.standing.is_source()
+                && link.standing.is_source() == (i >= capacity)
                 && addr != not
                 && self.worth_telling(addr, not)
             {
