@@ -1,6 +1,7 @@
 //! The parent's side: who is granted which stripes, and the chunks on their way to children.
 
 use super::bucket::{Urgency, places_bps};
+use super::job::Job;
 use super::node::{Node, StreamId};
 use super::peer::{Due, Link, PeerId};
 use super::stream::{SEAL_ENTRY, bits};
@@ -125,7 +126,7 @@ impl Node<'_> {
         let jobs = &mut self.jobs;
         stream.groups_since(now, back, |block| {
             // A lost one is asked for.
-            let _ = jobs.push(super::job::Job::Seal {
+            let _ = jobs.push(Job::Seal {
                 peer: id,
                 stream: at as u8,
                 block,

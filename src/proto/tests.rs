@@ -302,43 +302,6 @@ fn loss_on_the_wire_is_repaired() {
 }
 
 #[test]
-fn what_one_neighbour_asked_for_again_leaves_in_one_batch() {
-    let mut world = World::new(800_000);
-    let listeners = [(); 2].map(|()| world.join(Role::Listener, |_| {}, Some(0)));
-    listeners.iter().for_each(|&id| world.play(id));
-    world.run(5, 800_000);
-    let addrs = listeners.map(|id| world.members[id].addr);
-    let (now, node) = (world.now, &mut world.members[0].node);
-    let mut out = Transmit::new();
-    while node.poll_transmit(now, &mut out) {}
-    let block = node.streams()[0].ring.end().saturating_sub(3);
-    for (addr, count) in addrs.into_iter().zip([3, 2]) {
-        let (peer, _) = node.peers().iter().find(|(_, p)| p.addr == addr).unwrap();
-        for index in 0..count as u8 {
-            let (stream, id, at) = (0, ChunkId { block, index }, now);
-            let queued = node.repairs.push(Repair {
-                peer,
-                stream,
-                id,
-                at,
-            });
-            assert!(queued.is_ok());
-        }
-    }
-    for (addr, count) in addrs.into_iter().zip([3, 2]) {
-        assert!(node.poll_transmit(now, &mut out));
-        assert_eq!((out.to, out.count), (addr, count));
-        assert_eq!(node.datagrams(&out).count(), count);
-        let pieces: usize = node.runs(&out).iter().map(|run| run.len()).sum();
-        assert_eq!(pieces, node.datagrams(&out).map(<[u8]>::len).sum::<usize>());
-    }
-    // What has left the ring is not sent.
-    node.streams[0].let_go();
-    assert!(node.runs(&out).is_empty());
-    assert!(!node.poll_transmit(now, &mut out));
-}
-
-#[test]
 fn a_listener_of_a_full_source_is_fed_by_relays_and_survives_the_loss_of_one() {
     let mut world = World::new(800_000);
     world.replace_source(|config| config.max_children = 3);

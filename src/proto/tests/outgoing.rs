@@ -33,8 +33,8 @@ fn a_child_that_may_be_gone_takes_nothing_from_anybody() {
     assert!(waits > 100, "{waits}");
 }
 
-#[test]
-fn what_waits_for_one_neighbour_leaves_in_one_datagram() {
+/// A source with two listeners, at a moment when nothing waits to leave it: with the listeners' addresses, and their places there.
+fn quiet_pair() -> (World, [Addr; 2], [usize; 2]) {
     let mut world = World::new(800_000);
     let listeners = [(); 2].map(|()| world.join(Role::Listener, |_| {}, Some(0)));
     listeners.iter().for_each(|&id| world.play(id));
@@ -43,8 +43,48 @@ fn what_waits_for_one_neighbour_leaves_in_one_datagram() {
     let (now, node) = (world.now, &mut world.members[0].node);
     let mut out = Transmit::new();
     while node.poll_transmit(now, &mut out) {}
+    let place = |addr| node.peers().iter().find(|(_, p)| p.addr == addr);
+    let ids = addrs.map(|addr| place(addr).unwrap().0);
+    (world, addrs, ids)
+}
+
+#[test]
+fn what_one_neighbour_asked_for_again_leaves_in_one_batch() {
+    let (mut world, addrs, ids) = quiet_pair();
+    let (now, node) = (world.now, &mut world.members[0].node);
+    let mut out = Transmit::new();
+    let block = node.streams()[0].ring.end().saturating_sub(3);
+    for (peer, count) in ids.into_iter().zip([3, 2]) {
+        for index in 0..count as u8 {
+            let (stream, id, at) = (0, ChunkId { block, index }, now);
+            let queued = node.repairs.push(Repair {
+                peer,
+                stream,
+                id,
+                at,
+            });
+            assert!(queued.is_ok());
+        }
+    }
+    for (addr, count) in addrs.into_iter().zip([3, 2]) {
+        assert!(node.poll_transmit(now, &mut out));
+        assert_eq!((out.to, out.count), (addr, count));
+        assert_eq!(node.datagrams(&out).count(), count);
+        let pieces: usize = node.runs(&out).iter().map(|run| run.len()).sum();
+        assert_eq!(pieces, node.datagrams(&out).map(<[u8]>::len).sum::<usize>());
+    }
+    // What has left the ring is not sent.
+    node.streams[0].let_go();
+    assert!(node.runs(&out).is_empty());
+    assert!(!node.poll_transmit(now, &mut out));
+}
+
+#[test]
+fn what_waits_for_one_neighbour_leaves_in_one_datagram() {
+    let (mut world, addrs, ids) = quiet_pair();
+    let (now, node) = (world.now, &mut world.members[0].node);
+    let mut out = Transmit::new();
     let newest = node.streams()[0].ring.end() - 1;
-    let ids = addrs.map(|addr| node.peers().iter().find(|(_, p)| p.addr == addr).unwrap().0);
     for back in 0..4 {
         for peer in ids {
             let (stream, block) = (0, newest - back);
