@@ -190,7 +190,7 @@ fn a_chain_is_played_through() {
     ];
     let chain = workshop.path("chain.ogg");
     let bytes = parts.map(|part| fs::read(part).unwrap()).concat();
-    fs::write(&chain, bytes).unwrap();
+    fs::write(&chain, &bytes).unwrap();
     let source = Node::source(&workshop.key("chain"), &chain, &["--repeat"]);
     let key = source.key();
     source.wait_live(&key);
@@ -202,6 +202,8 @@ fn a_chain_is_played_through() {
         comes.wait_for(20_000);
         assert!(comes.decode() > 5);
     }
+    // As long as the chain, from wherever it came: it heard both parts, and both ways between them.
+    stays.wait_for(bytes.len() as u64);
     assert!(stays.decode() > 200);
 }
 
