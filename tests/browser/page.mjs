@@ -3,12 +3,13 @@
 //
 // node page.mjs WEIR MEDIA_DIRECTORY [DIRECTORY FOR SCREENSHOTS]
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { launch } from "./chrome.mjs";
 import { end, node } from "./grid.mjs";
+import { remove } from "./scratch.mjs";
 
 const [weir, media, shots] = process.argv.slice(2);
 const MAX_BYTES = 15 * 1024;
@@ -245,14 +246,6 @@ try {
   console.error(`FAILED ${error.stack}`);
 } finally {
   await end();
-  // The browser may still be writing to its profile.
-  for (let i = 0; i < 20; i++) {
-    try {
-      rmSync(work, { recursive: true, force: true });
-      break;
-    } catch {
-      await sleep(250);
-    }
-  }
+  await remove(work);
 }
 process.exit(status);

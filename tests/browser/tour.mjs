@@ -3,10 +3,11 @@
 //
 // node tour.mjs WEIR MEDIA_DIRECTORY
 import { spawn, execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { remove } from "./scratch.mjs";
 
 const [weir, media] = process.argv.slice(2);
 const PLAY_S = 10;
@@ -155,7 +156,6 @@ try {
   console.error(String(error));
 } finally {
   for (const child of children) child.removeAllListeners("exit"), child.kill("SIGKILL");
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  rmSync(work, { recursive: true, force: true });
+  await remove(work);
 }
 process.exit(status);

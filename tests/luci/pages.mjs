@@ -1,10 +1,11 @@
 // Starts a source, a relay and a server with LuCI's stand-ins, opens both pages in Chromium and looks at what they show.
 import { execFile, spawn } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { remove } from "../browser/scratch.mjs";
 
 const weir = process.argv[2];
 const here = dirname(fileURLToPath(import.meta.url));
@@ -172,7 +173,7 @@ try {
   }
   server.close();
   server.closeAllConnections();
-  rmSync(work, { recursive: true, force: true, maxRetries: 5 });
+  await remove(work);
 }
 
 /** The UDP port of a relay, from its own status: its URI names it. */
