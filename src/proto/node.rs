@@ -450,7 +450,7 @@ impl<'s> Node<'s> {
         self.players[place] = Some(Player::new(stream, ago.unwrap_or(self.config.burst), now));
         if !self.streams[stream].plays {
             self.streams[stream].plays = true;
-            self.streams[stream].await_start();
+            self.streams[stream].playout.await_start();
             self.upkeep_at = now;
         }
         Ok(place)
@@ -679,7 +679,7 @@ impl<'s> Node<'s> {
                 card.k(),
                 from,
                 player.ago,
-                now,
+                stream.playout.is_gathering(now),
             ) else {
                 return false;
             };

@@ -45,7 +45,7 @@ impl Node<'_> {
         stream.stopped = !carried;
         if stream.source.is_none() {
             stream.plays = carried && stream.role != Role::Relay;
-            stream.await_start();
+            stream.playout.await_start();
         }
         if !carried {
             for (_, _, link) in self.peers.each_link_mut(at) {

@@ -7,6 +7,10 @@ use crate::time::{Instant, Span};
 use crate::wire::chunk::ChunkId;
 use crate::wire::seal::NOWHERE;
 
+/// For so long after a stream was first awaited its players wait until they can be given as much as they want to hold. Whoever
+/// begins with less than that hears every loss that takes longer to mend.
+const GATHERING: Span = Span::from_ms(2_500);
+
 /// How far the stream is whole.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Playout {
@@ -18,9 +22,23 @@ pub struct Playout {
     pub started: bool,
     /// Where it began here, in this run of the source or, if later, when this node began to take it.
     pub began: u64,
+    /// Since when it has waited for a place to begin; `None` at a source.
+    pub awaited_since: Option<Instant>,
 }
 
 impl Playout {
+    /// The whole stream is wanted from now on: it begins where enough of it is here.
+    pub fn await_start(&mut self) {
+        self.started = false;
+        self.awaited_since = None;
+    }
+
+    /// Whether the stream is so new here that what players want to hold is still coming.
+    pub fn is_gathering(&self, now: Instant) -> bool {
+        self.awaited_since
+            .is_some_and(|since| now.since(since) < GATHERING)
+    }
+
     /// The block at `next` is whole: go on to the one behind it.
     pub fn advance(&mut self, row: &Row) {
         if row.mark.cut != NOWHERE {
@@ -55,16 +73,17 @@ pub fn is_whole(row: &Row, k: usize) -> bool {
     row.have & data == data
 }
 
-/// The block at which a player begins that wants at least `ago` behind it: the newest with a sync point that old, or the oldest
-/// there is. Only blocks from `from` on that join on to the playout without a hole are looked at.
+/// The block at which a player begins that wants to hold `ago`: the newest with a sync point from which on so much is whole, or
+/// the oldest there is unless more `is_coming`. Only blocks from `from` on that join on to the playout without a hole are looked at.
 pub fn begin(
     ring: &Ring<'_>,
     playout: &Playout,
     k: usize,
     from: u64,
     ago: Span,
-    now: Instant,
+    is_coming: bool,
 ) -> Option<(u64, u16)> {
+    let newest_at = ring.row(playout.next.checked_sub(1)?)?.born_at;
     let mut found = None;
     for block in (ring.tail().max(from)..playout.next).rev() {
         let Some(row) = ring.row(block).filter(|row| is_whole(row, k)) else {
@@ -72,12 +91,12 @@ pub fn begin(
         };
         if row.mark.sync != NOWHERE && (block, row.mark.sync) <= playout.limit {
             found = Some((block, row.mark.sync));
-            if now.since(row.born_at) >= ago {
-                break;
+            if newest_at.since(row.born_at) >= ago {
+                return found;
             }
         }
     }
-    found
+    found.filter(|_| !is_coming)
 }
 
 /// The next (block, byte) at or behind `block` at which output can begin again after a hole.

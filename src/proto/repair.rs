@@ -481,9 +481,6 @@ impl Node<'_> {
         // The hole may be long: as many rows as the ring has are looked at.
         let newest_known = (first..end).find_map(|b| stream.ring.row(b));
         let Some(known) = newest_known else { return };
-        // While this node was cut off nothing could be had: the time begins when it is back.
-        let since = known.sealed_at.max(known.born_at).max(stream.resumed_at);
-        let waited = now.since(since);
         // Whoever has heard next to nothing yet would rather hear what is here than wait; over a line it takes its time.
         let is_new = !is_line && stream.has_played_less(BEGINNING);
         let patience = if is_new {
@@ -491,7 +488,18 @@ impl Node<'_> {
         } else {
             window
         };
-        let lost = next < stream.ring.tail() || waited > patience;
+        let resumed_at = stream.resumed_at;
+        let waited = |row: &Row| {
+            // By the source's clock, or whoever hears of everything late lags behind by as much. While this node was cut off nothing
+            // could be had: the time begins when it is back.
+            let since = row.born_at.max(resumed_at);
+            now.since(if is_new || is_line {
+                since.max(row.sealed_at)
+            } else {
+                since
+            })
+        };
+        let lost = next < stream.ring.tail() || waited(known) > patience;
         if !lost {
             return;
         }
@@ -499,7 +507,7 @@ impl Node<'_> {
         let begins = (first.max(next + 1)..end).find(|&b| {
             let row = stream.ring.row(b);
             row.is_some_and(|row| {
-                let is_coming = !is_new && now.since(row.sealed_at) <= window;
+                let is_coming = !is_new && waited(row) <= window;
                 row.mark.sync != crate::wire::seal::NOWHERE
                     && (row.have.count_ones() as usize >= k || is_coming)
             })

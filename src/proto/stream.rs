@@ -193,8 +193,6 @@ pub struct Stream<'s> {
     pub too_late: u64,
     /// How far it is whole.
     pub playout: Playout,
-    /// Since when the playout has waited for a place to begin.
-    pub awaited_since: Option<Instant>,
     /// When a card or preamble that is missing is asked for again.
     pub fetch_at: Instant,
     /// When neighbours were last asked for news, and after what pause they may be asked again.
@@ -267,7 +265,6 @@ impl<'s> Stream<'s> {
             log_ends: [0; 4],
             too_late: 0,
             playout: Playout::default(),
-            awaited_since: None,
             fetch_at: Instant::ZERO,
             news_asked_at: Instant::ZERO,
             news_pause: Span::ZERO,
@@ -326,6 +323,7 @@ impl<'s> Stream<'s> {
                 limit: (first, 0),
                 started: false,
                 began: first,
+                ..self.playout
             };
             self.heads = [Head {
                 end: first,
@@ -550,7 +548,7 @@ impl<'s> Stream<'s> {
         self.asked.clear();
         self.ring.give_back();
         self.log.give_back();
-        self.await_start();
+        self.playout.await_start();
     }
 
     /// The block behind the newest of which a chunk has come; at the source, of which one was let out.
@@ -568,12 +566,6 @@ impl<'s> Stream<'s> {
         while let Some(parked) = self.parked.pop() {
             self.ring.unpark(parked.slot);
         }
-    }
-
-    /// The whole stream is wanted from now on: the playout begins where enough of it is here.
-    pub fn await_start(&mut self) {
-        self.playout.started = false;
-        self.awaited_since = None;
     }
 
     /// Where a player wants to begin that comes now: the newest block with a sync point that is at least `burst` old, or the
@@ -611,7 +603,7 @@ impl<'s> Stream<'s> {
         let Some(wanted) = self.start_wanted(now, burst) else {
             return;
         };
-        let since = *self.awaited_since.get_or_insert(now);
+        let since = *self.playout.awaited_since.get_or_insert(now);
         let k = self.card.as_ref().map_or(0, Card::k);
         let is_here = |block: u64| {
             self.ring
@@ -641,6 +633,7 @@ impl<'s> Stream<'s> {
                 limit: (oldest, 0),
                 started: true,
                 began: oldest,
+                ..self.playout
             };
         }
     }

@@ -21,6 +21,7 @@ use crate::wire::message;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
+mod beginning;
 mod outgoing;
 
 const DELAY: Span = Span::from_ms(5);

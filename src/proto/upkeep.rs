@@ -248,7 +248,7 @@ impl Node<'_> {
             && now.since(stream.idle_since) > LINGER
         {
             stream.plays = false;
-            stream.await_start();
+            stream.playout.await_start();
         }
     }
 
@@ -356,7 +356,7 @@ impl Node<'_> {
     }
 
     /// Asks one neighbour for the card or the preamble, if they are missing: a parent, which has what it sends or will have it soon; the
-    /// source, which everybody knows first, only if it is one or nobody else is known.
+    /// source, which everybody knows first, only if it is a parent or nobody else is known.
     fn fetch(&mut self, now: Instant, at: StreamId) {
         let stream = &self.streams[at];
         let version = stream.version();
@@ -376,11 +376,9 @@ impl Node<'_> {
         let salt = self.rng.next_u64();
         let by_lot = |(id, _, link): &(PeerId, &Peer, &Link)| {
             let is_parent = link.granted_up != 0;
-            (
-                !is_parent,
-                link.standing.is_source(),
-                salt.rotate_left(*id as u32),
-            )
+            // Parents may all wait for each other: the source among them is asked as often as any.
+            let is_spared = !is_parent && link.standing.is_source();
+            (!is_parent, is_spared, salt.rotate_left(*id as u32))
         };
         let candidates = self.peers.in_stream(at).filter(able);
         let Some((id, ..)) = candidates.min_by_key(by_lot) else {

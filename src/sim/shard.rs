@@ -223,8 +223,8 @@ impl<'w> Shard<'w> {
             life.node.shutdown(clock);
             self.send_all(now_us, at);
         }
-        // Whoever goes before the measurement has nothing that counts.
-        if now_us < self.world.scenario().measure_from * 1_000_000
+        // Whoever goes before the measurement, or as it begins, has nothing that counts.
+        if now_us <= self.world.scenario().measure_from * 1_000_000
             && let Some(life) = self.members[at].life.as_mut()
         {
             life.reset(now_us);
