@@ -45,6 +45,10 @@ const LAST_RESORT: Span = Span::from_ms(1_500);
 /// Before so much has been played a hole is not waited for longer than this.
 const BEGINNING: Span = Span::from_s(1);
 
+/// So much of the time that a seal takes through the tree counts as waited: who is far from the source lags behind it by no more
+/// than others do.
+const SEAL_DELAY: Span = Span::from_ms(500);
+
 /// A reordered chunk is given this long before it counts as lost.
 const REORDER: Span = Span::from_ms(40);
 
@@ -488,16 +492,16 @@ impl Node<'_> {
         } else {
             window
         };
+        let on_its_way = if is_new || is_line {
+            Span::ZERO
+        } else {
+            SEAL_DELAY
+        };
+        // While this node was cut off nothing could be had: the time begins when it is back.
         let resumed_at = stream.resumed_at;
         let waited = |row: &Row| {
-            // By the source's clock, or whoever hears of everything late lags behind by as much. While this node was cut off nothing
-            // could be had: the time begins when it is back.
-            let since = row.born_at.max(resumed_at);
-            now.since(if is_new || is_line {
-                since.max(row.sealed_at)
-            } else {
-                since
-            })
+            let heard_at = row.born_at.max(row.sealed_at - on_its_way);
+            now.since(heard_at.max(resumed_at))
         };
         let lost = next < stream.ring.tail() || waited(known) > patience;
         if !lost {

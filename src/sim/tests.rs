@@ -252,6 +252,43 @@ fn newcomers_find_a_place_where_all_are_taken() {
     assert!(report.continuity > 0.98, "{}", report.text(5));
 }
 
+/// Relays that nobody needs take no preamble, and have other parents than the source by the time somebody does.
+const IDLE: &str = "
+about = 'listeners of relays that were idle'
+seconds = 10
+measure_from = 1
+[stream]
+bitrate_kbps = 320
+[[group]]
+name = 'relays'
+count = 30
+role = 'relay'
+upload = [[1.0, 4.0]]
+ring_kib = 512
+join_over = 3.0
+[[group]]
+name = 'homes'
+count = 40
+role = 'listener'
+upload = [[1.0, 2.0]]
+ring_kib = 512
+join_at = 3.0
+join_over = 3.0
+";
+
+/// With one seed of 24 all asked each other for the preamble, nobody the source, and nobody ever played.
+#[test]
+fn somebody_fetches_the_preamble() {
+    let mut it = Scenario::parse(IDLE).unwrap();
+    for seed in [16, 21] {
+        it.seed = seed;
+        let report = run(&it);
+        let start_up_s = &report.rows[0].spread;
+        assert_eq!(start_up_s.count, 40, "{}", report.text(5));
+        assert!(start_up_s.max < 4.0, "{}", report.text(5));
+    }
+}
+
 #[test]
 fn every_committed_scenario_can_be_read() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
