@@ -88,9 +88,11 @@ fn titles_go_all_the_way() {
         ];
         output("curl", &more).stdout
     });
-    until("curl is a player", || {
-        let players = relay.status()["players"].as_array()?.len();
-        (players == 2).then_some(())
+    until("curl hears something", || {
+        let status = relay.status();
+        let players = status["players"].as_array()?;
+        let hears = |player: &serde_json::Value| player["tx_bytes_total"].as_u64() > Some(0);
+        (players.len() == 2 && players.iter().all(hears)).then_some(())
     });
     update(port, "Caf%C3%A9");
     wait_for_title(&relay, &again, "Café");
