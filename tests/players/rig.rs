@@ -35,7 +35,7 @@ pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 }
 
 #[track_caller]
-fn until_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = look() {

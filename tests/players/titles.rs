@@ -1,7 +1,8 @@
 //! What is playing, from every side it can be said, to every side that can show it.
 
+use crate::common::DEADLINE;
 use crate::port::free_port;
-use crate::rig::{Node, Program, Scratch, get, have, header, output, until};
+use crate::rig::{Node, Program, Scratch, get, have, header, output, until, until_within};
 
 /// Takes the titles out of a stream with ICY metadata, by the description of the format and not by our code.
 fn titles(head: &str, body: &[u8]) -> Vec<String> {
@@ -22,8 +23,10 @@ fn titles(head: &str, body: &[u8]) -> Vec<String> {
     found
 }
 
+/// Whoever takes nothing of a stream asks one neighbour by lot every four to six seconds: at two hops it can take a few turns.
 fn wait_for_title(node: &Node, key: &str, title: &str) {
-    until(&format!("the title is {title}"), || {
+    let what = format!("the title is {title}");
+    until_within(4 * DEADLINE, &what, || {
         (node.stream(key)["now_playing"] == title).then_some(())
     });
 }
