@@ -46,7 +46,7 @@ const LAST_RESORT: Span = Span::from_ms(1_500);
 const BEGINNING: Span = Span::from_s(1);
 
 /// So much of the time that a seal takes through the tree counts as waited: who is far from the source lags behind it by no more
-/// than others do.
+/// than others do. In a slow stream answers take their time too, and the whole window is needed.
 const SEAL_DELAY: Span = Span::from_ms(500);
 
 /// A reordered chunk is given this long before it counts as lost.
@@ -468,6 +468,7 @@ impl Node<'_> {
     fn skip_lost(&mut self, now: Instant, at: StreamId) {
         let window = self.config.window;
         let is_line = self.is_lines_only(at);
+        let is_slow = self.unhurried(at, SEAL_DELAY) > SEAL_DELAY;
         let stream = &mut self.streams[at];
         if !stream.playout.started {
             return;
@@ -492,7 +493,7 @@ impl Node<'_> {
         } else {
             window
         };
-        let on_its_way = if is_new || is_line {
+        let on_its_way = if is_new || is_line || is_slow {
             Span::ZERO
         } else {
             SEAL_DELAY
