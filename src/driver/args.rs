@@ -114,10 +114,11 @@ fn flags_of(command: Command, arguments: impl Iterator<Item = OsString>) -> Resu
 
 /// lexopt's one complaint while it walks: `--repeat=yes`.
 fn stray_value(error: lexopt::Error) -> Failure {
-    match error {
-        lexopt::Error::UnexpectedValue { option, .. } => Failure::usage(option, "takes no value"),
-        other => Failure::usage("arguments", other),
-    }
+    let option = match error {
+        lexopt::Error::UnexpectedValue { option, .. } => option,
+        _ => String::from("a flag"),
+    };
+    Failure::usage(option, "takes no value")
 }
 
 fn known_flag(command: Command, name: &str) -> Result<&'static Setting, Failure> {

@@ -527,8 +527,10 @@ fn addresses_v6(index: u32) -> Option<Option<Ipv6Addr>> {
     let table = fs::read_to_string("/proc/self/net/if_inet6").ok()?;
     let here = table.lines().filter_map(|line| {
         let mut fields = line.split_ascii_whitespace();
-        let ip = u128::from_str_radix(fields.next()?, 16).ok()?;
         let number = |text: Option<&str>| u32::from_str_radix(text?, 16).ok();
+        let digits = fields.next()?;
+        let part = |i: usize| Some(u128::from(number(digits.get(8 * i..8 * i + 8))?));
+        let ip = (0..4).try_fold(0, |ip, i| Some(ip << 32 | part(i)?))?;
         let on = number(fields.next())?;
         let flags = number(fields.nth(2))?;
         (on == index && flags & DEPRECATED_OR_TENTATIVE == 0)
