@@ -205,6 +205,14 @@ impl Engine {
                     Title(node, id)
                 ),
             ),
+            Event::Rests(id, rest) => self.tell(
+                Warn,
+                format_args!(
+                    "{}: there is not enough upload for all; nothing is taken for {} s, for others to play.",
+                    Title(node, id),
+                    rest.as_ms() / 1000
+                ),
+            ),
             Event::NotCarried(id, addr) => self.tell(
                 Warn,
                 format_args!("{} is not carried by {addr}.", Title(node, id)),

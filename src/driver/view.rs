@@ -279,6 +279,7 @@ impl StatusSource for View<'_> {
                 .as_ref()
                 .map_or(0, |card| card.stripe_bps() + card.seal_bps()),
             recent_gaps: self.vitals.recent_gaps(i),
+            is_short: stream.is_short(),
         })
     }
 

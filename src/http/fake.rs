@@ -35,6 +35,7 @@ pub(crate) struct Fake {
     pub(crate) machine: MachineStatus,
     pub(crate) stream_peers: u64,
     pub(crate) recent_gaps: u64,
+    pub(crate) is_short: bool,
     pub(crate) history: History,
     pub(crate) events: usize,
     pub(crate) address: SocketAddr,
@@ -72,6 +73,7 @@ impl Fake {
             },
             stream_peers: 4,
             recent_gaps: 0,
+            is_short: false,
             history: lived_in(),
             events: 3,
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 8_479),
@@ -117,6 +119,7 @@ impl Fake {
             limit: Some(u64::MAX),
             quota: Some(u64::MAX),
             recent_gaps: u64::MAX,
+            is_short: false,
             events: 16,
             address: SocketAddr::V6(scoped),
             machine: MachineStatus {
@@ -286,6 +289,7 @@ impl StatusSource for Fake {
             peers: self.stream_peers,
             stripe_bps: self.n(80_000),
             recent_gaps: self.recent_gaps,
+            is_short: self.is_short,
         })
     }
 

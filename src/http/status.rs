@@ -357,6 +357,8 @@ pub struct StreamStatus<'a> {
     pub stripe_bps: u64,
     /// Times something was skipped in the last minutes.
     pub recent_gaps: u64,
+    /// There is too little upload among its nodes, and this one takes turns with others.
+    pub is_short: bool,
 }
 
 impl StreamStatus<'_> {
@@ -388,6 +390,7 @@ impl StreamStatus<'_> {
         peers: 0,
         stripe_bps: 0,
         recent_gaps: 0,
+        is_short: false,
     };
 
     /// Stripes of this stream, K + M.

@@ -25,6 +25,8 @@ pub enum Trouble {
     NothingComes(usize),
     /// Data flowed and stopped.
     Stalled(usize),
+    /// Its nodes have too little upload for all, and this one takes turns.
+    Short(usize),
     /// What is sent into the stream could not be recognised.
     Raw(usize),
     /// Something was skipped lately.
@@ -50,7 +52,7 @@ pub enum Trouble {
 }
 
 /// Every kind, for lists that have to be complete.
-pub const KINDS: [&str; 14] = [
+pub const KINDS: [&str; 15] = [
     "nobody_answers",
     "nothing_comes",
     "stalled",
@@ -65,6 +67,7 @@ pub const KINDS: [&str; 14] = [
     "quota_low",
     "quota_count",
     "serial",
+    "short",
 ];
 
 /// All that is wrong, the worst first; what does not fit is left out.
@@ -79,6 +82,7 @@ pub fn troubles(source: &dyn StatusSource) -> Vec<Trouble, MAX_TROUBLES> {
     let settled = node.uptime_s >= PATIENCE_S;
     for (i, stream) in streams() {
         match stream.state {
+            _ if stream.is_short => add(Trouble::Short(i)),
             StreamState::Stalled => add(Trouble::Stalled(i)),
             _ if stream.state == StreamState::Stopped || node.role == "source" || !settled => {}
             _ if stream.peers == 0 => add(Trouble::NobodyAnswers(i)),
@@ -127,7 +131,7 @@ pub fn troubles(source: &dyn StatusSource) -> Vec<Trouble, MAX_TROUBLES> {
         if !stream.trouble.is_empty() {
             add(Trouble::Raw(i));
         }
-        if stream.recent_gaps > 0 {
+        if stream.recent_gaps > 0 && !stream.is_short {
             add(Trouble::Gaps(i));
         }
     }
@@ -152,6 +156,7 @@ impl Trouble {
             Self::QuotaLow => 11,
             Self::QuotaCount => 12,
             Self::Serial(_) => 13,
+            Self::Short(_) => 14,
         };
         KINDS[at]
     }
@@ -167,6 +172,11 @@ impl Trouble {
                 title(i)
             ),
             Self::Stalled(i) => write!(out, "{} has stopped arriving.", title(i)),
+            Self::Short(i) => write!(
+                out,
+                "{} pauses here now and then: there is too little upload for all, and others have their turn.",
+                title(i)
+            ),
             Self::Raw(i) => {
                 let stream = source.stream(i);
                 let trouble = stream.map_or("", |stream| stream.trouble);
@@ -240,6 +250,9 @@ impl Trouble {
             }
             Self::Stalled(_) => out.write_str(
                 "If other things work on this line, the broadcaster has gone off the air; it is taken up again by itself.",
+            ),
+            Self::Short(_) => out.write_str(
+                "It takes more boxes that pass it on, or more that they may send: raise --upload-limit, here too.",
             ),
             Self::Raw(_) => out.write_str(
                 "Players may begin in the middle of a picture or a sound. Send Ogg, MP3, AAC, FLAC, MPEG-TS, fragmented MP4 or WebM, and name it with --content-type.",
@@ -447,6 +460,13 @@ mod tests {
 
         let (trouble, ..) = only(|fake| fake.states = [Some(StreamState::Stalled)].into());
         assert_eq!(trouble, Trouble::Stalled(0));
+        // Nothing is wrong with this box, however often it pauses.
+        let (trouble, what, remedy) = only(|fake| {
+            (fake.recent_gaps, fake.is_short) = (9, true);
+            fake.states = [Some(StreamState::Stalled)].into();
+        });
+        assert_eq!(trouble, Trouble::Short(0));
+        assert!(what.contains("turn") && remedy.contains("--upload-limit"));
         let (trouble, what, _) = only(|fake| fake.recent_gaps = 1);
         assert_eq!(trouble, Trouble::Gaps(0));
         assert!(what.contains("interrupted once"), "{what}");

@@ -36,6 +36,7 @@ mod outbox;
 mod plead;
 mod repair;
 mod stripes;
+mod turns;
 mod unheard;
 mod upkeep;
 

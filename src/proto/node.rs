@@ -78,6 +78,8 @@ pub enum Event {
     Described(StreamId),
     /// Media was skipped: this many blocks.
     Gap(StreamId, u64),
+    /// Too few stripes are to be had: nothing is taken for so long, for others to play.
+    Rests(StreamId, Span),
     /// An address answered that the stream is not carried there.
     NotCarried(StreamId, Addr),
     /// A stream is not sent over a serial line because the line is too slow for it.

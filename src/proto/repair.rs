@@ -63,7 +63,7 @@ impl Node<'_> {
             self.skip_lost(now, at);
         }
         let demanded = self.demanded(at);
-        if self.streams[at].plays || demanded != 0 {
+        if self.takes_all(at) || demanded != 0 {
             self.regenerate(now, at, demanded);
             self.ask_for_late(now, at, demanded);
             self.ask_for_seals(now, at);

@@ -8,6 +8,7 @@ use super::preamble::Preamble;
 use super::source::Source;
 use super::stats::StreamStats;
 use super::title::Title;
+use super::turns::Turn;
 use crate::coding::gf256;
 use crate::crypto::merkle;
 use crate::crypto::sign::Verifier;
@@ -201,6 +202,8 @@ pub struct Stream<'s> {
     pub news_pause: Span,
     /// When a spare stripe is sought again.
     pub spare_at: Instant,
+    /// Whether the grid has enough for this node's players.
+    pub(super) turn: Turn,
     /// When neighbours without a place may be asked again.
     pub plead_at: Instant,
     /// Stripes for which there was no parent when last looked for.
@@ -269,6 +272,7 @@ impl<'s> Stream<'s> {
             news_asked_at: Instant::ZERO,
             news_pause: Span::ZERO,
             spare_at: Instant::ZERO,
+            turn: Turn::Served,
             plead_at: Instant::ZERO,
             orphans: 0,
             seal_asked: (0, Instant::ZERO),

@@ -101,6 +101,12 @@ impl Node<'_> {
             .is_some_and(|id| self.peers.link(id, at).granted_up & 1 << stripe != 0)
     }
 
+    /// Stripes that come from their parents.
+    pub(super) fn coming(&self, at: StreamId) -> u32 {
+        let carried = (0..MAX_N as u8).filter(|&stripe| self.carries(at, stripe));
+        mask_of(carried) & !self.streams[at].stalled
+    }
+
     /// Hops of a stripe here, as it is offered to others.
     pub fn stripe_hops(&self, at: StreamId, stripe: usize) -> u8 {
         let stream = &self.streams[at];
@@ -120,7 +126,7 @@ impl Node<'_> {
     fn wanted_count(&self, at: StreamId) -> usize {
         let stream = &self.streams[at];
         match stream.card.as_ref() {
-            Some(card) if stream.plays => (card.k() + self.spare_wanted(at)).min(card.n()),
+            Some(card) if self.takes_all(at) => (card.k() + self.spare_wanted(at)).min(card.n()),
             _ => 0,
         }
     }
@@ -130,8 +136,7 @@ impl Node<'_> {
         let Some(card) = self.streams[at].card.as_ref() else {
             return 0;
         };
-        let coming = bits(card.all_stripes()).filter(|&s| self.carries(at, s));
-        let coming = mask_of(coming) & !self.streams[at].stalled;
+        let coming = self.coming(at);
         let surplus = (coming.count_ones() as usize).saturating_sub(card.k());
         let free: heapless::Vec<u8, MAX_N> = bits(coming & !self.demanded(at)).collect();
         mask_of(free.into_iter().rev().take(surplus))
@@ -143,6 +148,7 @@ impl Node<'_> {
             return;
         }
         self.tend_home(now, at);
+        self.tend_turn(now, at);
         self.ask_again(now, at);
         self.replace_stalled(now, at);
         self.let_go(at);
@@ -403,8 +409,7 @@ impl Node<'_> {
         let Some(card) = stream.card.as_ref() else {
             return stream.plays;
         };
-        let coming = bits(card.all_stripes() & !stream.stalled);
-        let coming = mask_of(coming.filter(|&s| self.carries(at, s)));
+        let coming = self.coming(at);
         let whole = coming.count_ones() as usize >= card.k();
         !whole && (stream.plays || self.demanded(at) & !coming != 0)
     }

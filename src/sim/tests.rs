@@ -289,6 +289,34 @@ fn somebody_fetches_the_preamble() {
     }
 }
 
+/// Upload for nine of ten: with overhead, the source's included, for three of four.
+const SHORT: &str = "
+about = 'too little upload'
+seconds = 80
+measure_from = 40
+[stream]
+bitrate_kbps = 320
+[[group]]
+name = 'homes'
+count = 30
+role = 'listener'
+upload = [[0.3333, 0.0], [0.6667, 1.65]]
+ring_kib = 512
+join_over = 10.0
+";
+
+/// Where everybody keeps what he can get, most have too little to play anything: 0.31 to 0.56.
+#[test]
+fn whoever_gets_too_little_leaves_it_to_others() {
+    let mut it = Scenario::parse(SHORT).unwrap();
+    for seed in [1, 2] {
+        it.seed = seed;
+        let report = run(&it);
+        assert!(report.continuity > 0.6, "{}", report.text(5));
+        assert_eq!(report.never_played, 0, "{}", report.text(5));
+    }
+}
+
 #[test]
 fn every_committed_scenario_can_be_read() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
