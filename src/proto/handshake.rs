@@ -697,6 +697,14 @@ impl Node<'_> {
         }
     }
 
+    /// Asks a neighbour that was not heard for so long whether it is there.
+    pub(super) fn ping_if_quiet(&mut self, now: Instant, id: PeerId, patience: Span) {
+        let is_quiet = |peer: &Peer| peer.ping.is_none() && now.since(peer.heard_at) > patience;
+        if self.peers.get(id).is_some_and(is_quiet) {
+            self.ping(now, id);
+        }
+    }
+
     /// Says Bye at the next opportunity, and forgets the neighbour then.
     pub(super) fn dismiss(&mut self, id: PeerId, reason: Reason) {
         if let Some(peer) = self.peers.get_mut(id) {

@@ -36,7 +36,7 @@ impl Node<'_> {
         // Beyond its home stripes a node serves what it has only while more than half of its upload lies idle: else losing it would
         // cost those below many stripes.
         let idle = self.places(at, usize::MAX) as usize * 2 > self.copies_in_all(at);
-        let carried = mask_of(bits(all).filter(|&s| self.carries(at, s)));
+        let carried = self.carried(at);
         let held = self.homes_around(at);
         let nobodys = mask_of(bits(all).filter(|&s| held[usize::from(s)] == 0));
         let extra = if idle { carried } else { carried & nobodys };

@@ -35,6 +35,7 @@ mod line;
 mod outbox;
 mod plead;
 mod repair;
+mod start;
 mod stripes;
 mod turns;
 mod unheard;

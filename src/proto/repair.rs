@@ -7,6 +7,7 @@ use super::stream::{Asked, Lacking, bits, mask_of};
 use crate::storage::ring::Row;
 use crate::time::{Instant, Span};
 use crate::wire::chunk::ChunkId;
+use crate::wire::seal::NOWHERE;
 
 /// Blocks looked at in one go.
 const MAX_LOOK: u64 = 256;
@@ -29,6 +30,9 @@ const SETTLED: Span = Span::from_ms(500);
 /// What is asked for at once at the least, and the unanswered requests that count against a neighbour at the most.
 const MIN_WINDOW: u8 = 4;
 const MAX_UNANSWERED: u8 = 10;
+
+/// So much silence of one that does not answer, and it is asked whether it is there.
+const SILENT: Span = Span::from_s(1);
 
 /// Milliseconds that asking one who does not have it yet is taken to cost.
 const EARLY: u64 = 60;
@@ -106,22 +110,30 @@ impl Node<'_> {
     fn forget_asked(&mut self, now: Instant, at: StreamId) {
         let (peers, stream) = (&mut self.peers, &mut self.streams[at]);
         let before = stream.asked.len();
+        let mut silent = None;
         stream.asked.retain(|asked| {
             let rtt = peers.get(asked.peer).map_or(Span::ZERO, Peer::rtt_or_guess);
             let waits = now.since(asked.at) < rtt.times(2) + ANSWER;
             if let Some(link) = peers.link_mut(asked.peer, at).filter(|_| !waits) {
                 link.unanswered = (link.unanswered + 1).min(MAX_UNANSWERED);
+                if link.unanswered == MAX_UNANSWERED {
+                    silent = Some(asked.peer);
+                }
             }
             waits
         });
         if stream.asked.len() < before {
             stream.ask_window = (stream.ask_window * 3 / 4).max(MIN_WINDOW);
         }
+        // It may have forgotten this node, which was cut off or asleep for a while: then a new session is needed.
+        if let Some(id) = silent {
+            self.ping_if_quiet(now, id, SILENT);
+        }
     }
 
     fn ask_for_late(&mut self, now: Instant, at: StreamId, demanded: u32) {
         let stream = &self.streams[at];
-        let starting = stream.plays && !stream.playout.started;
+        let starting = stream.is_starting(now, self.config.window);
         let Some(first) = self.first_open(now, at) else {
             return;
         };
@@ -149,11 +161,11 @@ impl Node<'_> {
     /// The first block that may lack something that still matters.
     fn first_open(&self, now: Instant, at: StreamId) -> Option<u64> {
         let stream = &self.streams[at];
-        if stream.plays && stream.playout.started {
-            return Some(stream.playout.next);
+        if stream.is_starting(now, self.config.window) {
+            return stream.start_wanted(now, self.config.burst);
         }
         if stream.plays {
-            return stream.start_wanted(now, self.config.burst);
+            return Some(stream.playout.next);
         }
         // For children: what is younger than their patience.
         let mut block = stream.ring.end();
@@ -379,7 +391,7 @@ impl Node<'_> {
         });
         holders
             .min_by_key(|(id, peer, link, wait)| {
-                if urgent && link.standing.is_source() {
+                if urgent && link.standing.is_source() && link.unanswered < MAX_UNANSWERED {
                     return 0;
                 }
                 let asked = stream.asked.iter().filter(|a| a.peer == *id).count() as u64;
@@ -419,7 +431,7 @@ impl Node<'_> {
             return;
         }
         let window = stream.playout.next..stream.ring.end().min(stream.playout.next + MAX_LOOK);
-        let plays = stream.plays && stream.playout.started;
+        let plays = stream.plays && !stream.is_starting(now, self.config.window);
         let hole = window
             .filter(|_| plays)
             .find(|&block| stream.ring.row(block).is_none());
@@ -486,8 +498,9 @@ impl Node<'_> {
         // The hole may be long: as many rows as the ring has are looked at.
         let newest_known = (first..end).find_map(|b| stream.ring.row(b));
         let Some(known) = newest_known else { return };
-        // Whoever has heard next to nothing yet would rather hear what is here than wait; over a line it takes its time.
-        let is_new = !is_line && stream.has_played_less(BEGINNING);
+        // Whoever has heard nothing yet, or for long, would rather hear what is here than wait; over a line it takes its time.
+        let begins_anew = !is_line && stream.is_starting(now, window);
+        let is_new = !is_line && (begins_anew || stream.has_played_less(BEGINNING));
         let patience = if is_new {
             window.min(BEGINNING)
         } else {
@@ -509,14 +522,17 @@ impl Node<'_> {
             return;
         }
         let k = stream.card.as_ref().map_or(0, |card| card.k());
-        let begins = (first.max(next + 1)..end).find(|&b| {
-            let row = stream.ring.row(b);
-            row.is_some_and(|row| {
-                let is_coming = !is_new && waited(row) <= window;
-                row.mark.sync != crate::wire::seal::NOWHERE
-                    && (row.have.count_ones() as usize >= k || is_coming)
-            })
-        });
+        let can_begin = |row: &Row| {
+            let is_coming = !is_new && waited(row) <= window;
+            row.mark.sync != NOWHERE && (row.have.count_ones() as usize >= k || is_coming)
+        };
+        let mut behind = first.max(next + 1)..end;
+        let begins = if begins_anew {
+            let place = stream.start_place(now, self.config.burst);
+            place.filter(|block| behind.contains(block))
+        } else {
+            behind.find(|&block| stream.ring.row(block).is_some_and(can_begin))
+        };
         let Some(begins) = begins else { return };
         let missing: u64 = (first..begins)
             .filter_map(|b| stream.ring.row(b))

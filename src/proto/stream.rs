@@ -22,7 +22,7 @@ use crate::storage::ring::{Ring, Row};
 use crate::storage::slots::Slot;
 use crate::time::{Instant, Span};
 use crate::wire::chunk::{Chunk, ChunkId, Tag, header, say_behind, tag_of};
-use crate::wire::seal::{self, NOWHERE, Seal};
+use crate::wire::seal::{self, Seal};
 use heapless::{Deque, Vec};
 
 /// Index of a log entry that stands for the seal of the group `block` begins.
@@ -40,10 +40,7 @@ const MAX_LACKING: usize = 32;
 /// How far ahead of the known blocks a chunk may claim to be before its seal has come.
 const MAX_AHEAD_BLOCKS: u64 = 4 * seal::MAX_GROUP_BLOCKS as u64;
 
-/// The playout begins with less than a whole burst when that does not come within this time.
-const START_PATIENCE: Span = Span::from_ms(1_000);
-
-/// Without a chunk for so long this node was cut off, and nothing could be asked for.
+/// Without a chunk for so long this node was cut off, and nothing could be asked for; until a seal or a chunk comes again.
 const SILENCE: Span = Span::from_ms(1_000);
 
 /// Where a stripe stands here.
@@ -370,6 +367,9 @@ impl<'s> Stream<'s> {
             return Err(Malformed::Field);
         }
         self.stats.seals += 1;
+        if now.since(self.flowed_at) > SILENCE && self.resumed_at <= self.flowed_at {
+            self.resumed_at = now;
+        }
         self.open_group(&seal, bytes, now, now - age);
         self.admit_parked(now, tried);
         Ok(Sealed::New)
@@ -569,76 +569,6 @@ impl<'s> Stream<'s> {
     fn drop_parked(&mut self) {
         while let Some(parked) = self.parked.pop() {
             self.ring.unpark(parked.slot);
-        }
-    }
-
-    /// Where a player wants to begin that comes now: the newest block with a sync point that is at least `burst` old, or the
-    /// oldest with one.
-    pub fn start_wanted(&self, now: Instant, burst: Span) -> Option<u64> {
-        let run = self.card.as_ref()?.descriptor.preamble_from_block;
-        let mut wanted = None;
-        for block in (self.ring.tail().max(run)..self.ring.end()).rev() {
-            let Some(row) = self.ring.row(block) else {
-                break;
-            };
-            if row.mark.sync != NOWHERE {
-                wanted = Some(block);
-                if now.since(row.born_at) >= burst {
-                    break;
-                }
-            }
-        }
-        wanted
-    }
-
-    /// Whether the playout has come less than `span` from where it began.
-    pub fn has_played_less(&self, span: Span) -> bool {
-        let Playout { began, next, .. } = self.playout;
-        let born_at = |block: u64| self.ring.row(block).map(|row| row.born_at);
-        match (born_at(began), born_at(next)) {
-            (Some(first), Some(last)) => last.since(first) < span,
-            _ => next <= began,
-        }
-    }
-
-    /// Begins the playout with the part that reaches, without a hole, from the wanted start to the newest whole block; after a
-    /// while with as much of it as is here.
-    fn try_start(&mut self, now: Instant, burst: Span) {
-        let Some(wanted) = self.start_wanted(now, burst) else {
-            return;
-        };
-        let since = *self.playout.awaited_since.get_or_insert(now);
-        let k = self.card.as_ref().map_or(0, Card::k);
-        let is_here = |block: u64| {
-            self.ring
-                .row(block)
-                .is_some_and(|row| row.have.count_ones() as usize >= k)
-        };
-        let Some(newest) = (wanted..self.ring.end())
-            .rev()
-            .find(|&block| is_here(block))
-        else {
-            return;
-        };
-        let oldest = (wanted..=newest)
-            .rev()
-            .take_while(|&block| is_here(block))
-            .last()
-            .unwrap_or(newest);
-        let syncs = |block: u64| {
-            self.ring
-                .row(block)
-                .is_some_and(|row| row.mark.sync != NOWHERE)
-        };
-        let patient = now.since(since) < START_PATIENCE;
-        if oldest == wanted || !patient && (oldest..=newest).any(syncs) {
-            self.playout = Playout {
-                next: oldest,
-                limit: (oldest, 0),
-                started: true,
-                began: oldest,
-                ..self.playout
-            };
         }
     }
 

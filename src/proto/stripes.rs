@@ -101,10 +101,14 @@ impl Node<'_> {
             .is_some_and(|id| self.peers.link(id, at).granted_up & 1 << stripe != 0)
     }
 
+    /// See [`Self::carries`].
+    pub(super) fn carried(&self, at: StreamId) -> u32 {
+        mask_of((0..MAX_N as u8).filter(|&stripe| self.carries(at, stripe)))
+    }
+
     /// Stripes that come from their parents.
     pub(super) fn coming(&self, at: StreamId) -> u32 {
-        let carried = (0..MAX_N as u8).filter(|&stripe| self.carries(at, stripe));
-        mask_of(carried) & !self.streams[at].stalled
+        self.carried(at) & !self.streams[at].stalled
     }
 
     /// Hops of a stripe here, as it is offered to others.

@@ -21,6 +21,7 @@ use crate::wire::message;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
+mod away;
 mod beginning;
 mod outgoing;
 mod turns;
@@ -42,6 +43,8 @@ struct World {
     wire: BTreeMap<(Instant, u64), (Addr, Addr, Vec<u8>)>,
     sent: u64,
     loss_percent: u64,
+    /// Nothing gets from one of these to the other.
+    apart: Option<[Addr; 2]>,
     rng: Rng,
     key: [u8; 32],
     media: Rng,
@@ -57,6 +60,7 @@ impl World {
             wire: BTreeMap::new(),
             sent: 0,
             loss_percent: 0,
+            apart: None,
             rng: Rng::new(5),
             key: signer.public(),
             media: Rng::new(11),
@@ -169,7 +173,11 @@ impl World {
             }
             while member.node.poll_transmit(self.now, &mut out) {
                 for datagram in member.node.datagrams(&out) {
-                    if self.rng.below(100) >= self.loss_percent {
+                    let ends = [out.to, member.addr];
+                    let apart = self
+                        .apart
+                        .is_some_and(|two| two.iter().all(|end| ends.contains(end)));
+                    if !apart && self.rng.below(100) >= self.loss_percent {
                         self.sent += 1;
                         self.wire.insert(
                             (self.now + DELAY, self.sent),

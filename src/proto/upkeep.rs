@@ -173,16 +173,8 @@ impl Node<'_> {
                 let link = self.peers.link(id, at);
                 link.granted_up | link.granted_down != 0
             });
-            let patience = flows.map(|at| self.unhurried(at, Span::from_s(1))).min();
-            let quiet = self
-                .peers
-                .get(id)
-                .zip(patience)
-                .is_some_and(|(peer, patience)| {
-                    peer.ping.is_none() && now.since(peer.heard_at) > patience
-                });
-            if quiet {
-                self.ping(now, id);
+            if let Some(patience) = flows.map(|at| self.unhurried(at, Span::from_s(1))).min() {
+                self.ping_if_quiet(now, id, patience);
             }
         }
     }
@@ -213,12 +205,8 @@ impl Node<'_> {
         self.probe_at = now + self.unhurried(at, PROBE_PAUSE);
         let patience = self.unhurried(at, quiet);
         for id in 0..self.peers.end() {
-            let fed = self.peers.link(id, at).granted_down != 0;
-            let quiet = self.peers.get(id).is_some_and(|peer| {
-                fed && peer.ping.is_none() && now.since(peer.heard_at) > patience
-            });
-            if quiet {
-                self.ping(now, id);
+            if self.peers.link(id, at).granted_down != 0 {
+                self.ping_if_quiet(now, id, patience);
             }
         }
     }
