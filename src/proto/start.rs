@@ -11,7 +11,7 @@ const PATIENCE: Span = Span::from_ms(1_000);
 
 /// Who is further behind what is live than the window and this was cut off for long: it would rather go on with that than with what
 /// it missed, most of which its neighbours no longer have, or have no upload for.
-const FAR_BEHIND: Span = Span::from_s(8);
+const FAR_BEHIND: Span = Span::from_s(12);
 
 impl Stream<'_> {
     /// Whether it is to be played, and its playout is still to begin, or to begin anew.

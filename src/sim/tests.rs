@@ -342,7 +342,7 @@ share = 0.4
 #[test]
 fn whoever_was_cut_off_for_long_goes_on_with_what_is_live() {
     let mut it = Scenario::parse(HEALED).unwrap();
-    for seed in [1, 5] {
+    for seed in [2, 4] {
         it.seed = seed;
         let report = run(&it);
         assert!(report.continuity > 0.99, "{}", report.text(5));
