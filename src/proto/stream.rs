@@ -223,7 +223,7 @@ pub struct Stream<'s> {
     pub home_at: Instant,
     /// When the newest chunk came.
     pub flowed_at: Instant,
-    /// When chunks began to come again after a silence.
+    /// When seals or chunks began to come again after a silence.
     pub resumed_at: Instant,
     /// What was asked for again.
     pub asked: Vec<Asked, MAX_ASKED>,
