@@ -24,6 +24,8 @@ const CHILD_BYTES: usize = 1 << 20;
 struct Child {
     node: Node<'static>,
     udp: Udp,
+    /// Messages with chunks that came.
+    bursts: u64,
 }
 
 impl Child {
@@ -43,13 +45,22 @@ impl Child {
         }
         let udp = Udp::bind(&"127.0.0.1:0".parse().expect("an address"), true).expect("a port");
         udp.set_buffers((buffer_bytes(STREAM_BPS), buffer_bytes(0)));
-        Self { node, udp }
+        Self {
+            node,
+            udp,
+            bursts: 0,
+        }
     }
 
     fn take(&mut self, now: Instant, mut each: impl FnMut(&[u8])) {
-        let (node, udp) = (&mut self.node, &mut self.udp);
+        let (node, udp, bursts) = (&mut self.node, &mut self.udp, &mut self.bursts);
+        // What came in one message lies there end to end.
+        let mut end = core::ptr::null();
         while udp.receive(|from, bytes| {
             each(bytes);
+            let is_chunk = matches!(Datagram::parse(bytes), Ok(Datagram::Chunk { .. }));
+            let span = bytes.as_ptr_range();
+            *bursts += u64::from(is_chunk && core::mem::replace(&mut end, span.end) != span.start);
             node.handle_datagram(now, from, bytes);
         }) {}
     }
@@ -137,7 +148,8 @@ impl Nursery {
     }
 }
 
-/// `children COUNT KEY PARENT...`: until it is killed. Says each second how many have all they want, and chunks and gaps in all.
+/// `children COUNT KEY PARENT...`: until it is killed. Says twice a second how many have all they want, and chunks, gaps and
+/// messages with chunks in all.
 pub fn run(arguments: &[String]) {
     let count = arguments[0].parse().expect("a count");
     let key = key(&arguments[1]);
@@ -167,13 +179,14 @@ pub fn run(arguments: &[String]) {
                 .iter()
                 .map(|child| &child.node.streams()[0].stats);
             let (chunks, gaps) = stats.fold((0, 0), |(c, g), s| (c + s.chunks, g + s.gaps));
-            println!("{fed} {chunks} {gaps}");
+            let bursts: u64 = nursery.children.iter().map(|child| child.bursts).sum();
+            println!("{fed} {chunks} {gaps} {bursts}");
         }
     }
 }
 
 /// `probe SECONDS KEY SOURCE RELAY`: two nodes, one fed by the source and one by the relay. How much later each chunk comes by way of the
-/// relay: p50, p99 and the most, in microseconds, and how many were compared.
+/// relay (0 when it comes sooner): p50, p99 and the most, in microseconds, and how many were compared.
 pub fn probe(arguments: &[String]) {
     let seconds = Duration::from_secs(arguments[0].parse().expect("seconds"));
     let key = key(&arguments[1]);
@@ -184,7 +197,7 @@ pub fn probe(arguments: &[String]) {
     while !nursery.children.iter().all(Child::is_fed) {
         nursery.turn(|_, _, _| ());
     }
-    let mut direct = HashMap::new();
+    let mut first = HashMap::new();
     let mut later: Vec<u64> = Vec::new();
     let began = Clock::now();
     while began.elapsed() < seconds {
@@ -193,9 +206,13 @@ pub fn probe(arguments: &[String]) {
                 return;
             };
             let id = (chunk.id.block, chunk.id.index);
-            match child {
-                0 => drop(direct.insert(id, now)),
-                _ => later.extend(direct.remove(&id).map(|then| now.since(then).as_us())),
+            match first.remove(&id) {
+                None => drop(first.insert(id, (child, now))),
+                // By the relay, after it came straight.
+                Some((0, then)) if child == 1 => later.push(now.since(then).as_us()),
+                Some((1, _)) if child == 0 => later.push(0),
+                // The same one twice.
+                Some(before) => drop(first.insert(id, before)),
             }
         });
     }

@@ -72,6 +72,8 @@ struct Figure {
     wall: Duration,
     bytes: u64,
     datagrams: u64,
+    /// Messages with chunks, as their receivers count them.
+    bursts: u64,
 }
 
 impl Figure {
@@ -86,12 +88,14 @@ impl Figure {
             wall: Duration::ZERO,
             bytes: 0,
             datagrams: 0,
+            bursts: 0,
         };
         all.fold(none, |sum, one| Self {
             cpu: sum.cpu + one.cpu,
             wall: sum.wall + one.wall,
             bytes: sum.bytes + one.bytes,
             datagrams: sum.datagrams + one.datagrams,
+            bursts: sum.bursts + one.bursts,
         })
     }
 
@@ -146,13 +150,14 @@ pub fn children(count: usize, grid: &Grid) -> Helper {
 
 fn measure(grid: &Grid, children: &Helper, time: Duration) -> Figure {
     let before = sent(&grid.relays);
-    let gaps = children.numbers().get(2).copied().unwrap_or(0);
+    let counted = |at| children.numbers().get(at).copied().unwrap_or(0);
+    let [gaps, bursts] = [2, 3].map(counted);
     let pids: Vec<u32> = grid.relays.iter().map(|relay| relay.child.id()).collect();
     let window = Window::open(&pids);
     thread::sleep(time);
     let (cpu, wall) = window.close();
     let after = sent(&grid.relays);
-    let gaps = children.numbers().get(2).copied().unwrap_or(0) - gaps;
+    let gaps = counted(2) - gaps;
     if gaps > 0 {
         println!("(children skipped {gaps} times)");
     }
@@ -161,6 +166,7 @@ fn measure(grid: &Grid, children: &Helper, time: Duration) -> Figure {
         wall,
         bytes: after.0 - before.0,
         datagrams: after.1 - before.1,
+        bursts: counted(3) - bursts,
     }
 }
 
@@ -216,6 +222,7 @@ impl Round {
                 wall,
                 bytes: datagrams * bare.bytes,
                 datagrams,
+                bursts: 0,
             }
         };
         let loops = loops.iter().zip(&windows).map(figure).collect();
@@ -236,9 +243,12 @@ impl Round {
 fn compare(name: &str, bps: u64, relays: usize, count: usize) {
     let grid = Grid::start(bps, relays, &["--max-children", "600"]);
     let children_helper = children(count, &grid);
-    let like = measure(&grid, &children_helper, Duration::from_secs(3));
+    let like = measure(&grid, &children_helper, WINDOW);
+    let (ms, receivers) = (like.wall.as_secs_f64() * 1e3, (count * relays) as f64);
+    let pace_ms = ms * receivers / like.bursts.max(1) as f64;
+    println!("(a receiver is sent chunks every {pace_ms:.1} ms)");
     let loops = ["sendto", "sendmmsg", "gso", "gso gathered"]
-        .map(|method| bare(method, &like, count * relays, 20.0));
+        .map(|method| bare(method, &like, count * relays, pace_ms));
     thread::sleep(Duration::from_secs(1));
     let rounds: Vec<Round> = (0..WINDOWS)
         .map(|_| Round::take(&loops, &grid, &children_helper))

@@ -21,8 +21,16 @@ use heapless::{String, Vec};
 /// Chunks leave in bursts this far apart, so that several for one child can share a system call.
 const PACE: Span = Span::from_ms(20);
 
-/// A group is not closed with less than this of media for the sake of whole blocks.
+/// Groups that end with a block are on average as long as this, or longer: there are no more than four signatures a second.
 pub(super) const LEAST_GROUP: Span = Span::from_ms(250);
+
+/// Groups end with a block if they can: one that is closed half full has as many headers and proofs as a full one, chunks of a length
+/// of their own, which share no system call with others, and is a write of its own to every player. One block more is waited for
+/// if it is expected this part of a group's time after that time.
+const EXPECTED: u64 = 8;
+
+/// This part of a group's time after that time no block is waited for any more.
+const PATIENCE: u64 = 4;
 
 /// The now-playing text is repeated this often for nodes that join.
 const METADATA_REPEAT: Span = Span::from_s(5);
@@ -100,7 +108,8 @@ impl Shape {
         let n = (k + programme.m.unwrap_or((k / 4).max(1))).min(MAX_N as u8);
         let overhead = CHUNK_PREFIX_BYTES + payload_offset(n);
         let most = (MAX_DATAGRAM_BYTES - overhead).max(MAX_CHUNK_PAYLOAD_BYTES);
-        // Blocks are made to fill a group evenly: two blocks of 900 rather than one of 1,100 and one of 700.
+        // Blocks are made to fill a group evenly: two blocks of 900 rather than one of 1,100 and one of 700. The last is full
+        // soon after the group's time.
         let blocks = group_bytes
             .div_ceil(u64::from(k) * MAX_CHUNK_PAYLOAD_BYTES as u64)
             .max(1);
@@ -109,7 +118,7 @@ impl Shape {
         let slack = if bps < 600_000 {
             group_bytes / 2
         } else {
-            group_bytes / 4
+            group_bytes / 16
         };
         let even = (group_bytes + slack).div_ceil(blocks * u64::from(k));
         let chunk_bytes = even.clamp(128, most.min(MAX_CHUNK_PAYLOAD_BYTES) as u64) as u16;
@@ -133,6 +142,8 @@ pub struct Source<'s> {
     group_first: u64,
     marks: Vec<BlockMark, MAX_GROUP_BLOCKS>,
     opened_at: Option<Instant>,
+    /// Until then the group under way goes on.
+    not_before: Instant,
     /// When the block under construction was begun.
     block_opened_at: Instant,
     release: Release,
@@ -196,6 +207,7 @@ impl<'s> Source<'s> {
             group_first: first_block,
             marks: Vec::new(),
             opened_at: None,
+            not_before: Instant::ZERO,
             block_opened_at: Instant::ZERO,
             release: Release::default(),
             segments: Segments {
@@ -216,7 +228,7 @@ impl<'s> Source<'s> {
 
     /// When something is to be done next.
     pub fn next_at(&self, group: Span) -> Option<Instant> {
-        let close = self.opened_at.map(|at| at + group);
+        let close = self.group_ends_at(group);
         let release = (self.release.next < self.release.end).then(|| self.release.at + PACE);
         close.into_iter().chain(release).min()
     }
@@ -397,25 +409,24 @@ impl Stream<'_> {
     fn next_block(&mut self, now: Instant) {
         self.close_block(now);
         let most = group_blocks_that_fit(self.ring.slot_bytes()).max(1);
-        if self.source.as_ref().is_some_and(|s| s.marks.len() >= most) {
+        let group = self.group();
+        let ends = |s: &Source<'_>| s.marks.len() >= most || s.group_ends_here(now, group);
+        if self.source.as_ref().is_some_and(ends) {
             self.close_group(now);
         }
     }
 
+    /// How long a group lasts.
+    fn group(&self) -> Span {
+        let ms = self.card.as_ref().map_or(0, |c| c.descriptor.group_ms);
+        Span::from_ms(u64::from(ms))
+    }
+
     /// Does what is due at the source: closes a group, lets chunks out.
     pub fn tick_source(&mut self, now: Instant) {
-        let Some(group) = self
-            .card
-            .as_ref()
-            .map(|card| Span::from_ms(u64::from(card.descriptor.group_ms)))
-        else {
-            return;
-        };
-        let due = self
-            .source
-            .as_ref()
-            .and_then(|s| s.opened_at)
-            .is_some_and(|at| now.since(at) >= group);
+        let group = self.group();
+        let ends_at = self.source.as_ref().and_then(|s| s.group_ends_at(group));
+        let due = ends_at.is_some_and(|at| at <= now);
         if due {
             let begun_late = self.source.as_ref().is_some_and(Source::began_late);
             if !begun_late {
@@ -423,7 +434,11 @@ impl Stream<'_> {
             }
             self.close_group(now);
         }
-        self.let_out(now);
+        // Not sooner, whatever else woke the node: a burst in two halves is twice as many calls for everybody below.
+        let paced = |s: &Source<'_>| now.since(s.release.at) >= PACE;
+        if self.source.as_ref().is_some_and(paced) {
+            self.let_out(now);
+        }
     }
 
     /// Makes the block under construction final: chunks, parity, tree.
@@ -500,6 +515,8 @@ impl Stream<'_> {
         if source.marks.is_empty() {
             return;
         }
+        let group = Span::from_ms(u64::from(group_ms));
+        source.keep_apart(now, group);
         // That there is none is said as well: an earlier run may have had one.
         let metadata = (now >= source.metadata_due).then(|| {
             source.metadata_due = now + METADATA_REPEAT;
@@ -540,7 +557,7 @@ impl Stream<'_> {
             done: 0,
             began: now,
             at: now,
-            interval: Span::from_ms(u64::from(group_ms) * 9 / 10),
+            interval: Span::from_us(group.as_us() * 9 / 10),
         };
         source.group_first = end;
         source.marks.clear();
@@ -610,6 +627,32 @@ impl Source<'_> {
         !self.marks.is_empty() && self.block_opened_at.since(opened_at) >= LEAST_GROUP
     }
 
+    /// Whether the group under way ends with the block that was just closed.
+    fn group_ends_here(&self, now: Instant, group: Span) -> bool {
+        let Some(opened_at) = self.opened_at else {
+            return false;
+        };
+        let lasted = now.since(opened_at).as_us();
+        let with_next = lasted + lasted / (self.marks.len() as u64).max(1);
+        let is_over = lasted >= group.as_us() || with_next > late(group, EXPECTED).as_us();
+        is_over && now >= self.not_before
+    }
+
+    /// A group ends now. The next lasts the least on the average of both: what this one lasted beyond that, it may fall short of it, but
+    /// not by more than a quarter.
+    fn keep_apart(&mut self, now: Instant, group: Span) {
+        let least = LEAST_GROUP.min(group);
+        let quarter = Span::from_us(least.as_us() / 4);
+        self.not_before = (self.not_before + least).max(now - quarter + least);
+    }
+
+    /// When the group under way ends, whole blocks or not. One that has whole blocks waits for another.
+    fn group_ends_at(&self, group: Span) -> Option<Instant> {
+        let waits = !self.marks.is_empty() && self.filled > 0;
+        let span = if waits { late(group, PATIENCE) } else { group };
+        self.opened_at.map(|at| (at + span).max(self.not_before))
+    }
+
     /// Records what the next byte is.
     fn mark(&mut self, now: Instant, start: Start) {
         let here = self.filled as u16;
@@ -621,6 +664,11 @@ impl Source<'_> {
             self.cut = here;
         }
     }
+}
+
+/// A group's time and a part of it.
+fn late(group: Span, part: u64) -> Span {
+    Span::from_us(group.as_us() + group.as_us() / part)
 }
 
 impl Segments {
