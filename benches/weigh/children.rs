@@ -24,7 +24,8 @@ const CHILD_BYTES: usize = 1 << 20;
 struct Child {
     node: Node<'static>,
     udp: Udp,
-    /// Messages with chunks that came.
+    parents: Vec<Addr>,
+    /// Messages with chunks that came from those it was told of.
     bursts: u64,
 }
 
@@ -48,19 +49,22 @@ impl Child {
         Self {
             node,
             udp,
+            parents: parents.iter().copied().map(Addr::udp).collect(),
             bursts: 0,
         }
     }
 
     fn take(&mut self, now: Instant, mut each: impl FnMut(&[u8])) {
         let (node, udp, bursts) = (&mut self.node, &mut self.udp, &mut self.bursts);
+        let parents = &self.parents;
         // What came in one message lies there end to end.
         let mut end = core::ptr::null();
         while udp.receive(|from, bytes| {
             each(bytes);
             let is_chunk = matches!(Datagram::parse(bytes), Ok(Datagram::Chunk { .. }));
             let span = bytes.as_ptr_range();
-            *bursts += u64::from(is_chunk && core::mem::replace(&mut end, span.end) != span.start);
+            let begins = core::mem::replace(&mut end, span.end) != span.start;
+            *bursts += u64::from(is_chunk && begins && parents.contains(&from));
             node.handle_datagram(now, from, bytes);
         }) {}
     }

@@ -18,8 +18,8 @@ const BPS: u64 = 4_000_000;
 const WINDOW: Duration = Duration::from_secs(6);
 const WINDOWS: usize = 5;
 
-/// Players are given a block when it is whole, up to the last cut in it: 30.8 writes a second each, of 17 to 19 KB, and 5 KB at the
-/// end of a group (counted with `perf record -e syscalls:sys_exit_sendto`).
+/// Players are given a block when it is whole, up to the last cut in it: 30.8 writes a second each (counted with
+/// `perf record -e syscalls:sys_exit_sendto`).
 const WRITE_BYTES: u64 = 16_230;
 
 /// A server and its players, measured.
