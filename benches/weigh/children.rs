@@ -153,7 +153,7 @@ impl Nursery {
 }
 
 /// `children COUNT KEY PARENT...`: until it is killed. Says twice a second how many have all they want, and chunks, gaps and
-/// messages with chunks in all.
+/// messages with chunks from these parents in all.
 pub fn run(arguments: &[String]) {
     let count = arguments[0].parse().expect("a count");
     let key = key(&arguments[1]);

@@ -394,10 +394,10 @@ impl<'s> Node<'s> {
 
     /// When [`Node::handle_timeout`] must be called at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let sources = self.streams.iter().filter_map(|stream| {
-            let group = Span::from_ms(u64::from(stream.card.as_ref()?.descriptor.group_ms));
-            stream.source.as_ref()?.next_at(group)
-        });
+        let sources = self
+            .streams
+            .iter()
+            .filter_map(|stream| stream.source.as_ref()?.next_at(stream.group()));
         let attempts = self
             .attempts
             .iter()

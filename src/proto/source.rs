@@ -416,8 +416,8 @@ impl Stream<'_> {
         }
     }
 
-    /// How long a group lasts.
-    fn group(&self) -> Span {
+    /// How long a group lasts, about; nothing while that is not known.
+    pub(super) fn group(&self) -> Span {
         let ms = self.card.as_ref().map_or(0, |c| c.descriptor.group_ms);
         Span::from_ms(u64::from(ms))
     }
@@ -500,13 +500,10 @@ impl Stream<'_> {
 
     /// Seals the blocks since the last group and begins to let them out.
     fn close_group(&mut self, now: Instant) {
-        let Some((version, group_ms)) = self
-            .card
-            .as_ref()
-            .map(|c| (c.descriptor.version, c.descriptor.group_ms))
-        else {
+        let Some(version) = self.card.as_ref().map(|c| c.descriptor.version) else {
             return;
         };
+        let group = self.group();
         self.let_all_out(now);
         let Some(source) = self.source.as_mut() else {
             return;
@@ -515,7 +512,6 @@ impl Stream<'_> {
         if source.marks.is_empty() {
             return;
         }
-        let group = Span::from_ms(u64::from(group_ms));
         source.keep_apart(now, group);
         // That there is none is said as well: an earlier run may have had one.
         let metadata = (now >= source.metadata_due).then(|| {

@@ -4,7 +4,7 @@ use super::*;
 
 const SECONDS: u64 = 20;
 
-/// A sealed group: when, how long its first byte had waited, and media bytes of its blocks.
+/// A sealed group: how long its first byte had waited, and media bytes of its blocks.
 struct Group {
     waited: Span,
     blocks: Vec<u16>,
