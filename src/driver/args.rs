@@ -16,7 +16,7 @@ use std::string::String;
 use std::vec::Vec;
 
 /// What the command line asks for, complete and checked.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(PartialEq, Debug)]
 pub enum Invocation {
     /// Print a text (help, the version) and be done.
     Print(String),

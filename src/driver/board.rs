@@ -87,7 +87,7 @@ mod tests {
                 .within(config.memory_bytes, &[])
                 .unwrap();
             let text = fs::read_to_string(&board).unwrap();
-            let ring_bytes = launch::sizes(&config).ring_bytes as u64;
+            let ring_bytes = launch::sizes(&config, config.places()).ring_bytes as u64;
             assert!(ring_bytes >= number(&text, "ring_bytes"), "{board}");
             // A router does other things too.
             let ram_bytes = number(&text, "ram_mib") << 20;

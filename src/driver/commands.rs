@@ -33,7 +33,7 @@ pub fn check(file: &str, config: &Config) -> Result<(), Failure> {
          for each of {} UDP sockets, by the rates, at most {} for what comes in and {} for what goes out\n",
         "budget",
         Size(server::KERNEL_BYTES),
-        launch::http_tasks(config),
+        launch::http_tasks(config.max_players),
         config.bind.len(),
         // How fast the streams are is found out when they come.
         Size(udp::kernel_bytes(u64::MAX)),

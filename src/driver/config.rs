@@ -72,8 +72,17 @@ impl FromStr for Role {
     }
 }
 
+/// For how many there is room: what most of the memory is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Neighbours that are fed.
+    pub children: u16,
+    /// Players.
+    pub players: u16,
+}
+
 /// What one node does, and what its owner allows it.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(PartialEq, Debug)]
 pub struct Config {
     /// The role, with what only that role needs.
     pub task: Task,
@@ -149,9 +158,22 @@ impl Config {
 
     /// Bits per second that the node may send: none where the month allows none.
     pub fn forwarding_limit_bps(&self) -> Option<u64> {
+        self.forwarding_under(self.upload_limit_bps)
+    }
+
+    /// The same under another upload limit.
+    pub fn forwarding_under(&self, upload_limit_bps: Option<u64>) -> Option<u64> {
         match self.quota_bytes {
             Some(0) => Some(0),
-            _ => self.upload_limit_bps,
+            _ => upload_limit_bps,
+        }
+    }
+
+    /// For how many there is to be room.
+    pub fn places(&self) -> Places {
+        Places {
+            children: self.max_children,
+            players: self.max_players,
         }
     }
 

@@ -1,6 +1,6 @@
 //! From the configuration to a node with all its memory, and the plan that says how much that is.
 
-use super::config::{Config, Task};
+use super::config::{Config, Places, Task};
 use super::failure::Failure;
 use super::keyfile;
 use super::plan::Plan;
@@ -30,12 +30,12 @@ pub fn streams(config: &Config, own_key: Option<[u8; 32]>) -> Vec<([u8; 32], Rol
 }
 
 /// Tasks that attend to HTTP connections.
-pub fn http_tasks(config: &Config) -> usize {
-    usize::from(config.max_players) + server::SPARE_TASKS
+pub fn http_tasks(players: u16) -> usize {
+    usize::from(players) + server::SPARE_TASKS
 }
 
 /// The sizes of the node's pools: what the budget leaves goes to the rings.
-pub fn sizes(config: &Config) -> Sizes {
+pub fn sizes(config: &Config, places: Places) -> Sizes {
     let streams = match &config.task {
         Task::Relay(streams) => streams.len(),
         Task::Source(_) | Task::Listen(_) => 1,
@@ -43,10 +43,10 @@ pub fn sizes(config: &Config) -> Sizes {
     let sources = usize::from(matches!(config.task, Task::Source(_)));
     // Standard output is one player more.
     let stdout = usize::from(matches!(config.task, Task::Listen(_)));
-    let players = usize::from(config.max_players) + stdout;
+    let players = usize::from(places.players) + stdout;
     let budget = usize::try_from(config.memory_bytes).unwrap_or(usize::MAX);
-    Sizes::new(streams, sources, usize::from(config.max_children), players)
-        .fill(budget, pools::reserved_bytes(config))
+    Sizes::new(streams, sources, usize::from(places.children), players)
+        .fill(budget, pools::reserved_bytes(config, places.players))
 }
 
 /// Bytes a second that each line carries to another node; none over a console.
@@ -63,15 +63,20 @@ fn line_rates(config: &Config) -> [u32; MAX_LINES] {
 /// Every pool of a node with this configuration. Where the budget leaves no ring worth having, the plan has one all the
 /// same, and is over the budget.
 pub fn plan(config: &Config) -> Plan {
+    plan_for(config, config.places())
+}
+
+/// The same with room for others.
+fn plan_for(config: &Config, places: Places) -> Plan {
     let mut plan = Plan::default();
-    for pool in sizes(config).pools() {
+    for pool in sizes(config, places).pools() {
         let each = match pool.name {
             RING => pool.each_bytes.max(MIN_RING_BYTES),
             _ => pool.each_bytes,
         };
         plan.add(pool.name, pool.count as u64, each as u64, pool.why.as_str());
     }
-    for pool in pools::driver_pools(config) {
+    for pool in pools::driver_pools(config, places.players) {
         plan.add(
             pool.name,
             pool.count as u64,
@@ -91,13 +96,9 @@ pub fn check(config: &Config) -> Result<Plan, Failure> {
 
 /// Settings with which the plan would be within the budget.
 fn fewer(config: &Config) -> Vec<String> {
-    let fits = |config: &Config| plan(config).total_bytes() <= config.memory_bytes;
-    let most = |now: u16, set: &dyn Fn(&mut Config, u16)| {
-        let mut tried = config.clone();
-        let mut fits_with = |count| {
-            set(&mut tried, count);
-            fits(&tried)
-        };
+    let places = config.places();
+    let most = |now: u16, with: &dyn Fn(u16) -> Places| {
+        let fits_with = |count| plan_for(config, with(count)).total_bytes() <= config.memory_bytes;
         // Half of what is left between what fits and what does not.
         let (mut good, mut bad) = (fits_with(0).then_some(0)?, now);
         while good + 1 < bad {
@@ -109,12 +110,8 @@ fn fewer(config: &Config) -> Vec<String> {
         }
         Some(good)
     };
-    let children = most(config.max_children, &|config, count| {
-        config.max_children = count
-    });
-    let players = most(config.max_players, &|config, count| {
-        config.max_players = count
-    });
+    let children = most(places.children, &|children| Places { children, ..places });
+    let players = most(places.players, &|players| Places { players, ..places });
     let flags = [("--max-players", players), ("--max-children", children)];
     let flags = flags.into_iter();
     flags
@@ -135,7 +132,7 @@ pub fn node(
     now: Instant,
     streams: &[([u8; 32], Role)],
 ) -> Result<Box<Node<'static>>, Failure> {
-    let sizes = sizes(config);
+    let sizes = sizes(config, config.places());
     let mut entropy = [0; 32];
     getrandom::fill(&mut entropy)
         .map_err(|error| Failure::runtime("the system's random numbers", error))?;

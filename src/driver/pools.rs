@@ -53,10 +53,10 @@ fn pool(name: &'static str, count: usize, each_bytes: usize, why: impl Into<Stri
     }
 }
 
-/// What is planned besides the engine's own pools.
-pub fn driver_pools(config: &Config) -> Vec<Pool> {
-    let tasks = http_tasks(config);
-    let (players, spare) = (usize::from(config.max_players), server::SPARE_TASKS);
+/// What is planned besides the engine's own pools, with room for so many players.
+pub fn driver_pools(config: &Config, players: u16) -> Vec<Pool> {
+    let (tasks, sheet) = (http_tasks(players), sheet::room_bytes(players));
+    let (players, spare) = (usize::from(players), server::SPARE_TASKS);
     let ways = config.bind.len();
     let mut pools = vec![
         pool(
@@ -80,7 +80,7 @@ pub fn driver_pools(config: &Config) -> Vec<Pool> {
         pool(
             "sheet",
             1,
-            sheet::room_bytes(config.max_players),
+            sheet,
             "what players in step are given, in one piece",
         ),
         pool(
@@ -135,8 +135,8 @@ pub fn driver_pools(config: &Config) -> Vec<Pool> {
 }
 
 /// Bytes of [`driver_pools`].
-pub fn reserved_bytes(config: &Config) -> usize {
-    let pools = driver_pools(config);
+pub fn reserved_bytes(config: &Config, players: u16) -> usize {
+    let pools = driver_pools(config, players);
     pools.iter().map(|pool| pool.count * pool.each_bytes).sum()
 }
 
@@ -165,7 +165,7 @@ mod tests {
     fn the_unit_s_limit_holds_the_plan_and_what_the_kernel_holds_for_it_and_a_quarter_more() {
         let config = relay("");
         let planned = launch::check(&config).unwrap().total_bytes();
-        let connections = http_tasks(&config) as u64 * server::KERNEL_BYTES;
+        let connections = http_tasks(config.max_players) as u64 * server::KERNEL_BYTES;
         // In and out.
         let socket = 2 * udp::kernel_bytes(u64::MAX);
         let kernel = connections + config.bind.len() as u64 * socket;

@@ -19,11 +19,14 @@ pub async fn attend(
     config: &Config,
     source: &ConfigSource,
 ) {
-    let mut config = config.clone();
+    let mut applied = Applied {
+        upload_limit_bps: config.upload_limit_bps,
+        max_children: config.max_children,
+    };
     while signals::next(&mut hangups).await {
         manager::reloading();
         match source.read() {
-            Ok(wanted) => config = apply(running, config, &wanted),
+            Ok(wanted) => applied = apply(running, config, applied, &wanted),
             Err(failure) => log::error!("reload: {failure}; going on as before"),
         }
         // Whoever sends the signal may know of another way out to the network.
@@ -32,29 +35,35 @@ pub async fn attend(
     }
 }
 
+/// By what the node runs now, of what can change.
+#[derive(Clone, Copy)]
+struct Applied {
+    upload_limit_bps: Option<u64>,
+    max_children: u16,
+}
+
 /// Applies what can be applied; what comes back is what the node runs by from now on.
-fn apply(running: &Running, old: Config, wanted: &Config) -> Config {
-    let config = Config {
+fn apply(running: &Running, config: &Config, old: Applied, wanted: &Config) -> Applied {
+    let now = Applied {
         upload_limit_bps: wanted.upload_limit_bps,
         max_children: wanted.max_children.min(running.facts.planned_children),
-        ..old.clone()
     };
     let mut applied = Vec::new();
-    if config.upload_limit_bps != old.upload_limit_bps {
-        applied.push(said("upload-limit", config.upload_limit_bps.map(Rate)));
+    if now.upload_limit_bps != old.upload_limit_bps {
+        applied.push(said("upload-limit", now.upload_limit_bps.map(Rate)));
     }
-    if config.max_children != old.max_children {
-        applied.push(said("max-children", Some(config.max_children)));
+    if now.max_children != old.max_children {
+        applied.push(said("max-children", Some(now.max_children)));
     }
-    if config.forwarding_limit_bps() != old.forwarding_limit_bps() {
-        let limit = Command::Limit(config.forwarding_limit_bps());
-        control::apply(&running.control, &running.engine, limit);
+    let limit = config.forwarding_under(now.upload_limit_bps);
+    if limit != config.forwarding_under(old.upload_limit_bps) {
+        control::apply(&running.control, &running.engine, Command::Limit(limit));
     }
-    let most = usize::from(config.max_children);
+    let most = usize::from(now.max_children);
     running
         .engine
         .with(|node, now| node.set_max_children(now, most));
-    let later = later(&config, wanted);
+    let later = later(config, now, wanted);
     if !applied.is_empty() {
         log::info!("reload: {}", applied.join(", "));
     }
@@ -64,7 +73,7 @@ fn apply(running: &Running, old: Config, wanted: &Config) -> Config {
     if applied.is_empty() && later.is_empty() {
         log::info!("reload: nothing has changed");
     }
-    config
+    now
 }
 
 fn said(key: &str, value: Option<impl ToString>) -> String {
@@ -73,32 +82,32 @@ fn said(key: &str, value: Option<impl ToString>) -> String {
 }
 
 /// The keys that differ though what could be applied was: memory is planned once, and sockets are bound once.
-fn later(now: &Config, wanted: &Config) -> Vec<&'static str> {
+fn later(was: &Config, now: Applied, wanted: &Config) -> Vec<&'static str> {
     let differs = [
-        ("streams or programme", now.task != wanted.task),
+        ("streams or programme", was.task != wanted.task),
         ("max-children", now.max_children != wanted.max_children),
-        ("quota", now.quota_bytes != wanted.quota_bytes),
-        ("quota-day", now.quota_day != wanted.quota_day),
-        ("delay-target", now.delay_target != wanted.delay_target),
-        ("bind", now.bind != wanted.bind),
-        ("http", now.http != wanted.http),
-        ("advertise", now.advertise != wanted.advertise),
-        ("peers", now.peers != wanted.peers),
-        ("memory", now.memory_bytes != wanted.memory_bytes),
-        ("max-players", now.max_players != wanted.max_players),
-        ("spare", now.spare_stripes != wanted.spare_stripes),
-        ("burst", now.burst != wanted.burst),
-        ("window", now.window != wanted.window),
-        ("serial", now.serial != wanted.serial),
-        ("state", now.state != wanted.state),
-        ("offload", now.offload != wanted.offload),
+        ("quota", was.quota_bytes != wanted.quota_bytes),
+        ("quota-day", was.quota_day != wanted.quota_day),
+        ("delay-target", was.delay_target != wanted.delay_target),
+        ("bind", was.bind != wanted.bind),
+        ("http", was.http != wanted.http),
+        ("advertise", was.advertise != wanted.advertise),
+        ("peers", was.peers != wanted.peers),
+        ("memory", was.memory_bytes != wanted.memory_bytes),
+        ("max-players", was.max_players != wanted.max_players),
+        ("spare", was.spare_stripes != wanted.spare_stripes),
+        ("burst", was.burst != wanted.burst),
+        ("window", was.window != wanted.window),
+        ("serial", was.serial != wanted.serial),
+        ("state", was.state != wanted.state),
+        ("offload", was.offload != wanted.offload),
         (
             "control-token",
-            now.web.control_token != wanted.web.control_token,
+            was.web.control_token != wanted.web.control_token,
         ),
-        ("http-hosts", now.web.hosts != wanted.web.hosts),
-        ("http-public", now.web.public != wanted.web.public),
-        ("mdns", now.web.mdns != wanted.web.mdns),
+        ("http-hosts", was.web.hosts != wanted.web.hosts),
+        ("http-public", was.web.public != wanted.web.public),
+        ("mdns", was.web.mdns != wanted.web.mdns),
     ];
     let differs = differs.into_iter().filter(|(_, differs)| *differs);
     differs.map(|(key, _)| key).collect()

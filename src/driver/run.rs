@@ -96,7 +96,7 @@ impl House {
             origin.give_to(&mut node, clock);
         }
         let udp = Uplinks::bind(&config.bind, config.offload)?;
-        let tasks = launch::http_tasks(config);
+        let tasks = launch::http_tasks(config.max_players);
         let server = Server::bind(config.http, tasks, &config.web)?;
         let reached_at = udp::reachable_at(udp.local());
         let at = config.advertise.unwrap_or(reached_at);
@@ -171,7 +171,7 @@ impl House {
             tasks.add(responder.run(running));
         }
         tasks.add(server.usher(running));
-        for _ in 0..launch::http_tasks(config) {
+        for _ in 0..launch::http_tasks(config.max_players) {
             let task = server.attend(running);
             debug_assert!(
                 size_of_val(&task) <= server::TASK_BYTES,
