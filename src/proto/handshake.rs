@@ -476,6 +476,7 @@ impl Node<'_> {
         let Some(Attempt {
             step: Step::Reply { mut handshake, .. },
             theirs,
+            stream,
             ..
         }) = self.attempts[at].take()
         else {
@@ -483,7 +484,11 @@ impl Node<'_> {
         };
         handshake.read(noise, &mut [])?;
         let (node, keys) = handshake.finish().ok_or(Malformed::Kind)?;
-        self.install(now, from, session, theirs, node, keys, false);
+        let is_in = self.install(now, from, session, theirs, node, keys, false);
+        // The last place has gone to somebody else meanwhile, and Finish would be said into silence.
+        if !is_in && self.peers.vacancy().is_none() {
+            self.turn_away(from, theirs, stream);
+        }
         Ok(())
     }
 
@@ -652,8 +657,8 @@ impl Node<'_> {
         list: &[u8],
     ) -> Result<(), Malformed> {
         let ours = |a: &Attempt| {
-            let asked = matches!(a.step, Step::Hello | Step::Initiate { .. });
-            a.ours == session && a.addr == from && asked
+            let called = !matches!(a.step, Step::Reply { .. });
+            a.ours == session && a.addr == from && called
         };
         let Some(at) = self.attempt_where(ours) else {
             return Ok(());

@@ -23,6 +23,7 @@ use std::vec::Vec;
 
 mod away;
 mod beginning;
+mod crowd;
 mod groups;
 mod outgoing;
 mod turns;
