@@ -149,14 +149,18 @@ impl Card {
         (self.payload_offset() + usize::from(self.descriptor.chunk_bytes)).max(MIN_SLOT_BYTES)
     }
 
+    /// How long a group is.
+    pub fn group(&self) -> Span {
+        Span::from_ms(u64::from(self.descriptor.group_ms))
+    }
+
     /// Bits a second that one copy of one stripe takes on the line, headers counted; at least 1.
     pub fn stripe_bps(&self) -> u64 {
         let media_bps = u64::from(self.descriptor.bitrate_bps) / self.k() as u64;
         let group_bytes = media_bps * u64::from(self.descriptor.group_ms) / 8_000;
         let most = u64::from(self.descriptor.chunk_bytes).max(64);
         // The last block of a short group is not full; a long one leaves it to the next.
-        let group = Span::from_ms(u64::from(self.descriptor.group_ms));
-        let blocks = if group >= LEAST_GROUP.times(2) {
+        let blocks = if self.group() >= LEAST_GROUP.times(2) {
             1
         } else {
             group_bytes.div_ceil(most).max(1)

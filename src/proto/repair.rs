@@ -43,6 +43,9 @@ const LACK_AGE: Span = Span::from_ms(500);
 /// What it counts against a neighbour, in ms of delay, that it failed as a parent.
 const DISTRUSTED: u64 = 400;
 
+/// And that it has no place for anybody: what its children leave of its upload is little, and others ask for that too.
+const FULL: u64 = 100;
+
 /// What could not be had for so long is asked of the source, which has all of it.
 const LAST_RESORT: Span = Span::from_ms(1_500);
 
@@ -81,7 +84,7 @@ impl Node<'_> {
         let Some(card) = stream.card.as_ref() else {
             return;
         };
-        let (k, group) = (card.k(), Span::from_ms(u64::from(card.descriptor.group_ms)));
+        let (k, group) = (card.k(), card.group());
         let orphaned = bits(demanded).filter(|&s| stream.parents[usize::from(s)].peer.is_none());
         let orphaned = stream.stalled | mask_of(orphaned);
         let mut block = stream.ring.end();
@@ -189,7 +192,7 @@ impl Node<'_> {
             return (0, 0);
         }
         let age = now.since(row.sealed_at);
-        let group = Span::from_ms(u64::from(card.descriptor.group_ms));
+        let group = card.group();
         let late = age > group + LATE;
         let backlog = stream.plays && now.since(row.born_at) > group.times(3);
         let absent = card.all_stripes() & !row.have;
@@ -230,7 +233,7 @@ impl Node<'_> {
         let Some(card) = stream.card.as_ref() else {
             return 0;
         };
-        let settled = Span::from_ms(u64::from(card.descriptor.group_ms)) + REORDER;
+        let settled = card.group() + REORDER;
         let is_lost = |&s: &u8| {
             let head = stream.heads[usize::from(s)];
             let overtaken = head.end > row.block + 1 && now.since(head.at) >= REORDER
@@ -376,8 +379,8 @@ impl Node<'_> {
                 let same = it.peer == id && it.block == block && it.stripes >> index & 1 != 0;
                 same && now.since(it.at) < LACK_AGE
             });
-            // A parent that has not sent it is late itself, or gone.
-            if lacks || owes && !sends {
+            // A parent that has not sent it is late itself, or gone; whoever gives nothing would not answer.
+            if lacks || owes && !sends || !link.standing.forwards() {
                 return None;
             }
             let wait = if sends || fresh && holds(more.saturating_sub(1)) {
@@ -400,12 +403,14 @@ impl Node<'_> {
                 let silent = 40 * u64::from(link.unanswered);
                 let failed = link.failures > 0 && now < link.refused_until;
                 let distrusted = if failed { DISTRUSTED } else { 0 };
+                let full = if link.places == 0 { FULL } else { 0 };
                 peer.rtt_or_guess().as_ms()
                     + wait
                     + 20 * asked
                     + source
                     + silent
                     + distrusted
+                    + full
                     + (salt >> (id % 32) & 63)
             })
             .map(|(id, ..)| id)

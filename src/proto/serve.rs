@@ -5,7 +5,9 @@ use super::forward::Load;
 use super::node::{Node, StreamId};
 use super::peer::PeerId;
 use super::transmit::Transmit;
+use crate::error::Full;
 use crate::limits::MAX_DATAGRAM_BYTES;
+use crate::storage::queue::Queue;
 use crate::time::{Instant, Span};
 use crate::wire::chunk::ChunkId;
 
@@ -41,6 +43,15 @@ impl Repair {
     };
 }
 
+/// Where upload is short most requests grow stale: the older a block, the sooner it is to be played, and the sooner it is its turn. That
+/// holds for one request of each neighbour; whoever asks for more waits behind the others.
+fn queue(repairs: &mut Queue<'_, Repair>, repair: Repair) -> Result<(), Full> {
+    let is_first = repairs.iter().all(|other| other.peer != repair.peer);
+    repairs.push_before(repair, |other| {
+        is_first && other.stream == repair.stream && other.id.block > repair.id.block
+    })
+}
+
 impl Node<'_> {
     /// Somebody asks for a chunk: it is sent when there is room, or, when it is still on its way here, as soon as it has come. False
     /// when neither can be expected.
@@ -53,7 +64,7 @@ impl Node<'_> {
         }
         // When there is no room it is lost, as on the wire.
         if self.streams[at].can_serve(repair.id) {
-            let _ = self.repairs.push(repair);
+            let _ = queue(&mut self.repairs, repair);
             return true;
         }
         self.expects(now, at, repair.id) && self.early.push(repair).is_ok()
@@ -79,7 +90,7 @@ impl Node<'_> {
             let here = usize::from(repair.stream) == at
                 && repair.id.block == block
                 && stream.can_serve(repair.id);
-            here.then(|| repairs.push(*repair)).is_none()
+            here.then(|| queue(repairs, *repair)).is_none()
         });
     }
 

@@ -228,7 +228,7 @@ impl Node<'_> {
         let Some(card) = self.streams[at].card.as_ref() else {
             return 0;
         };
-        let patience = Span::from_ms(u64::from(card.descriptor.group_ms)) + QUIET;
+        let patience = card.group() + QUIET;
         let horizon = self.horizon(now, at);
         let behind = |stripe: u8| {
             let (head, parent) = (

@@ -35,7 +35,7 @@ impl Node<'_> {
         let heard = &mut source.heard;
         heard.is_mending &= now.since(heard.missed_at) < MENDING;
         let (ring, log) = (&stream.ring, &stream.log);
-        let group = Span::from_ms(u64::from(card.descriptor.group_ms));
+        let group = card.group();
         let born_before = |block, when| ring.row(block).is_none_or(|row| row.born_at < when);
         for (_, peer, link) in self.peers.each_link_mut(at) {
             // What others had before it was given the stripe has come to somebody by now, or is too old to matter.

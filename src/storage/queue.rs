@@ -45,6 +45,20 @@ impl<'s, T: Copy> Queue<'s, T> {
         Ok(())
     }
 
+    /// Appends, and moves forward past those that it goes before; refuses when full.
+    pub fn push_before(&mut self, entry: T, goes_before: impl Fn(&T) -> bool) -> Result<(), Full> {
+        self.push(entry)?;
+        let capacity = self.entries.len();
+        for i in (1..self.len).rev() {
+            let before = (self.head + i - 1) % capacity;
+            if !goes_before(&self.entries[before]) {
+                break;
+            }
+            self.entries.swap(before, (before + 1) % capacity);
+        }
+        Ok(())
+    }
+
     /// The first, left in place.
     pub fn front(&self) -> Option<&T> {
         (self.len > 0).then(|| &self.entries[self.head])
@@ -92,6 +106,24 @@ mod tests {
             assert!(queue.iter().eq([&(round + 2)]));
             assert_eq!(queue.pop(), Some(round + 2));
             assert_eq!(queue.pop(), None);
+        }
+    }
+
+    #[test]
+    fn whoever_goes_before_others_passes_them_and_no_more() {
+        let mut entries = [0; 4];
+        let mut queue = Queue::new(&mut entries);
+        // Once around the end of the entries as well.
+        for _ in 0..3 {
+            for n in [5, 7, 2, 6] {
+                queue.push_before(n, |&other| n < other).unwrap();
+            }
+            assert_eq!(queue.push_before(1, |_| true), Err(Full));
+            assert!(queue.iter().eq([&2, &5, &6, &7]));
+            (0..3).for_each(|_| assert!(queue.pop().is_some()));
+            queue.push_before(8, |&other| 8 < other).unwrap();
+            assert!(queue.iter().eq([&7, &8]));
+            (0..2).for_each(|_| assert!(queue.pop().is_some()));
         }
     }
 }

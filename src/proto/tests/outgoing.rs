@@ -80,6 +80,30 @@ fn what_one_neighbour_asked_for_again_leaves_in_one_batch() {
 }
 
 #[test]
+fn who_asks_for_an_older_block_is_served_before_others_once() {
+    let (mut world, _, [one, other]) = quiet_pair();
+    let (at, node) = (world.now, &mut world.members[0].node);
+    let newest = node.streams()[0].ring.end().saturating_sub(3);
+    for (peer, back) in [(one, 1), (other, 3), (other, 5), (one, 4)] {
+        let (block, index) = (newest - back, 0);
+        let id = ChunkId { block, index };
+        let stream = 0;
+        let repair = Repair {
+            peer,
+            stream,
+            id,
+            at,
+        };
+        assert!(node.on_want_chunk(at, repair));
+    }
+    let order = node
+        .repairs
+        .iter()
+        .map(|it| (it.peer, newest - it.id.block));
+    assert!(order.eq([(other, 3), (one, 1), (other, 5), (one, 4)]));
+}
+
+#[test]
 fn what_waits_for_one_neighbour_leaves_in_one_datagram() {
     let (mut world, addrs, ids) = quiet_pair();
     let (now, node) = (world.now, &mut world.members[0].node);
