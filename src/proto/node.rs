@@ -681,7 +681,7 @@ impl<'s> Node<'s> {
                 card.k(),
                 from,
                 player.ago,
-                stream.playout.is_gathering(now),
+                stream.playout.enough(now, player),
             ) else {
                 return false;
             };

@@ -11,6 +11,11 @@ use crate::wire::seal::NOWHERE;
 /// begins with less than that hears every loss that takes longer to mend.
 const GATHERING: Span = Span::from_ms(2_500);
 
+/// The few that have less than this then wait for it until so long after they came: they would be the ones who hear nearly all there
+/// is to be heard of losses, for as long as they listen. Whoever comes later, to a ring that never holds as much, does not wait.
+const LITTLE: Span = Span::from_ms(1_500);
+const SCRAPING: Span = Span::from_ms(3_700);
+
 /// How far the stream is whole.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Playout {
@@ -33,10 +38,18 @@ impl Playout {
         self.awaited_since = None;
     }
 
-    /// Whether the stream is so new here that what players want to hold is still coming.
-    pub fn is_gathering(&self, now: Instant) -> bool {
-        self.awaited_since
-            .is_some_and(|since| now.since(since) < GATHERING)
+    /// What a player has to be given now to begin: as much as it wants to hold, later less.
+    pub fn enough(&self, now: Instant, player: &Player) -> Span {
+        let Some(since) = self.awaited_since else {
+            return Span::ZERO;
+        };
+        if now.since(since) < GATHERING {
+            player.ago
+        } else if now.since(since.min(player.since)) < SCRAPING {
+            player.ago.min(LITTLE)
+        } else {
+            Span::ZERO
+        }
     }
 
     /// The block at `next` is whole: go on to the one behind it.
@@ -74,29 +87,31 @@ pub fn is_whole(row: &Row, k: usize) -> bool {
 }
 
 /// The block at which a player begins that wants to hold `ago`: the newest with a sync point from which on so much is whole, or
-/// the oldest there is unless more `is_coming`. Only blocks from `from` on that join on to the playout without a hole are looked at.
+/// the oldest there is if from there on at least `enough` is. Only blocks from `from` on that join on to the playout without a hole
+/// are looked at.
 pub fn begin(
     ring: &Ring<'_>,
     playout: &Playout,
     k: usize,
     from: u64,
     ago: Span,
-    is_coming: bool,
+    enough: Span,
 ) -> Option<(u64, u16)> {
     let newest_at = ring.row(playout.next.checked_sub(1)?)?.born_at;
-    let mut found = None;
+    let (mut found, mut held) = (None, Span::ZERO);
     for block in (ring.tail().max(from)..playout.next).rev() {
         let Some(row) = ring.row(block).filter(|row| is_whole(row, k)) else {
             break;
         };
         if row.mark.sync != NOWHERE && (block, row.mark.sync) <= playout.limit {
             found = Some((block, row.mark.sync));
-            if newest_at.since(row.born_at) >= ago {
+            held = newest_at.since(row.born_at);
+            if held >= ago {
                 return found;
             }
         }
     }
-    found.filter(|_| !is_coming)
+    found.filter(|_| held >= enough)
 }
 
 /// The next (block, byte) at or behind `block` at which output can begin again after a hole.

@@ -1,6 +1,8 @@
 //! When a player is given the first of a stream, and how much of it.
 
 use super::*;
+use crate::proto::player::Player;
+use crate::proto::playout::Playout;
 
 const BPS: u64 = 800_000;
 
@@ -66,4 +68,32 @@ fn players_of_a_running_stream_hold_as_much_at_once() {
     let given = Span::from_us(given * 8_000_000 / BPS);
     assert!(given >= Span::from_s(2), "given {given:?}");
     assert!(given < Span::from_s(3), "given {given:?}");
+}
+
+#[test]
+fn who_has_too_little_waits_longer_than_others_and_not_for_ever() {
+    let came = Instant::from_us(5_000_000);
+    let playout = Playout {
+        awaited_since: Some(came),
+        ..Playout::default()
+    };
+    let [much, little] = [2_000, 500].map(|ms| Player::new(0, Span::from_ms(ms), came));
+    let enough = |after_ms: u64, player| {
+        let now = came + Span::from_ms(after_ms);
+        playout.enough(now, player).as_ms()
+    };
+    let after_ms = [0, 2_400, 2_600, 3_600, 3_800];
+    assert_eq!(
+        after_ms.map(|ms| enough(ms, &much)),
+        [2_000, 2_000, 1_500, 1_500, 0]
+    );
+    assert_eq!(
+        after_ms.map(|ms| enough(ms, &little)),
+        [500, 500, 500, 500, 0]
+    );
+    // It was awaited long before: what is here is all that its ring holds.
+    let late = Player::new(0, Span::from_s(2), came + Span::from_s(60));
+    assert_eq!(enough(60_000, &late), 0);
+    // A source has waited for nobody.
+    assert_eq!(Playout::default().enough(came, &much), Span::ZERO);
 }
