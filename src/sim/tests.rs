@@ -305,8 +305,8 @@ ring_kib = 512
 join_over = 10.0
 ";
 
-/// Where everybody keeps what he can get, most have too little to play anything: 0.31 to 0.56. That one in a hundred does not have
-/// its turn in 80 s is chance: 44 seeds of two engines had five and ten of 1,320.
+/// Where everybody keeps what he can get, most have too little to play anything: 0.31 to 0.56. One in a hundred or
+/// so does not have its turn in 80 s: over 44 seeds ten of 1,320, and five before requests were served oldest first.
 #[test]
 fn whoever_gets_too_little_leaves_it_to_others() {
     let mut it = Scenario::parse(SHORT).unwrap();
