@@ -378,6 +378,10 @@ impl Node<'_> {
                     link.refused_until = link.refused_until.min(now);
                 }
                 (link.offer, link.home, link.places) = (*stripes, *home, *places);
+                // Its Join may have been lost: whoever has places forwards.
+                if *places > 0 {
+                    link.standing.0 |= Standing::FORWARDS;
+                }
                 for (stripe, &hops) in bits(*stripes).zip(hops) {
                     link.hops[usize::from(stripe)] = hops;
                 }

@@ -56,8 +56,11 @@ const BEGINNING: Span = Span::from_s(1);
 /// than others do. In a slow stream answers take their time too, and the whole window is needed.
 const SEAL_DELAY: Span = Span::from_ms(500);
 
-/// A reordered chunk is given this long before it counts as lost.
-const REORDER: Span = Span::from_ms(40);
+/// A reordered chunk is given this long before it counts as lost, and is made again for children from others of its block.
+pub(super) const REORDER: Span = Span::from_ms(40);
+
+/// And this long before it is asked for: a parent to which it did not come either makes it again by then.
+const ASK: Span = Span::from_ms(80);
 
 impl Node<'_> {
     /// Asks again for what is late, skips what is lost.
@@ -80,31 +83,30 @@ impl Node<'_> {
     /// Makes the chunks that children wait for and that do not come, from K others of their block: a branch below a node that has the
     /// stream never notices that a stripe was lost above it.
     fn regenerate(&mut self, now: Instant, at: StreamId, demanded: u32) {
-        let stream = &mut self.streams[at];
+        let stream = &self.streams[at];
         let Some(card) = stream.card.as_ref() else {
             return;
         };
-        let (k, group) = (card.k(), card.group());
-        let orphaned = bits(demanded).filter(|&s| stream.parents[usize::from(s)].peer.is_none());
-        let orphaned = stream.stalled | mask_of(orphaned);
-        let mut block = stream.ring.end();
-        while block > stream.ring.tail() && stream.ring.end() - block < MAX_LOOK {
-            block -= 1;
-            let Some(row) = stream.ring.row(block).copied() else {
+        let (k, settled, coming) = (card.k(), card.group() + REORDER, self.coming(at));
+        let blocks = stream.ring.tail()..stream.ring.end();
+        for block in blocks.rev().take(MAX_LOOK as usize) {
+            let Some(row) = self.streams[at].ring.row(block).copied() else {
                 continue;
             };
             let age = now.since(row.sealed_at);
             if age > Span::from_s(2) {
                 break;
             }
-            let late = if age > group + REORDER {
-                demanded
-            } else {
-                demanded & orphaned
+            let missing = demanded & !row.have;
+            if missing == 0 || (row.have.count_ones() as usize) < k {
+                continue;
+            }
+            let late = match age > settled {
+                true => missing,
+                false => missing & (!coming | self.lost(now, at, &row, missing, REORDER)),
             };
-            let missing = late & !row.have;
-            if missing != 0 && row.have.count_ones() as usize >= k {
-                stream.rebuild(block, missing);
+            if late != 0 {
+                self.streams[at].rebuild(block, late);
             }
         }
     }
@@ -199,7 +201,7 @@ impl Node<'_> {
         let lost = if late || backlog && age > REORDER {
             absent
         } else {
-            self.lost(now, at, row, absent)
+            self.lost(now, at, row, absent, ASK)
         };
         let of_block = stream.asked.iter().filter(|a| a.id.block == row.block);
         let asked = mask_of(of_block.clone().map(|a| a.id.index));
@@ -227,20 +229,24 @@ impl Node<'_> {
         (lost & !asked, open)
     }
 
-    /// Which of these chunks of a block should have come by now.
-    pub(super) fn lost(&self, now: Instant, at: StreamId, row: &Row, absent: u32) -> u32 {
+    /// Which of these chunks of a block should have come by now, reordered ones given so long.
+    pub(super) fn lost(
+        &self,
+        now: Instant,
+        at: StreamId,
+        row: &Row,
+        absent: u32,
+        grace: Span,
+    ) -> u32 {
         let stream = &self.streams[at];
-        let Some(card) = stream.card.as_ref() else {
-            return 0;
-        };
-        let settled = card.group() + REORDER;
+        let settled = self.group(at) + grace;
         let is_lost = |&s: &u8| {
             let head = stream.heads[usize::from(s)];
-            let overtaken = head.end > row.block + 1 && now.since(head.at) >= REORDER
-                || head.end > row.block + 2;
+            let overtaken =
+                head.end > row.block + 1 && now.since(head.at) >= grace || head.end > row.block + 2;
             // The others of its block are here, and it is late by its own measure.
             let overdue = row.begun_at != Instant::ZERO
-                && now.since(row.begun_at) >= head.pace.expected() + REORDER;
+                && now.since(row.begun_at) >= head.pace.expected() + grace;
             let nobodys =
                 stream.parents[usize::from(s)].peer.is_none() && now.since(row.sealed_at) > settled;
             overtaken || overdue || nobodys
@@ -302,27 +308,32 @@ impl Node<'_> {
         } else {
             0
         };
-        // Beginning elsewhere each time, so that one that cannot be had does not stand in the way of the others.
+        // First what was lost on its way here: its parent has it for certain. Beginning elsewhere each time, so that one that cannot be
+        // had does not stand in the way of the others.
         let turn = self.rng.below(32) as u32;
         let turned = |mask: u32| bits(mask.rotate_right(turn)).map(move |i| (i + turn as u8) % 32);
-        for index in turned(missing).chain(turned(substitutes)) {
-            if open == 0 || self.asked_enough(at) {
-                break;
-            }
-            let Some(peer) = self.holder(now, at, block, index) else {
-                continue;
-            };
-            open -= 1;
-            // Room: the window is not larger than the table.
-            let _ = self.streams[at].asked.push(Asked {
-                id: ChunkId { block, index },
-                peer,
-                at: now,
-            });
-            match to_ask.iter_mut().find(|(other, _)| *other == peer) {
-                Some((_, mask)) => *mask |= 1 << index,
-                // Room: there are at most as many neighbours asked as stripes.
-                None => drop(to_ask.push((peer, 1 << index))),
+        let stream = &self.streams[at];
+        let sent = mask_of(bits(missing).filter(|&stripe| stream.has_sent(block, stripe)));
+        for stripes in [sent, missing & !sent, substitutes] {
+            for index in turned(stripes) {
+                if open == 0 || self.asked_enough(at) {
+                    break;
+                }
+                let Some(peer) = self.holder(now, at, block, index) else {
+                    continue;
+                };
+                open -= 1;
+                // Room: the window is not larger than the table.
+                let _ = self.streams[at].asked.push(Asked {
+                    id: ChunkId { block, index },
+                    peer,
+                    at: now,
+                });
+                match to_ask.iter_mut().find(|(other, _)| *other == peer) {
+                    Some((_, mask)) => *mask |= 1 << index,
+                    // Room: there are at most as many neighbours asked as stripes.
+                    None => drop(to_ask.push((peer, 1 << index))),
+                }
             }
         }
         for (peer, stripes) in to_ask {
@@ -361,9 +372,7 @@ impl Node<'_> {
                     && block < head.saturating_add(if flowed { more } else { 0 })
             };
             // It sends the stripe here, and has sent what came later.
-            let sends = link.granted_up >> index & 1 != 0
-                && block < stream.heads[usize::from(index)].end
-                && stream.parents[usize::from(index)].peer.is_some();
+            let sends = link.granted_up >> index & 1 != 0 && stream.has_sent(block, index);
             // What it gets from here it does not have sooner.
             let flows = |stripe: usize, more: u64| {
                 link.head_of(stripe) > 0

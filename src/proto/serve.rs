@@ -4,6 +4,7 @@ use super::bucket::Urgency;
 use super::forward::Load;
 use super::node::{Node, StreamId};
 use super::peer::PeerId;
+use super::repair::REORDER;
 use super::transmit::Transmit;
 use crate::error::Full;
 use crate::limits::MAX_DATAGRAM_BYTES;
@@ -78,7 +79,7 @@ impl Node<'_> {
         flows
             && id.block < stream.ring.end() + EARLY_BLOCKS
             && match stream.ring.row(id.block) {
-                Some(row) => self.lost(now, at, row, bit) == 0,
+                Some(row) => self.lost(now, at, row, bit, REORDER) == 0,
                 None => id.block >= stream.ring.end(),
             }
     }

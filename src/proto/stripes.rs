@@ -1,5 +1,6 @@
 //! The child's side: which stripes this node takes, from whom, and when a parent is replaced.
 
+use super::card::Card;
 use super::node::{Event, Node, StreamId};
 use super::peer::{Due, Link, Peer, PeerId};
 use super::stream::{Parent, bits, mask_of};
@@ -448,9 +449,10 @@ impl Node<'_> {
         }
     }
 
-    fn group(&self, at: StreamId) -> Span {
+    /// How long a group is, about.
+    pub(super) fn group(&self, at: StreamId) -> Span {
         let card = self.streams[at].card.as_ref();
-        Span::from_ms(card.map_or(250, |card| u64::from(card.descriptor.group_ms)))
+        card.map_or(Span::from_ms(250), Card::group)
     }
 
     fn give_up(&mut self, now: Instant, at: StreamId, id: PeerId, stripes: u32) {

@@ -15,14 +15,14 @@ const IDLE: Span = Span::from_ms(500);
 
 /// Neighbours are told what is here this often, and in the same letter what can be had when it has changed, or every third time; that
 /// this node now specialises in other stripes, or stands elsewhere, soon. What cannot wait (a stripe that stalls) is told at once.
-const NEWS: Span = Span::from_s(3);
+const NEWS: Span = Span::from_s(4);
 
 /// The same for a parent, which so hears from its child often enough not to ask whether it is there.
-const NEWS_UP: Span = Span::from_s(2);
+const NEWS_UP: Span = Span::from_s(3);
 const SOON: Span = Span::from_ms(500);
 
 /// So much less often when nothing flows between them.
-const STRANGERS: u64 = 4;
+const STRANGERS: u64 = 5;
 
 /// Silence after which a neighbour is asked whether it is there: often enough for the mappings of NATs (RFC 4787 section 4.3: two
 /// minutes; in practice 30 s).
@@ -30,7 +30,7 @@ const QUIET: Span = Span::from_s(25);
 
 /// As much of one that this node feeds on, and of one that is fed from here: its place is wanted by others.
 const QUIET_PARENT: Span = Span::from_s(8);
-const QUIET_CHILD: Span = Span::from_ms(2_500);
+const QUIET_CHILD: Span = Span::from_ms(3_700);
 
 /// As much of one that the source feeds: all others hang on these.
 const QUIET_ROOT: Span = Span::from_ms(700);
@@ -39,7 +39,7 @@ const QUIET_ROOT: Span = Span::from_ms(700);
 const PING_AGAIN: Span = Span::from_ms(150);
 
 /// When somebody has to be turned away, children that were quiet for this long are asked, and no more often than that.
-pub(super) const PROBE_QUIET: Span = Span::from_ms(500);
+pub(super) const PROBE_QUIET: Span = Span::from_s(1);
 const PROBE_PAUSE: Span = Span::from_ms(700);
 
 /// The same when a child is missed: one loss is seldom alone.
