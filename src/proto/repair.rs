@@ -308,13 +308,13 @@ impl Node<'_> {
         } else {
             0
         };
-        // First what was lost on its way here: its parent has it for certain. Beginning elsewhere each time, so that one that cannot be
-        // had does not stand in the way of the others.
+        // First what was lost on its way from the source, which has it for certain. Beginning elsewhere each time, so that one that cannot
+        // be had does not stand in the way of the others.
         let turn = self.rng.below(32) as u32;
         let turned = |mask: u32| bits(mask.rotate_right(turn)).map(move |i| (i + turn as u8) % 32);
-        let stream = &self.streams[at];
-        let sent = mask_of(bits(missing).filter(|&stripe| stream.has_sent(block, stripe)));
-        for stripes in [sent, missing & !sent, substitutes] {
+        let of_source = bits(missing).filter(|&stripe| self.stripe_hops(at, stripe.into()) == 1);
+        let of_source = mask_of(of_source);
+        for stripes in [of_source, missing & !of_source, substitutes] {
             for index in turned(stripes) {
                 if open == 0 || self.asked_enough(at) {
                     break;
@@ -372,7 +372,9 @@ impl Node<'_> {
                     && block < head.saturating_add(if flowed { more } else { 0 })
             };
             // It sends the stripe here, and has sent what came later.
-            let sends = link.granted_up >> index & 1 != 0 && stream.has_sent(block, index);
+            let sends = link.granted_up >> index & 1 != 0
+                && block < stream.heads[usize::from(index)].end
+                && stream.parents[usize::from(index)].peer.is_some();
             // What it gets from here it does not have sooner.
             let flows = |stripe: usize, more: u64| {
                 link.head_of(stripe) > 0

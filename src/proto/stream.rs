@@ -560,12 +560,6 @@ impl<'s> Stream<'s> {
         self.heads.iter().map(|head| head.end).max().unwrap_or(0)
     }
 
-    /// Whether a stripe has a parent, and chunks of later blocks have come of it: what is missing was lost on its way here.
-    pub fn has_sent(&self, block: u64, stripe: u8) -> bool {
-        let stripe = usize::from(stripe);
-        self.parents[stripe].peer.is_some() && block < self.heads[stripe].end
-    }
-
     /// When the newest chunk or seal came; nothing when the ring is empty.
     pub fn newest_at(&self) -> Option<Instant> {
         let newest = self.ring.row(self.ring.end().checked_sub(1)?)?;

@@ -22,7 +22,7 @@ const NEWS_UP: Span = Span::from_s(3);
 const SOON: Span = Span::from_ms(500);
 
 /// So much less often when nothing flows between them.
-const STRANGERS: u64 = 5;
+const STRANGERS: u64 = 3;
 
 /// Silence after which a neighbour is asked whether it is there: often enough for the mappings of NATs (RFC 4787 section 4.3: two
 /// minutes; in practice 30 s).
