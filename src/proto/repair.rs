@@ -312,9 +312,9 @@ impl Node<'_> {
         // be had does not stand in the way of the others.
         let turn = self.rng.below(32) as u32;
         let turned = |mask: u32| bits(mask.rotate_right(turn)).map(move |i| (i + turn as u8) % 32);
-        let of_source = bits(missing).filter(|&stripe| self.stripe_hops(at, stripe.into()) == 1);
-        let of_source = mask_of(of_source);
-        for stripes in [of_source, missing & !of_source, substitutes] {
+        let is_of_source = |&stripe: &u8| self.stripe_hops(at, stripe.into()) == 1;
+        let of_source = mask_of(bits(missing).filter(is_of_source));
+        for stripes in [of_source, missing ^ of_source, substitutes] {
             for index in turned(stripes) {
                 if open == 0 || self.asked_enough(at) {
                     break;

@@ -463,6 +463,8 @@ impl Node<'_> {
             link.granted_up &= !stripes;
             let addr = peer.addr;
             self.tell(Event::ParentLost(at, addr, stripes));
+            // It shares the flow no longer, and would be asked for nothing.
+            self.ping_if_quiet(now, id, Span::ZERO);
             self.probe_quiet(now);
         }
     }
@@ -518,9 +520,8 @@ impl Node<'_> {
             let link = self.peers.link(id, at);
             let silent =
                 link.granted_up != 0 && now.since(link.chunk_at.max(link.asked_at)) > quiet;
-            let asked = self.peers.get(id).is_none_or(|peer| peer.ping.is_some());
-            if silent && !asked {
-                self.ping(now, id);
+            if silent {
+                self.ping_if_quiet(now, id, Span::ZERO);
             }
         }
     }
