@@ -622,6 +622,8 @@ impl Node<'_> {
         }
         match why {
             Down::Hostile => self.book.shun(peer.addr, now + HOSTILE),
+            // Nobody is left: it was rather this node that was away.
+            Down::Silent if self.peers.is_empty() => self.book.rest(peer.addr, now),
             Down::Silent => {
                 let salt = self.rng.next_u64();
                 self.book.failed(peer.addr, now, salt);

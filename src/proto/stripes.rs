@@ -32,10 +32,6 @@ const MAX_OWED: u64 = 64;
 /// A reordered chunk is given this long before it counts as late.
 const REORDER: Span = Span::from_ms(40);
 
-/// A subscription is renewed this often, in a letter of its own if need be; with news that are told anyway, sooner.
-const RENEW: Span = Span::from_s(9);
-pub(super) const RENEW_WITH_NEWS: Span = Span::from_s(6);
-
 /// What has become spare, or no longer is, is told this long after what was said last.
 const NEWS_OF_SPARE: Span = Span::from_ms(1_500);
 
@@ -161,7 +157,6 @@ impl Node<'_> {
     }
 
     fn ask_again(&mut self, now: Instant, at: StreamId) {
-        let renew = self.unhurried(at, RENEW);
         let spare = self.spare_stripes(at);
         for id in 0..self.peers.end() {
             let wanted = self.wanted_from(id, at);
@@ -174,7 +169,7 @@ impl Node<'_> {
             } else if wanted & spare != link.told_spare {
                 NEWS_OF_SPARE
             } else {
-                renew
+                continue;
             };
             if wanted == 0 || now.since(link.asked_at) < wait {
                 continue;

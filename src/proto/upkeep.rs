@@ -5,7 +5,6 @@ use super::node::{Down, Node, StreamId};
 use super::peer::{Due, Link, MISSED, Peer, PeerId};
 use super::player::{Player, Stage};
 use super::stream::bits;
-use super::stripes::RENEW_WITH_NEWS;
 use crate::limits::MAX_N;
 use crate::time::{Instant, Span};
 use crate::wire::message::Reason;
@@ -15,14 +14,18 @@ const IDLE: Span = Span::from_ms(500);
 
 /// Neighbours are told what is here this often, and in the same letter what can be had when it has changed, or every third time; that
 /// this node now specialises in other stripes, or stands elsewhere, soon. What cannot wait (a stripe that stalls) is told at once.
-const NEWS: Span = Span::from_s(4);
+const NEWS: Span = Span::from_s(8);
 
 /// The same for a parent, which so hears from its child often enough not to ask whether it is there.
-const NEWS_UP: Span = Span::from_s(3);
+const NEWS_UP: Span = Span::from_s(6);
 const SOON: Span = Span::from_ms(500);
 
-/// So much less often when nothing flows between them.
-const STRANGERS: u64 = 3;
+/// A subscription is renewed this often, with the next news: a parent keeps it for a minute (`control::LEASE`).
+const RENEW: Span = Span::from_s(10);
+
+/// So much less often when nothing flows between them; and if what this node has is not to be had, which is all there is to tell.
+const STRANGERS: u64 = 2;
+const GIVES_NOTHING: u64 = 3;
 
 /// Silence after which a neighbour is asked whether it is there: often enough for the mappings of NATs (RFC 4787 section 4.3: two
 /// minutes; in practice 30 s).
@@ -30,7 +33,7 @@ const QUIET: Span = Span::from_s(25);
 
 /// As much of one that this node feeds on, and of one that is fed from here: its place is wanted by others.
 const QUIET_PARENT: Span = Span::from_s(8);
-const QUIET_CHILD: Span = Span::from_ms(3_700);
+const QUIET_CHILD: Span = Span::from_s(7);
 
 /// As much of one that the source feeds: all others hang on these.
 const QUIET_ROOT: Span = Span::from_ms(700);
@@ -127,7 +130,7 @@ impl Node<'_> {
         let fed = (0..self.streams.len()).filter(|&at| self.peers.link(id, at).granted_down != 0);
         let patience = fed.map(|at| match self.streams[at].source {
             Some(_) => self.unhurried(at, QUIET_ROOT),
-            None => self.unhurried(at, QUIET_CHILD),
+            None => self.seldom(at, QUIET_CHILD),
         });
         let patience = patience.min();
         let is_fed = patience.is_some();
@@ -249,11 +252,21 @@ impl Node<'_> {
         }
     }
 
+    /// How long news wait, which are told seldom anyway: at most twice as long where words weigh more.
+    fn seldom(&self, at: StreamId, span: Span) -> Span {
+        self.unhurried(at, span).min(span.times(2))
+    }
+
     fn tend_news(&mut self, now: Instant, at: StreamId) {
         let (_, home) = self.offered(at);
-        let news = self.unhurried(at, NEWS);
-        let news_up = self.unhurried(at, NEWS_UP);
-        let renew = self.unhurried(at, RENEW_WITH_NEWS);
+        let news = self.seldom(at, NEWS);
+        let news_up = self.seldom(at, NEWS_UP);
+        let renew = self.seldom(at, RENEW);
+        let strangers = news.times(if self.config.forwards() {
+            STRANGERS
+        } else {
+            GIVES_NOTHING
+        });
         let hops: [u8; MAX_N] = core::array::from_fn(|stripe| self.stripe_hops(at, stripe));
         let hops_of = |stripes| -> u16 {
             let each = bits(stripes).map(|stripe| u16::from(hops[usize::from(stripe)]));
@@ -268,7 +281,7 @@ impl Node<'_> {
             let flows = link.granted_up | link.granted_down != 0;
             let pause = match link.granted_up {
                 0 if flows => news,
-                0 => news.times(STRANGERS),
+                0 => strangers,
                 _ => news_up,
             };
             let due_have = now.since(link.told_at) >= pause;
