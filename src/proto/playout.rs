@@ -14,7 +14,7 @@ const GATHERING: Span = Span::from_ms(2_500);
 /// The few that have less than this then wait for it until so long after they came: they would be the ones who hear nearly all there
 /// is to be heard of losses, for as long as they listen. Whoever comes later, to a ring that never holds as much, does not wait.
 const LITTLE: Span = Span::from_ms(1_500);
-const SCRAPING: Span = Span::from_ms(3_700);
+const SCRAPING: Span = Span::from_s(4);
 
 /// How far the stream is whole.
 #[derive(Clone, Copy, Debug, Default)]

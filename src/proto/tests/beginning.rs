@@ -82,7 +82,7 @@ fn who_has_too_little_waits_longer_than_others_and_not_for_ever() {
         let now = came + Span::from_ms(after_ms);
         playout.enough(now, player).as_ms()
     };
-    let after_ms = [0, 2_400, 2_600, 3_600, 3_800];
+    let after_ms = [0, 2_400, 2_600, 3_900, 4_100];
     assert_eq!(
         after_ms.map(|ms| enough(ms, &much)),
         [2_000, 2_000, 1_500, 1_500, 0]
