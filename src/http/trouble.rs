@@ -174,7 +174,7 @@ impl Trouble {
             Self::Stalled(i) => write!(out, "{} has stopped arriving.", title(i)),
             Self::Short(i) => write!(
                 out,
-                "{} pauses here now and then: there is too little upload for all, and others have their turn.",
+                "{} pauses here now and then: there is not enough upload for all; others have their turn.",
                 title(i)
             ),
             Self::Raw(i) => {

@@ -418,8 +418,7 @@ impl Stream<'_> {
 
     /// How long a group lasts, about; nothing while that is not known.
     pub(super) fn group(&self) -> Span {
-        let ms = self.card.as_ref().map_or(0, |c| c.descriptor.group_ms);
-        Span::from_ms(u64::from(ms))
+        self.card.as_ref().map_or(Span::ZERO, Card::group)
     }
 
     /// Does what is due at the source: closes a group, lets chunks out.

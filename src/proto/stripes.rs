@@ -163,8 +163,8 @@ impl Node<'_> {
             let Some((peer, link)) = self.peers.both_mut(id, at) else {
                 continue;
             };
-            let open = wanted & !link.granted_up != 0;
-            let wait = if open {
+            let open = wanted & !link.granted_up;
+            let wait = if open != 0 {
                 ASK_AGAIN + peer.rtt_or_guess().times(2)
             } else if wanted & spare != link.told_spare {
                 NEWS_OF_SPARE
@@ -174,15 +174,14 @@ impl Node<'_> {
             if wanted == 0 || now.since(link.asked_at) < wait {
                 continue;
             }
-            if open {
+            if open != 0 {
                 link.asked += 1;
             }
             link.due.add(Due::SUBSCRIBE);
             if link.asked > MAX_ASKED {
                 link.asked = 0;
-                link.refused |= wanted & !link.granted_up;
+                link.refused |= open;
                 link.refused_until = now + Span::from_s(2);
-                let open = wanted & !link.granted_up;
                 self.abandon(at, id, open);
             }
         }

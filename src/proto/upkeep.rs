@@ -23,9 +23,8 @@ const SOON: Span = Span::from_ms(500);
 /// A subscription is renewed this often, with the next news: a parent keeps it for a minute (`control::LEASE`).
 const RENEW: Span = Span::from_s(10);
 
-/// So much less often when nothing flows between them; and if what this node has is not to be had, which is all there is to tell.
+/// So much less often when nothing flows between them; still less if what this node has is not to be had, which is all there is to tell.
 const STRANGERS: u64 = 2;
-const GIVES_NOTHING: u64 = 3;
 
 /// Silence after which a neighbour is asked whether it is there: often enough for the mappings of NATs (RFC 4787 section 4.3: two
 /// minutes; in practice 30 s).
@@ -262,11 +261,7 @@ impl Node<'_> {
         let news = self.seldom(at, NEWS);
         let news_up = self.seldom(at, NEWS_UP);
         let renew = self.seldom(at, RENEW);
-        let strangers = news.times(if self.config.forwards() {
-            STRANGERS
-        } else {
-            GIVES_NOTHING
-        });
+        let strangers = news.times(STRANGERS + u64::from(!self.config.forwards()));
         let hops: [u8; MAX_N] = core::array::from_fn(|stripe| self.stripe_hops(at, stripe));
         let hops_of = |stripes| -> u16 {
             let each = bits(stripes).map(|stripe| u16::from(hops[usize::from(stripe)]));
