@@ -20,7 +20,8 @@ const NEWS: Span = Span::from_s(8);
 const NEWS_UP: Span = Span::from_s(6);
 const SOON: Span = Span::from_ms(500);
 
-/// A subscription is renewed this often, with the next news: a parent keeps it for a minute (`control::LEASE`).
+/// A subscription is renewed this often, with the next news, or by itself after twice that: a parent keeps it for a minute
+/// (`control::LEASE`).
 const RENEW: Span = Span::from_s(10);
 
 /// So much less often when nothing flows between them; still less if what this node has is not to be had, which is all there is to tell.
@@ -291,7 +292,10 @@ impl Node<'_> {
                 true => offered > SOON,
                 false => due_have && (offered > pause.times(2) || !is_same(self.offer_for(at, id))),
             };
-            let due_renewal = due_have && link.granted_up != 0 && now.since(link.asked_at) >= renew;
+            // Whoever is asked for news all the time has none that are due.
+            let asked = now.since(link.asked_at);
+            let due_renewal =
+                link.granted_up != 0 && asked >= if due_have { renew } else { renew + renew };
             let due_audience = due_have && link.told_listeners != self.audience_for(id, at);
             let Some(link) = self.peers.link_mut(id, at) else {
                 continue;

@@ -33,6 +33,30 @@ fn a_child_that_may_be_gone_takes_nothing_from_anybody() {
     assert!(waits > 100, "{waits}");
 }
 
+/// Renewals go with the news that are due, and none are where a neighbour asks for them all the time.
+#[test]
+fn a_child_that_is_always_asked_for_news_renews_all_the_same() {
+    let mut world = World::new(800_000);
+    let child = world.join(Role::Listener, |_| {}, Some(0));
+    world.play(child);
+    world.run(5, 800_000);
+    let granted = |world: &World| {
+        let mut peers = world.members[0].node.peers().in_stream(0);
+        peers.next().map(|(_, _, link)| link.granted_down)
+    };
+    let before = granted(&world);
+    assert_ne!(before, Some(0));
+    let end = world.now + Span::from_s(70);
+    while world.now < end {
+        let now = world.now;
+        for (_, _, link) in world.members[child].node.peers.each_link_mut(0) {
+            link.told_at = now;
+        }
+        world.step(800_000);
+        assert_eq!(granted(&world), before, "at {now:?}");
+    }
+}
+
 /// A source with two listeners, at a moment when nothing waits to leave it: with the listeners' addresses, and their places there.
 fn quiet_pair() -> (World, [Addr; 2], [usize; 2]) {
     let mut world = World::new(800_000);
