@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use weir::driver::settings::{FILE_ONLY_KEYS, SETTINGS};
@@ -377,4 +378,24 @@ fn the_manual_has_every_key() {
         .collect();
     known.sort_unstable();
     assert_eq!(told, known);
+}
+
+/// Ctrl-C in a terminal reaches the demonstration and everybody it started: they end because they were asked to.
+#[test]
+fn a_demonstration_that_is_interrupted_says_how_it_went() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["demo", "--http", "127.0.0.1:0", "--for", "60s"])
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let plays = |line: &String| line.contains(" played ") && !line.contains(" played 0 kB");
+    lines.by_ref().map(Result::unwrap).find(plays).unwrap();
+    let group = format!("-{}", demo.id());
+    let told = Command::new("kill").args(["-INT", "--", &group]).status();
+    assert!(told.unwrap().success());
+    let last = lines.map(Result::unwrap).last();
+    assert!(demo.wait().unwrap().success(), "{last:?}");
+    assert!(last.unwrap().contains("gaps"));
 }

@@ -57,6 +57,10 @@ pub fn run(config: &DemoConfig) -> Result<(), Failure> {
         while Instant::now() < next && !stop.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(50));
         }
+        // Ctrl-C reaches everybody who runs in the terminal: they end with this one.
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         grid.check_alive()?;
         let sample = watch.sample(&grid);
         output::print(&line(show.began.elapsed(), &sample, &heard))?;
