@@ -51,6 +51,7 @@ mod lease;
 mod lines;
 mod lobby;
 mod lonely;
+#[cfg_attr(not(feature = "systemd"), path = "no_manager.rs")]
 mod manager;
 mod mdns;
 mod months;
