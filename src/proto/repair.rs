@@ -3,6 +3,7 @@
 use super::job::Job;
 use super::node::{Event, Node, StreamId};
 use super::peer::{Peer, PeerId};
+use super::player::Stage;
 use super::stream::{Asked, Lacking, bits, mask_of};
 use crate::storage::ring::Row;
 use crate::time::{Instant, Span};
@@ -497,6 +498,8 @@ impl Node<'_> {
         let window = self.config.window;
         let is_line = self.is_lines_only(at);
         let is_slow = self.unhurried(at, SEAL_DELAY) > SEAL_DELAY;
+        let mut players = self.players.iter().flatten();
+        let is_heard = players.any(|it| it.stream == at && it.stage != Stage::Waiting);
         let stream = &mut self.streams[at];
         if !stream.playout.started {
             return;
@@ -533,7 +536,8 @@ impl Node<'_> {
             let heard_at = row.born_at.max(row.sealed_at - on_its_way);
             now.since(heard_at.max(resumed_at))
         };
-        let lost = next < stream.ring.tail() || waited(known) > patience;
+        let age = waited(known);
+        let lost = next < stream.ring.tail() || age > patience;
         if !lost {
             return;
         }
@@ -550,6 +554,15 @@ impl Node<'_> {
             behind.find(|&block| stream.ring.row(block).is_some_and(can_begin))
         };
         let Some(begins) = begins else { return };
+        // Nobody hears it yet: what is whole before the hole is the better beginning until more is whole behind it.
+        let is_whole = |block: &u64| {
+            let row = stream.ring.row(*block);
+            row.is_some_and(|row| row.have.count_ones() as usize >= k)
+        };
+        let mut pairs = (begins..end).take_while(is_whole).zip((0..next).rev());
+        if is_new && !is_heard && age <= window && pairs.all(|(_, before)| is_whole(&before)) {
+            return;
+        }
         let missing: u64 = (first..begins)
             .filter_map(|b| stream.ring.row(b))
             .map(|row| u64::from(row.mark.length_bytes))

@@ -97,3 +97,25 @@ fn who_has_too_little_waits_longer_than_others_and_not_for_ever() {
     // A source has waited for nobody.
     assert_eq!(Playout::default().enough(came, &much), Span::ZERO);
 }
+
+/// Where so much is lost that hardly a block comes whole, what came before is all there is to begin with.
+#[test]
+fn what_was_gathered_before_a_hole_is_not_given_up_for_less() {
+    for seed in 1..=16 {
+        let mut world = World::new(BPS as u32);
+        let listener = world.join(Role::Listener, |_| {}, Some(0));
+        world.play(listener);
+        world.rng = Rng::new(seed);
+        (0..80).for_each(|_| world.step(BPS));
+        let bytes = world.members[listener].node.streams()[0].stats.played_bytes;
+        let gathered = Span::from_us(bytes * 8_000_000 / BPS);
+        assert!(gathered > Span::from_ms(400) && world.members[listener].heard.is_empty());
+        world.loss_percent = 40;
+        let (waited, given) = first_given(&mut world, listener);
+        assert!(waited < Span::from_s(4), "waited {waited:?}");
+        assert!(
+            given + Span::from_ms(20) > gathered,
+            "given {given:?} of {gathered:?}, seed {seed}"
+        );
+    }
+}
