@@ -17,8 +17,10 @@ use heapless::Vec;
 /// Most bytes of a preamble in one message.
 const PREAMBLE_PIECE_BYTES: usize = 1_024;
 
-/// Words may always take this much of a limited upload.
+/// Words may always take this much of a limited upload; and a fifth of the stream while that is little, a twentieth where it is more:
+/// who has hardly any upload has to ask for all it hears as well.
 const MIN_WORDS_BPS: u64 = 4_000;
+const FIFTH_BPS: u64 = 64_000;
 
 /// How far back a node that is about to play asks for seals: they tell where it can begin.
 const SEALS_BACK_MS: u64 = 8_000;
@@ -133,8 +135,9 @@ impl<'n> Node<'n> {
                 let left = limit.saturating_sub(promised);
                 let bitrates = self.streams.iter().filter_map(|s| s.card.as_ref());
                 let bitrates = bitrates.map(|card| u64::from(card.descriptor.bitrate_bps));
+                let bitrate = bitrates.sum::<u64>();
                 left.max(limit / 10)
-                    .max(bitrates.sum::<u64>() / 20)
+                    .max((bitrate / 5).min(FIFTH_BPS).max(bitrate / 20))
                     .max(MIN_WORDS_BPS)
             }
         };

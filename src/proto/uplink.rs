@@ -22,8 +22,9 @@ const TICK_CONGESTED: Span = Span::from_us(TICK.as_us() / 8);
 /// A child whose chunks have waited here for so many ticks is served too late; what has waited for half as many is still sent.
 const LATE_TICKS: usize = 4;
 
-/// After that a copy that was taken back for want of upload may be given again.
-const WITHHELD: Span = Span::from_s(10);
+/// Of the copies that were taken back for want of upload one more may be given again each time so much has passed. Much is late for a
+/// moment while a grid grows; after ten seconds for each it was short of places for most of a minute.
+const WITHHELD: Span = Span::from_s(3);
 
 /// A reading is good for so long.
 const FRESH: Span = Span::from_s(3);
