@@ -498,8 +498,6 @@ impl Node<'_> {
         let window = self.config.window;
         let is_line = self.is_lines_only(at);
         let is_slow = self.unhurried(at, SEAL_DELAY) > SEAL_DELAY;
-        let mut players = self.players.iter().flatten();
-        let is_heard = players.any(|it| it.stream == at && it.stage != Stage::Waiting);
         let stream = &mut self.streams[at];
         if !stream.playout.started {
             return;
@@ -559,6 +557,8 @@ impl Node<'_> {
             let row = stream.ring.row(*block);
             row.is_some_and(|row| row.have.count_ones() as usize >= k)
         };
+        let mut players = self.players.iter().flatten();
+        let is_heard = players.any(|it| it.stream == at && it.stage != Stage::Waiting);
         let mut pairs = (begins..end).take_while(is_whole).zip((0..next).rev());
         if is_new && !is_heard && age <= window && pairs.all(|(_, before)| is_whole(&before)) {
             return;
