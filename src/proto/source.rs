@@ -32,6 +32,11 @@ const EXPECTED: u64 = 8;
 /// This part of a group's time after that time no block is waited for any more.
 const PATIENCE: u64 = 4;
 
+/// A group leaves over the time it was gathered in, or every group ends with a pause that all players have; but this part sooner: what
+/// is left of it when the next is there leaves at once. A longer group leaves a tenth sooner than it has to: with less, a crowd asks for
+/// more of what is only late.
+const SOONER: u64 = 16;
+
 /// The now-playing text is repeated this often for nodes that join.
 const METADATA_REPEAT: Span = Span::from_s(5);
 
@@ -507,6 +512,7 @@ impl Stream<'_> {
         let Some(source) = self.source.as_mut() else {
             return;
         };
+        let gathered = source.opened_at.map_or(Span::ZERO, |at| now.since(at));
         source.opened_at = (source.filled > 0).then_some(source.block_opened_at);
         if source.marks.is_empty() {
             return;
@@ -552,7 +558,7 @@ impl Stream<'_> {
             done: 0,
             began: now,
             at: now,
-            interval: Span::from_us(group.as_us() * 9 / 10),
+            interval: leaves_over(gathered, group),
         };
         source.group_first = end;
         source.marks.clear();
@@ -659,6 +665,15 @@ impl Source<'_> {
             self.cut = here;
         }
     }
+}
+
+/// How long a group is let out. It was not gathered in less than its time if media came in lumps, nor in more than the source waits.
+fn leaves_over(gathered: Span, group: Span) -> Span {
+    if group > LEAST_GROUP {
+        return Span::from_us(group.as_us() * 9 / 10);
+    }
+    let about = gathered.max(group).min(late(group, PATIENCE));
+    Span::from_us(about.as_us() - about.as_us() / SOONER)
 }
 
 /// A group's time and a part of it.

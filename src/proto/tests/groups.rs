@@ -111,3 +111,24 @@ fn bursts_are_paced_however_often_the_node_is_woken() {
     assert!(end > 2_500, "{end} chunks");
     assert!((200..=5 * 50).contains(&bursts), "{bursts} in five seconds");
 }
+
+/// All players' output has the pause between groups: 80 to 90 ms when a group left over less time than it had been gathered in.
+#[test]
+fn a_group_leaves_until_the_next_is_there() {
+    let mut world = World::new(1_000_000);
+    let began = world.now;
+    let node = &mut world.members[0].node;
+    let (mut longest, mut left_at) = (Span::ZERO, began + Span::from_s(1));
+    for ms in (0..5_000).step_by(10) {
+        let now = began + Span::from_ms(ms);
+        node.push_source(now, 0, Start::Cut, &[0; 1_250], true)
+            .unwrap();
+        let before = node.streams()[0].log.end();
+        node.handle_timeout(now);
+        if now > left_at && node.streams()[0].log.end() > before {
+            longest = longest.max(now.since(left_at));
+            left_at = now;
+        }
+    }
+    assert!(longest <= Span::from_ms(70), "{longest:?}");
+}
