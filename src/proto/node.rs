@@ -136,6 +136,8 @@ pub struct Node<'s> {
     /// When the bucket will let something through again, if it held something back.
     pub(super) held_until: Option<Instant>,
     pub(super) upkeep_at: Instant,
+    /// When something that is to be played next is to be asked for, if before that.
+    pub(super) repair_at: Option<Instant>,
     pub(super) connect_at: [Instant; MAX_STREAMS],
     pub(super) balance_at: Instant,
     /// When children may be asked again whether they still need their places.
@@ -185,6 +187,7 @@ impl<'s> Node<'s> {
             words: Allowance::default(),
             held_until: None,
             upkeep_at: now,
+            repair_at: None,
             connect_at: [now; MAX_STREAMS],
             balance_at: now,
             probe_at: now,
@@ -386,6 +389,8 @@ impl<'s> Node<'s> {
         self.tick_handshakes(now);
         if now >= self.upkeep_at {
             self.upkeep(now);
+        } else if self.repair_at.is_some_and(|at| at <= now) {
+            self.repair_next(now);
         }
         if self.held_until.is_some_and(|at| at <= now) {
             self.held_until = None;
@@ -406,6 +411,7 @@ impl<'s> Node<'s> {
         sources
             .chain(attempts)
             .chain(self.held_until)
+            .chain(self.repair_at)
             .chain([self.upkeep_at])
             .min()
     }

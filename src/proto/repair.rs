@@ -2,8 +2,9 @@
 
 use super::job::Job;
 use super::node::{Event, Node, StreamId};
-use super::peer::{Peer, PeerId};
+use super::peer::{Link, Peer, PeerId};
 use super::player::Stage;
+use super::source::LEAST_GROUP;
 use super::stream::{Asked, Lacking, bits, mask_of};
 use crate::storage::ring::Row;
 use crate::time::{Instant, Span};
@@ -62,6 +63,15 @@ pub(super) const REORDER: Span = Span::from_ms(40);
 
 /// And this long before it is asked for: a parent to which it did not come either makes it again by then.
 const ASK: Span = Span::from_ms(80);
+
+/// For what is to be played next all players wait: it is asked for after this long, and of somebody else when the answer takes so much
+/// longer than a round trip. Not while a grid comes together: then much is late that is not lost. Nor in streams with longer groups, whose
+/// blocks are farther apart than this saves: it would cost half a percent of these in words.
+const NEXT: Span = Span::from_ms(60);
+const SETTLES: Span = Span::from_s(5);
+
+/// What is overdue within so long of another is asked for with it.
+const TOGETHER: Span = Span::from_ms(10);
 
 impl Node<'_> {
     /// Asks again for what is late, skips what is lost.
@@ -202,15 +212,15 @@ impl Node<'_> {
         let lost = if late || backlog && age > REORDER {
             absent
         } else {
-            self.lost(now, at, row, absent, ASK)
+            self.lost(now, at, row, absent, self.grace(now, at, row.block))
         };
         let of_block = stream.asked.iter().filter(|a| a.id.block == row.block);
         let asked = mask_of(of_block.clone().map(|a| a.id.index));
         // What is to be played next does not wait for an answer that should be here: others of its block do as well.
-        let is_next = row.block == stream.playout.next && stream.playout.started;
+        let is_next = stream.is_next(row.block);
         let is_slow = |a: &&Asked| {
             let rtt = self.peers.get(a.peer).map(Peer::rtt_or_guess);
-            is_next && now.since(a.at) > rtt.unwrap_or(Span::ZERO) + SLOW
+            is_next && now.since(a.at) > rtt.unwrap_or(Span::ZERO) + self.slow(now, at)
         };
         let coming_soon = of_block.filter(|a| !is_slow(a)).map(|a| a.id.index);
         let awaited = mask_of(coming_soon).count_ones() as usize;
@@ -228,6 +238,64 @@ impl Node<'_> {
         };
         let open = card.k().saturating_sub(have + coming + awaited);
         (lost & !asked, open)
+    }
+
+    /// How much later than usual a chunk is asked for.
+    fn grace(&self, now: Instant, at: StreamId, block: u64) -> Span {
+        match self.streams[at].is_next(block) && self.is_prompt(now, at) {
+            true => NEXT,
+            false => ASK,
+        }
+    }
+
+    /// How much longer than a round trip an answer takes that is slow.
+    fn slow(&self, now: Instant, at: StreamId) -> Span {
+        match self.is_prompt(now, at) {
+            true => NEXT,
+            false => SLOW,
+        }
+    }
+
+    /// Whether what is to be played next is asked for as soon as it is any good.
+    fn is_prompt(&self, now: Instant, at: StreamId) -> bool {
+        let card = self.streams[at].card.as_ref();
+        now.since(self.began) > SETTLES && card.is_some_and(|card| card.group() <= LEAST_GROUP)
+    }
+
+    /// Between upkeeps: asks for what is to be played next.
+    pub(super) fn repair_next(&mut self, now: Instant) {
+        for at in 0..self.streams.len() {
+            self.repair(now, at);
+        }
+        self.repair_at = self.overdue_at(now);
+    }
+
+    /// When something that is to be played next will be overdue, or an answer.
+    pub(super) fn overdue_at(&self, now: Instant) -> Option<Instant> {
+        let prompt = (0..self.streams.len()).filter(|&at| self.is_prompt(now, at));
+        let all = prompt.filter_map(|at| self.next_overdue_at(now, at));
+        Some(all.min()?.max(now + TOGETHER))
+    }
+
+    fn next_overdue_at(&self, now: Instant, at: StreamId) -> Option<Instant> {
+        let stream = &self.streams[at];
+        let card = stream.card.as_ref().filter(|_| stream.plays)?;
+        let row = stream.ring.row(stream.playout.next)?;
+        let is_open = row.begun_at > Instant::ZERO && (row.have.count_ones() as usize) < card.k();
+        if !is_open || !stream.is_next(row.block) {
+            return None;
+        }
+        let is_expected = |&stripe: &u8| stream.parents[usize::from(stripe)].peer.is_some();
+        let expected = bits(card.all_stripes() & !row.have).filter(is_expected);
+        let late =
+            |stripe: u8| row.begun_at + stream.heads[usize::from(stripe)].pace.expected() + NEXT;
+        let asked = stream.asked.iter().filter(|a| a.id.block == row.block);
+        let slow = |asked: &Asked| {
+            let rtt = self.peers.get(asked.peer).map(Peer::rtt_or_guess);
+            asked.at + rtt.unwrap_or(Span::ZERO) + NEXT
+        };
+        let all = expected.map(late).chain(asked.map(slow));
+        all.filter(|at| *at > now).min()
     }
 
     /// Which of these chunks of a block should have come by now, reordered ones given so long.
@@ -255,8 +323,8 @@ impl Node<'_> {
         mask_of(bits(absent).filter(is_lost))
     }
 
-    /// A neighbour lacks what it was asked for: somebody else is asked with the next upkeep. Asked at once, neighbours that lack the
-    /// same would send each other in circles as fast as the round trip lets them.
+    /// A neighbour lacks what it was asked for: somebody else is asked with the next upkeep, or a little later if it is to be played next.
+    /// Asked at once, neighbours that lack the same would send each other in circles as fast as the round trip lets them.
     pub(super) fn on_lack(
         &mut self,
         now: Instant,
@@ -284,6 +352,9 @@ impl Node<'_> {
             stripes,
             at: now,
         });
+        if self.streams[at].is_next(block) && self.is_prompt(now, at) {
+            self.repair_at = Some(now + TOGETHER);
+        }
     }
 
     /// Asks for chunks of a block; for each, somebody who says that it has it. Where nobody has these, others of the block do as well.
@@ -359,7 +430,9 @@ impl Node<'_> {
         let stream = &self.streams[at];
         let k = stream.card.as_ref()?.k();
         let pace = self.blocks_each_second(at);
-        let sealed_at = stream.ring.row(block).map(|row| row.sealed_at);
+        let is_prompt = self.is_prompt(now, at);
+        let row = stream.ring.row(block);
+        let sealed_at = row.map(|row| row.sealed_at);
         let urgent = sealed_at.is_some_and(|at| now.since(at) > LAST_RESORT);
         let holders = self.peers.in_stream(at).filter_map(|(id, peer, link)| {
             let age = now.since(link.have_at);
@@ -416,6 +489,13 @@ impl Node<'_> {
                 let failed = link.failures > 0 && now < link.refused_until;
                 let distrusted = if failed { DISTRUSTED } else { 0 };
                 let full = if link.places == 0 { FULL } else { 0 };
+                let may_be_gone =
+                    |row| is_prompt && self.may_be_gone(now, at, row, (*id, peer, link));
+                let gone = if row.is_some_and(may_be_gone) {
+                    DISTRUSTED
+                } else {
+                    0
+                };
                 peer.rtt_or_guess().as_ms()
                     + wait
                     + 20 * asked
@@ -423,9 +503,28 @@ impl Node<'_> {
                     + silent
                     + distrusted
                     + full
+                    + gone
                     + (salt >> (id % 32) & 63)
             })
             .map(|(id, ..)| id)
+    }
+
+    /// Whether a parent that owes chunks of this block has been silent since one of them was due.
+    fn may_be_gone(
+        &self,
+        now: Instant,
+        at: StreamId,
+        row: &Row,
+        (id, peer, link): (PeerId, &Peer, &Link),
+    ) -> bool {
+        let stream = &self.streams[at];
+        let is_owed = |&stripe: &u8| stream.parents[usize::from(stripe)].peer == Some(id);
+        let mut owed = bits(link.granted_up & !row.have).filter(is_owed);
+        row.begun_at > Instant::ZERO
+            && owed.any(|stripe| {
+                let due = row.begun_at + stream.heads[usize::from(stripe)].pace.expected();
+                peer.heard_at < due && now >= due + REORDER
+            })
     }
 
     /// How many blocks the stream makes each second, from the ages of those in the ring.

@@ -25,6 +25,11 @@ impl Stream<'_> {
         self.plays && (!self.playout.started || is_far_behind)
     }
 
+    /// Whether this is the block that is played next.
+    pub(super) fn is_next(&self, block: u64) -> bool {
+        self.playout.started && self.playout.next == block
+    }
+
     /// Where a player wants to begin that comes now: the newest block with a sync point that is at least `burst` old, or the
     /// oldest with one.
     pub fn start_wanted(&self, now: Instant, burst: Span) -> Option<u64> {

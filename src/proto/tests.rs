@@ -26,6 +26,7 @@ mod beginning;
 mod crowd;
 mod groups;
 mod outgoing;
+mod overdue;
 mod turns;
 
 const DELAY: Span = Span::from_ms(5);

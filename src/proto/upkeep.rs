@@ -114,6 +114,7 @@ impl Node<'_> {
             };
             self.balance_at = now + Span::from_ms(pause);
         }
+        self.repair_at = self.overdue_at(now);
         self.upkeep_at = now + if busy { BUSY } else { IDLE };
     }
 
