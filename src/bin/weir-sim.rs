@@ -16,7 +16,7 @@ weir-sim: the grid in a simulated network, replayed exactly by a seed
 
 weir-sim run FILE...   run scenarios (TOML; docs/SIMULATION.md explains the keys); exit 1 when one falls short
 weir-sim table [FILE...] run all of scenarios/ (or these); write docs/sim-results.toml, and from it what plots writes
-weir-sim table --check   run those marked `ci = true` (or these) and compare; exit 1 when a figure moved too far
+weir-sim table --check   run those marked `ci = true` (or these) and compare; exit 1 when a figure moved too far or falls short
 weir-sim plots           write docs/SIM-RESULTS.md and docs/sim/*.svg from docs/sim-results.toml
 weir-sim list          what there is in scenarios/
 
@@ -163,14 +163,16 @@ fn table(options: &Options, files: &[&str]) -> Result<bool, String> {
         files => files.iter().map(PathBuf::from).collect(),
     };
     let mut now = table::Table::new();
+    let mut all_well = true;
     for file in files {
         let report = run(options, &file)?;
+        all_well &= report.is_well();
         now.insert(report.name.clone(), table::figures(&report));
     }
     if options.check {
         let moved = table::differences(&committed, &now);
         moved.iter().for_each(|what| println!("{what}"));
-        return Ok(moved.is_empty());
+        return Ok(moved.is_empty() && all_well);
     }
     committed.extend(now);
     write(TABLE, &table::to_toml(&committed))?;

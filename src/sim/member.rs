@@ -291,7 +291,7 @@ impl Member {
     /// The node goes; what is to be said of it.
     pub fn end(&mut self, now_us: u64) -> Option<Record> {
         let mut life = self.life.take()?;
-        life.viewer.advance(now_us);
+        life.viewer.end(now_us);
         let stalled = match life.player {
             Some(_) => life.viewer.stalled + life.waited_in_vain(now_us),
             None => 0.0,
@@ -309,6 +309,7 @@ impl Member {
             missing: life.viewer.missing,
             stalled,
             longest_stall_us: life.viewer.longest_stall_us,
+            longest_pause_us: life.viewer.longest_pause_us,
             hops: life.node.hops(0),
             stream: stream_since(&life.node.streams()[0].stats, &life.base_stream),
             total: node_since(life.node.stats(), &life.base_total),

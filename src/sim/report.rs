@@ -92,6 +92,10 @@ impl Report {
                 spread: Spread::of(listeners().map(|r| r.longest_stall_us as f64 / 1e6)),
             },
             Row {
+                name: "longest pause s",
+                spread: Spread::of(listeners().map(|r| r.longest_pause_us as f64 / 1e6)),
+            },
+            Row {
                 name: "lag s",
                 spread: Spread::of_histogram(&tally.lag),
             },
@@ -237,6 +241,11 @@ impl Report {
                 "source_requests",
                 seconds_max("source requests/s"),
                 Some(requests as f64),
+            ),
+            (
+                "longest_pause",
+                self.row("longest pause s").max,
+                expect.longest_pause,
             ),
             ("control_p99", control.p99, expect.control_p99),
             ("control_mean", control.mean, expect.control_mean),

@@ -32,6 +32,8 @@ pub struct Record {
     pub stalled: f64,
     /// Longest stall, µs.
     pub longest_stall_us: u64,
+    /// See [`super::viewer::Viewer`].
+    pub longest_pause_us: u64,
     /// Hops from the source at the end.
     pub hops: u8,
     /// Differences of the engine's counters.

@@ -240,6 +240,8 @@ pub struct Expect {
     pub startup_p99: Option<f64>,
     /// Share of the joined that are playing within five seconds, at least.
     pub playing_in_5s: Option<f64>,
+    /// Longest pause of anybody's output once it has played for a while, s, at most.
+    pub longest_pause: Option<f64>,
     /// Source upload in stream rates, most in any second, at most.
     pub source_upload: Option<f64>,
     /// Datagrams the source receives in any second, at most.

@@ -1,5 +1,8 @@
 //! The one who listens: begins to play once a little is buffered, plays at the stream's rate, stalls when nothing is left.
 
+/// Pauses count from so long after the beginning: until then parents are still being found.
+const SETTLES_US: u64 = 5_000_000;
+
 /// Media at one player over time. All amounts in bytes of media; time in µs.
 #[derive(Clone, Copy, Debug)]
 pub struct Viewer {
@@ -18,6 +21,9 @@ pub struct Viewer {
     /// Longest time without anything to play, µs.
     pub longest_stall_us: u64,
     stall_us: f64,
+    /// Longest time between one thing that came and the next, once it had played for a while, µs.
+    pub longest_pause_us: u64,
+    heard_us: Option<u64>,
 }
 
 impl Viewer {
@@ -35,6 +41,8 @@ impl Viewer {
             missing: 0.0,
             longest_stall_us: 0,
             stall_us: 0.0,
+            longest_pause_us: 0,
+            heard_us: None,
         }
     }
 
@@ -60,10 +68,28 @@ impl Viewer {
     /// Media arrived, after some that will not.
     pub fn hear(&mut self, now_us: u64, bytes: u64, skipped: u64) {
         self.advance(now_us);
+        self.pause(now_us);
+        self.heard_us = Some(now_us);
         self.buffer += bytes as f64;
         self.missing += skipped as f64;
         if self.started_us.is_none() && self.buffer >= self.prebuffer {
             self.started_us = Some(now_us);
+        }
+    }
+
+    /// It ends with a pause, if it does.
+    pub fn end(&mut self, now_us: u64) {
+        self.advance(now_us);
+        self.pause(now_us);
+    }
+
+    fn pause(&mut self, now_us: u64) {
+        let settled = |at: &u64| {
+            self.started_us
+                .is_some_and(|began| *at > began + SETTLES_US)
+        };
+        if let Some(heard_us) = self.heard_us.filter(settled) {
+            self.longest_pause_us = self.longest_pause_us.max(now_us - heard_us);
         }
     }
 
@@ -80,7 +106,7 @@ impl Viewer {
     /// Begins to count anew.
     pub fn reset(&mut self) {
         (self.played, self.stalled, self.missing) = (0.0, 0.0, 0.0);
-        self.longest_stall_us = 0;
+        (self.longest_stall_us, self.longest_pause_us) = (0, 0);
     }
 }
 
@@ -110,5 +136,16 @@ mod tests {
         viewer.hear(3_500_000, 500, 700);
         assert_eq!(viewer.longest_stall_us, 1_500_000);
         assert!((viewer.missing - 700.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn pauses_are_those_of_one_who_has_settled() {
+        let mut viewer = Viewer::new(8_000, 1_000, 0);
+        viewer.hear(0, 2_000, 0);
+        viewer.hear(1_500_000, 1_500, 0);
+        (2..=60).for_each(|i| viewer.hear(i * 1_000_000, 1_000, 0));
+        assert_eq!(viewer.longest_pause_us, 1_000_000);
+        viewer.end(61_200_000);
+        assert_eq!(viewer.longest_pause_us, 1_200_000);
     }
 }
