@@ -2,7 +2,7 @@
 
 use super::job::Job;
 use super::node::{Event, Node, StreamId};
-use super::peer::{Link, Peer, PeerId};
+use super::peer::{Peer, PeerId};
 use super::player::Stage;
 use super::source::LEAST_GROUP;
 use super::stream::{Asked, Lacking, bits, mask_of};
@@ -207,21 +207,22 @@ impl Node<'_> {
         let age = now.since(row.sealed_at);
         let group = card.group();
         let late = age > group + LATE;
+        let is_next = stream.is_next(row.block);
+        let (grace, slow) = match is_next && self.is_prompt(now, at) {
+            true => (NEXT, NEXT),
+            false => (ASK, SLOW),
+        };
         let backlog = stream.plays && now.since(row.born_at) > group.times(3);
         let absent = card.all_stripes() & !row.have;
         let lost = if late || backlog && age > REORDER {
             absent
         } else {
-            self.lost(now, at, row, absent, self.grace(now, at, row.block))
+            self.lost(now, at, row, absent, grace)
         };
         let of_block = stream.asked.iter().filter(|a| a.id.block == row.block);
         let asked = mask_of(of_block.clone().map(|a| a.id.index));
         // What is to be played next does not wait for an answer that should be here: others of its block do as well.
-        let is_next = stream.is_next(row.block);
-        let is_slow = |a: &&Asked| {
-            let rtt = self.peers.get(a.peer).map(Peer::rtt_or_guess);
-            is_next && now.since(a.at) > rtt.unwrap_or(Span::ZERO) + self.slow(now, at)
-        };
+        let is_slow = |a: &&Asked| is_next && now.since(a.at) > self.rtt_to(a.peer) + slow;
         let coming_soon = of_block.filter(|a| !is_slow(a)).map(|a| a.id.index);
         let awaited = mask_of(coming_soon).count_ones() as usize;
         if !stream.plays {
@@ -240,20 +241,8 @@ impl Node<'_> {
         (lost & !asked, open)
     }
 
-    /// How much later than usual a chunk is asked for.
-    fn grace(&self, now: Instant, at: StreamId, block: u64) -> Span {
-        match self.streams[at].is_next(block) && self.is_prompt(now, at) {
-            true => NEXT,
-            false => ASK,
-        }
-    }
-
-    /// How much longer than a round trip an answer takes that is slow.
-    fn slow(&self, now: Instant, at: StreamId) -> Span {
-        match self.is_prompt(now, at) {
-            true => NEXT,
-            false => SLOW,
-        }
+    fn rtt_to(&self, id: PeerId) -> Span {
+        self.peers.get(id).map_or(Span::ZERO, Peer::rtt_or_guess)
     }
 
     /// Whether what is to be played next is asked for as soon as it is any good.
@@ -270,7 +259,7 @@ impl Node<'_> {
         self.repair_at = self.overdue_at(now);
     }
 
-    /// When something that is to be played next will be overdue, or an answer.
+    /// When something that is to be played next will be overdue.
     pub(super) fn overdue_at(&self, now: Instant) -> Option<Instant> {
         let prompt = (0..self.streams.len()).filter(|&at| self.is_prompt(now, at));
         let all = prompt.filter_map(|at| self.next_overdue_at(now, at));
@@ -281,21 +270,14 @@ impl Node<'_> {
         let stream = &self.streams[at];
         let card = stream.card.as_ref().filter(|_| stream.plays)?;
         let row = stream.ring.row(stream.playout.next)?;
-        let is_open = row.begun_at > Instant::ZERO && (row.have.count_ones() as usize) < card.k();
-        if !is_open || !stream.is_next(row.block) {
+        if !stream.playout.started || row.have.count_ones() as usize >= card.k() {
             return None;
         }
         let is_expected = |&stripe: &u8| stream.parents[usize::from(stripe)].peer.is_some();
         let expected = bits(card.all_stripes() & !row.have).filter(is_expected);
         let late =
             |stripe: u8| row.begun_at + stream.heads[usize::from(stripe)].pace.expected() + NEXT;
-        let asked = stream.asked.iter().filter(|a| a.id.block == row.block);
-        let slow = |asked: &Asked| {
-            let rtt = self.peers.get(asked.peer).map(Peer::rtt_or_guess);
-            asked.at + rtt.unwrap_or(Span::ZERO) + NEXT
-        };
-        let all = expected.map(late).chain(asked.map(slow));
-        all.filter(|at| *at > now).min()
+        expected.map(late).filter(|at| *at > now).min()
     }
 
     /// Which of these chunks of a block should have come by now, reordered ones given so long.
@@ -430,9 +412,7 @@ impl Node<'_> {
         let stream = &self.streams[at];
         let k = stream.card.as_ref()?.k();
         let pace = self.blocks_each_second(at);
-        let is_prompt = self.is_prompt(now, at);
-        let row = stream.ring.row(block);
-        let sealed_at = row.map(|row| row.sealed_at);
+        let sealed_at = stream.ring.row(block).map(|row| row.sealed_at);
         let urgent = sealed_at.is_some_and(|at| now.since(at) > LAST_RESORT);
         let holders = self.peers.in_stream(at).filter_map(|(id, peer, link)| {
             let age = now.since(link.have_at);
@@ -489,13 +469,6 @@ impl Node<'_> {
                 let failed = link.failures > 0 && now < link.refused_until;
                 let distrusted = if failed { DISTRUSTED } else { 0 };
                 let full = if link.places == 0 { FULL } else { 0 };
-                let may_be_gone =
-                    |row| is_prompt && self.may_be_gone(now, at, row, (*id, peer, link));
-                let gone = if row.is_some_and(may_be_gone) {
-                    DISTRUSTED
-                } else {
-                    0
-                };
                 peer.rtt_or_guess().as_ms()
                     + wait
                     + 20 * asked
@@ -503,28 +476,9 @@ impl Node<'_> {
                     + silent
                     + distrusted
                     + full
-                    + gone
                     + (salt >> (id % 32) & 63)
             })
             .map(|(id, ..)| id)
-    }
-
-    /// Whether a parent that owes chunks of this block has been silent since one of them was due.
-    fn may_be_gone(
-        &self,
-        now: Instant,
-        at: StreamId,
-        row: &Row,
-        (id, peer, link): (PeerId, &Peer, &Link),
-    ) -> bool {
-        let stream = &self.streams[at];
-        let is_owed = |&stripe: &u8| stream.parents[usize::from(stripe)].peer == Some(id);
-        let mut owed = bits(link.granted_up & !row.have).filter(is_owed);
-        row.begun_at > Instant::ZERO
-            && owed.any(|stripe| {
-                let due = row.begun_at + stream.heads[usize::from(stripe)].pace.expected();
-                peer.heard_at < due && now >= due + REORDER
-            })
     }
 
     /// How many blocks the stream makes each second, from the ages of those in the ring.

@@ -26,7 +26,6 @@ mod beginning;
 mod crowd;
 mod groups;
 mod outgoing;
-mod overdue;
 mod turns;
 
 const DELAY: Span = Span::from_ms(5);
