@@ -222,7 +222,10 @@ impl Node<'_> {
         let of_block = stream.asked.iter().filter(|a| a.id.block == row.block);
         let asked = mask_of(of_block.clone().map(|a| a.id.index));
         // What is to be played next does not wait for an answer that should be here: others of its block do as well.
-        let is_slow = |a: &&Asked| is_next && now.since(a.at) > self.rtt_to(a.peer) + slow;
+        let is_slow = |a: &&Asked| {
+            let rtt = self.peers.get(a.peer).map(Peer::rtt_or_guess);
+            is_next && now.since(a.at) > rtt.unwrap_or(Span::ZERO) + slow
+        };
         let coming_soon = of_block.filter(|a| !is_slow(a)).map(|a| a.id.index);
         let awaited = mask_of(coming_soon).count_ones() as usize;
         if !stream.plays {
@@ -239,10 +242,6 @@ impl Node<'_> {
         };
         let open = card.k().saturating_sub(have + coming + awaited);
         (lost & !asked, open)
-    }
-
-    fn rtt_to(&self, id: PeerId) -> Span {
-        self.peers.get(id).map_or(Span::ZERO, Peer::rtt_or_guess)
     }
 
     /// Whether what is to be played next is asked for as soon as it is any good.
@@ -305,7 +304,7 @@ impl Node<'_> {
         mask_of(bits(absent).filter(is_lost))
     }
 
-    /// A neighbour lacks what it was asked for: somebody else is asked with the next upkeep, or a little later if it is to be played next.
+    /// A neighbour lacks what it was asked for: somebody else is asked with the next upkeep, or 10 ms from now if it is to be played next.
     /// Asked at once, neighbours that lack the same would send each other in circles as fast as the round trip lets them.
     pub(super) fn on_lack(
         &mut self,
