@@ -157,7 +157,7 @@ impl Udp {
         };
         let to = self.outward(to);
         if batch.count > 1 && from == 0 && self.segments.works() {
-            let runs = node.runs(batch).into_iter();
+            let runs = node.runs(batch);
             let pieces: heapless::Vec<_, MAX_BATCH> = runs.map(IoSlice::new).collect();
             // What left the ring while the socket was full is not sent.
             if pieces.is_empty() {

@@ -360,15 +360,31 @@ impl Node<'_> {
         if !self.may_send(now, MAX_DATAGRAM_BYTES, Urgency::Stream) {
             return false;
         }
-        // Whoever hands it on first: many wait for that. That they have it all need not be found out anew for each of the others.
         let logged = self.streams.iter().map(|stream| stream.log.end()).sum();
+        if self.all_fed == Some(logged) {
+            return false;
+        }
+        // Whoever hands it on first: many wait for that. That they have it all need not be found out anew for each of the others.
         if self.trunk_fed != (now, logged) {
             if self.poll_turns(now, true, out) {
                 return true;
             }
             self.trunk_fed = (now, logged);
         }
-        self.poll_turns(now, false, out)
+        let is_sent = self.poll_turns(now, false, out);
+        if !is_sent && !self.is_anybody_behind() {
+            self.all_fed = Some(logged);
+        }
+        is_sent
+    }
+
+    /// Whether some child has not been taken to the end of the log.
+    fn is_anybody_behind(&self) -> bool {
+        let ends = self.streams.iter().map(|stream| stream.log.end());
+        ends.enumerate().any(|(at, end)| {
+            let mut links = (0..self.peers.end()).map(|id| self.peers.link(id, at));
+            links.any(|link| link.is_behind(end))
+        })
     }
 
     /// The same among those who hand the stream on, or among the others.
@@ -386,7 +402,12 @@ impl Node<'_> {
             } else {
                 (0, if at + 1 < streams { at + 1 } else { 0 })
             };
-            let is_next = self.peers.link(id, at).standing.forwards() == hands_on;
+            let link = self.peers.link(id, at);
+            let is_next = link.standing.forwards() == hands_on
+                && self
+                    .streams
+                    .get(at)
+                    .is_some_and(|stream| link.is_behind(stream.log.end()));
             if is_next && self.feed(now, id, at, out) {
                 return true;
             }
@@ -398,7 +419,7 @@ impl Node<'_> {
     fn feed(&mut self, now: Instant, id: PeerId, at: StreamId, out: &mut Transmit) -> bool {
         let link = self.peers.link(id, at);
         let (mask, wants_seals, before) = (link.granted_down, link.wants_seals, link.cursor);
-        if mask == 0 || before == self.streams[at].log.end() || !self.has_room_for(now, id) {
+        if !self.has_room_for(now, id) {
             return false;
         }
         // It may be gone: what it would get serves those who lost it as well. If it is not, it is taken on from where it stood.
@@ -440,9 +461,7 @@ impl Node<'_> {
                 cursor += 1;
             }
         }
-        if let Some(link) = self.peers.link_mut(id, at) {
-            link.cursor = cursor;
-        }
+        self.peers.move_cursor(id, at, cursor);
         self.pay(now, id, at, &load, out);
         out.count > 0 || out.control_len > 0
     }

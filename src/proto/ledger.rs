@@ -239,7 +239,7 @@ impl Node<'_> {
             self.stats.tx_bytes += bytes as u64;
             self.ledger.count_day(traffic);
         }
-        match peer.and_then(|id| self.peers.get_mut(id)) {
+        match peer.and_then(|id| self.peers.get_unnoted(id)) {
             Some(peer) => peer.tx_bytes += bytes as u64,
             None => self.ledger.count_network(to, traffic),
         }

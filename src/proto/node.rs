@@ -152,8 +152,10 @@ pub struct Node<'s> {
     pub(super) turns: [(PeerId, StreamId); 2],
     /// When those who hand on were last found to have all that can be sent to them, and how much the logs had come to by then.
     pub(super) trunk_fed: (Instant, u64),
-    /// Neighbours below this place are owed no words: nothing was handed in since they were looked at.
-    pub(super) silent_below: PeerId,
+    /// Somebody is owed words that were held back: all are looked at again when something is handed in.
+    pub(super) holds_words: bool,
+    /// How much the logs had come to when every child was last found to have all of it.
+    pub(super) all_fed: Option<u64>,
     pub(super) stats: NodeStats,
     pub(super) leaving: bool,
 }
@@ -196,7 +198,8 @@ impl<'s> Node<'s> {
             began: now,
             turns: [(0, 0); 2],
             trunk_fed: (Instant::ZERO, 0),
-            silent_below: 0,
+            holds_words: false,
+            all_fed: None,
             stats: NodeStats::default(),
             leaving: false,
             config,
@@ -303,7 +306,7 @@ impl<'s> Node<'s> {
 
     /// Takes a datagram in.
     pub fn handle_datagram(&mut self, now: Instant, from: Addr, bytes: &[u8]) {
-        self.silent_below = 0;
+        self.look_again();
         let handled = match Datagram::parse(bytes) {
             Ok(Datagram::Chunk {
                 session,
@@ -380,7 +383,7 @@ impl<'s> Node<'s> {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.silent_below = 0;
+        self.look_again();
         // A relay's program has no source's code; nothing could make one (`set_source`).
         #[cfg(any(test, feature = "source"))]
         for stream in self.streams.iter_mut().filter(|s| s.source.is_some()) {
@@ -431,7 +434,6 @@ impl<'s> Node<'s> {
 
     /// Says Bye to everybody: drain [`Node::poll_transmit`] once more, then stop.
     pub fn shutdown(&mut self, now: Instant) {
-        self.silent_below = 0;
         self.leaving = true;
         for id in 0..self.peers.end() {
             if let Some(peer) = self.peers.get_mut(id) {
@@ -773,7 +775,6 @@ impl<'s> Node<'s> {
     }
 
     pub(super) fn spread_descriptor(&mut self, stream: StreamId) {
-        self.silent_below = 0;
         let version = self.streams[stream].version();
         for (_, _, link) in self
             .peers

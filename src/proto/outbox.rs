@@ -149,36 +149,42 @@ impl<'n> Node<'n> {
         may
     }
 
+    /// What was held back may be said now.
+    pub(super) fn look_again(&mut self) {
+        if core::mem::take(&mut self.holds_words) {
+            self.peers.note_owing(0..self.peers.end());
+        }
+    }
+
     /// A control datagram for somebody who is owed one.
     fn poll_words(&mut self, now: Instant, out: &mut Transmit) -> bool {
         let mut news = None;
-        // As long as nothing is handed in, whoever was owed nothing is owed nothing.
-        for id in self.silent_below..self.peers.end() {
-            self.silent_below = id;
+        let owing = self.peers.take_owing();
+        for id in owing.clone() {
             if self.peers.get(id).is_some() && !self.has_room_for(now, id) {
+                self.holds_words = true;
                 continue;
             }
             let Some(peer) = self.peers.get(id) else {
                 continue;
             };
-            if peer.moving_to.is_some_and(|moving| moving.due) && self.write_probe(now, id, out) {
-                return true;
-            }
-            let Some(peer) = self.peers.get(id) else {
-                continue;
-            };
-            let owed = peer.ping_due
+            let probes = peer.moving_to.is_some_and(|moving| moving.due);
+            let presses = peer.ping_due
                 || peer.gauge_due
                 || peer.unknown.is_some()
                 || peer.pong.is_some()
                 || peer.bye.is_some()
-                || self.owes(id, false)
-                || self.owes(id, true) && *news.get_or_insert_with(|| self.may_talk(now));
-            if owed && self.write_words(now, id, out) {
+                || self.owes(id, false);
+            let tells = !presses && self.owes(id, true);
+            let may_tell = tells && *news.get_or_insert_with(|| self.may_talk(now));
+            self.holds_words |= tells && !may_tell;
+            if probes && self.write_probe(now, id, out)
+                || (presses || may_tell) && self.write_words(now, id, out)
+            {
+                self.peers.note_owing(id..owing.end);
                 return true;
             }
         }
-        self.silent_below = usize::MAX;
         false
     }
 
@@ -242,7 +248,6 @@ impl<'n> Node<'n> {
             } else {
                 Down::Unneeded
             };
-            self.silent_below = 0;
             self.drop_peer(now, id, why);
         }
         sent
@@ -282,7 +287,7 @@ impl<'n> Node<'n> {
         what: Traffic,
         out: &mut Transmit,
     ) -> bool {
-        let Some(peer) = self.peers.get_mut(id) else {
+        let Some(peer) = self.peers.get_unnoted(id) else {
             return false;
         };
         if plain.is_empty() {

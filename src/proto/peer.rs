@@ -7,6 +7,7 @@ use crate::limits::MAX_N;
 use crate::time::{Instant, Span};
 use crate::wire::addr::Addr;
 use crate::wire::message::{Reason, Standing};
+use core::ops::Range;
 
 /// Place of a peer in the table.
 pub type PeerId = usize;
@@ -326,6 +327,11 @@ impl Link {
         due: Due(0),
     };
 
+    /// Whether it gets stripes from here and has not been taken to the end of the log.
+    pub fn is_behind(&self, log_end: u64) -> bool {
+        self.granted_down != 0 && self.cursor != log_end
+    }
+
     /// One past the newest block of a stripe it is known to hold.
     pub fn head_of(&self, stripe: usize) -> u64 {
         match self.behind.get(stripe) {
@@ -342,12 +348,19 @@ pub struct Peers<'s> {
     streams: usize,
     /// No peer is at this place or behind it.
     end: usize,
+    /// Who may be owed something: of the others, nothing was changed since they were looked at.
+    owing: Range<PeerId>,
     /// Where the peer with a session id was found last, by the last bits of that id.
     found: [u16; FOUND],
 }
 
 /// Session ids that are remembered; a power of two.
 const FOUND: usize = 64;
+
+const NOBODY: Range<PeerId> = Range {
+    start: usize::MAX,
+    end: 0,
+};
 
 impl<'s> Peers<'s> {
     /// A table over borrowed memory: `links` has room for every stream of every peer.
@@ -357,8 +370,25 @@ impl<'s> Peers<'s> {
             links,
             streams,
             end: 0,
+            owing: NOBODY,
             found: [0; FOUND],
         }
+    }
+
+    /// Those in these places may be owed something. Whoever is written to may be, and need not be named here.
+    pub fn note_owing(&mut self, places: Range<PeerId>) {
+        let Range { start, end } = self.owing;
+        self.owing = places.start.min(start)..places.end.max(end);
+    }
+
+    /// The places of all who may be owed something since this was last asked.
+    pub fn take_owing(&mut self) -> Range<PeerId> {
+        let owing = core::mem::replace(&mut self.owing, NOBODY);
+        owing.start..owing.end.min(self.end)
+    }
+
+    fn note_one(&mut self, id: PeerId) {
+        self.note_owing(id..id + 1);
     }
 
     /// No peer is at this place or behind it.
@@ -394,6 +424,12 @@ impl<'s> Peers<'s> {
 
     /// The peer at a place.
     pub fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.note_one(id);
+        self.get_unnoted(id)
+    }
+
+    /// The same, for what is changed when something is sent: it is owed no more than before.
+    pub fn get_unnoted(&mut self, id: PeerId) -> Option<&mut Peer> {
         self.peers.get_mut(id)?.as_mut()
     }
 
@@ -471,12 +507,21 @@ impl<'s> Peers<'s> {
 
     /// What a peer is to a stream.
     pub fn link_mut(&mut self, id: PeerId, stream: usize) -> Option<&mut Link> {
+        self.note_one(id);
         let here = stream < self.streams && self.get(id).is_some();
         here.then(|| &mut self.links[id * self.streams + stream])
     }
 
+    /// A child has come so far in a stream's log. It is owed no more than before.
+    pub fn move_cursor(&mut self, id: PeerId, stream: usize, to: u64) {
+        if let Some(link) = self.links.get_mut(id * self.streams + stream) {
+            link.cursor = to;
+        }
+    }
+
     /// A peer together with its link.
     pub fn both_mut(&mut self, id: PeerId, stream: usize) -> Option<(&mut Peer, &mut Link)> {
+        self.note_one(id);
         let link = self
             .links
             .get_mut(id * self.streams + stream)
@@ -496,6 +541,7 @@ impl<'s> Peers<'s> {
         &mut self,
         stream: usize,
     ) -> impl Iterator<Item = (PeerId, &mut Peer, &mut Link)> {
+        self.note_owing(0..self.end);
         let streams = self.streams.max(1);
         let links = self.links.chunks_mut(streams);
         self.peers

@@ -1,5 +1,6 @@
 //! The engine tried as a whole, over a wire of queues with a fixed delay.
 
+use super::bucket::Urgency;
 use super::budget::Sizes;
 use super::config::{NodeConfig, Role};
 use super::job::Job;
@@ -188,6 +189,7 @@ impl World {
                     }
                 }
             }
+            nobody_is_overlooked(self.now, &member.node);
             if let Some(player) = member.player {
                 let mut buf = [0; 65_536];
                 let n = member.node.read_player(self.now, player, &mut buf);
@@ -220,6 +222,24 @@ impl World {
             .count();
         assert_eq!(same, heard.len(), "member {id} from {start} on");
         heard.len()
+    }
+}
+
+/// Who has sent all it may now owes nobody words, and nobody waits for chunks but who does not answer. Only those who were touched
+/// are looked at; here all are.
+fn nobody_is_overlooked(now: Instant, node: &Node<'_>) {
+    let free_at = node.bucket.ready_at(1_300, Urgency::Stream);
+    if node.config.upload_limit_bps.is_some() || free_at.is_none_or(|at| at > now) {
+        return;
+    }
+    for (id, peer) in node.peers.iter() {
+        let owes = peer.ping_due || peer.gauge_due || peer.pong.is_some() || peer.bye.is_some();
+        assert!(!owes && !node.owes(id, true), "words are owed to {id}");
+        for (at, stream) in node.streams.iter().enumerate() {
+            let link = node.peers.link(id, at);
+            let waits = link.is_behind(stream.log.end()) && peer.unanswered == 0;
+            assert!(!waits, "chunks are owed to {id}");
+        }
     }
 }
 

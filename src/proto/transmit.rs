@@ -71,23 +71,19 @@ impl Node<'_> {
     /// The datagrams of a batch that [`Node::poll_transmit`] filled last.
     pub fn datagrams<'n>(&'n self, batch: &'n Transmit) -> impl Iterator<Item = &'n [u8]> {
         let each = |run: &'n [u8]| run.chunks(batch.segment_bytes.max(1));
-        self.runs(batch).into_iter().flat_map(each)
+        self.runs(batch).flat_map(each)
     }
 
-    /// The same, those in one piece that stand behind each other in the ring. Nothing any more when the oldest has left it.
-    pub fn runs<'n>(&'n self, batch: &'n Transmit) -> heapless::Vec<&'n [u8], MAX_BATCH> {
-        let mut runs = heapless::Vec::new();
-        if batch.control_len > 0 {
-            // Room: it is alone.
-            let _ = runs.push(batch.control_bytes());
-        }
+    /// The same, those in one piece that stand behind each other in the ring: [`MAX_BATCH`] at most. Nothing any more when the oldest
+    /// has left it.
+    pub fn runs<'n>(&'n self, batch: &'n Transmit) -> impl Iterator<Item = &'n [u8]> {
+        let words = Some(batch.control_bytes()).filter(|words| !words.is_empty());
         let ring = self.streams.get(batch.stream).map(|stream| &stream.ring);
-        if let Some(ring) = ring.filter(|ring| batch.oldest >= ring.tail()) {
-            for &(first, last) in &batch.runs {
-                // Room: for as many as a batch has.
-                let _ = runs.push(ring.run(first, last));
-            }
-        }
-        runs
+        let ring = ring.filter(|ring| batch.oldest >= ring.tail());
+        let chunks = ring.into_iter().flat_map(|ring| {
+            let runs = batch.runs.iter();
+            runs.map(|&(first, last)| ring.run(first, last))
+        });
+        words.into_iter().chain(chunks)
     }
 }
