@@ -1,6 +1,7 @@
 //! One HTTP player: the head when the stream is known, then media straight from the ring, with the title in between if it
 //! asked for that.
 
+use super::in_step;
 use super::reactor::{Async, Timer};
 use super::reply::{Client, STUCK, farewell, with_headers};
 use super::view::{Running, Seat};
@@ -55,26 +56,21 @@ pub(super) async fn serve<'a>(
     let Some(place) = Place::take(client, running, stream, ago_ms) else {
         return refuse("all places are taken").await;
     };
-    let known = async {
-        while running.engine.look().streams()[stream].card.is_none() {
-            let rings = running.engine.media.rings();
-            let here = poll_fn(|context| poll_wait(socket, running, rings, context)).await?;
-            if !here || running.engine.is_leaving() {
-                return Err(ErrorKind::ConnectionAborted.into());
-            }
-        }
-        Ok(())
+    let known = |node: &mut Node<'_>, _| {
+        let card = node.streams().get(stream)?.card.as_ref();
+        card.map(|_| Span::ZERO)
     };
-    match within(PATIENCE, known).await {
+    match wait_for(running, socket, &known).await {
         Err(error) if error.kind() == ErrorKind::TimedOut => {
             return refuse("the stream has not begun").await;
         }
         other => other?,
-    }
+    };
     let icy = client.icy_metadata.then_some(ICY_METAINT);
+    let age = |node: &mut Node<'_>, now| node.player_age(now, place.id);
     let ago_ms = match ago_ms {
         None => None,
-        Some(_) => match within(PATIENCE, place.age(socket)).await {
+        Some(_) => match wait_for(running, socket, &age).await {
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 return refuse("nothing can be played yet").await;
             }
@@ -86,6 +82,27 @@ pub(super) async fn serve<'a>(
     client.count(running, head_bytes);
     let titles = icy.map(|metaint| Box::new(Titles::new(metaint)));
     Ok(Some(Media::Live { place, titles }))
+}
+
+/// Waits until there is what is looked for; the player's patience has an end.
+async fn wait_for(
+    running: &Running,
+    socket: &Async<TcpStream>,
+    look: &dyn Fn(&mut Node<'_>, Instant) -> Option<Span>,
+) -> io::Result<Span> {
+    let wait = async {
+        loop {
+            let rings = running.engine.media.rings();
+            if let Some(found) = running.engine.turn(|node, now| look(node, now)) {
+                return Ok(found);
+            }
+            let here = poll_fn(|context| poll_wait(socket, running, rings, context)).await?;
+            if !here || running.engine.is_leaving() {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+        }
+    };
+    within(PATIENCE, wait).await
 }
 
 /// What follows the head of an answer.
@@ -105,11 +122,14 @@ pub(super) enum Media<'a> {
 }
 
 impl Media<'_> {
-    /// Sends it, until the player leaves, or falls too far behind, or the node ends.
-    pub async fn pour(&mut self, socket: &Async<TcpStream>) -> io::Result<()> {
-        match self {
-            Media::Live { place, titles } => pour(place, socket, titles.as_deref_mut()).await,
-            Media::Piece { place, tag, bytes } => {
+    /// Sends it, until the player leaves, or falls too far behind, or the node ends. The socket is elsewhere in between.
+    pub async fn pour(&mut self, socket: &mut Option<Async<TcpStream>>) -> io::Result<()> {
+        match (self, socket) {
+            (_, None) => Ok(()),
+            (Media::Live { place, titles }, socket) => {
+                pour(place, socket, titles.as_deref_mut()).await
+            }
+            (Media::Piece { place, tag, bytes }, Some(socket)) => {
                 if let Some(tag) = tag {
                     // Room: only a head is in there.
                     socket.get_ref().write_all(tag)?;
@@ -218,21 +238,6 @@ impl<'a> Place<'a> {
         node.player(self.id)
             .is_some_and(|player| player.stage == Stage::Ended)
     }
-
-    /// How far in the past it begins, once it can.
-    async fn age(&self, socket: &Async<TcpStream>) -> io::Result<Span> {
-        loop {
-            let rings = self.running.engine.media.rings();
-            let age = |node: &mut Node<'_>, now| node.player_age(now, self.id);
-            if let Some(age) = self.running.engine.turn(age) {
-                return Ok(age);
-            }
-            let here = poll_fn(|context| poll_wait(socket, self.running, rings, context)).await?;
-            if !here || self.running.engine.is_leaving() {
-                return Err(ErrorKind::ConnectionAborted.into());
-            }
-        }
-    }
 }
 
 /// Notes who sits in a place.
@@ -241,6 +246,7 @@ pub(super) fn seat(client: &Client<'_>, running: &Running, id: PlayerId) {
         *seat = Some(Seat {
             address: client.from,
             user_agent: client.user_agent.clone(),
+            waiting: None,
         });
     }
 }
@@ -278,25 +284,30 @@ async fn pour_out(place: &Place<'_>, socket: &Async<TcpStream>, mut left: u64) -
 /// Media as it comes, until the player leaves.
 async fn pour(
     place: &Place<'_>,
-    socket: &Async<TcpStream>,
+    socket: &mut Option<Async<TcpStream>>,
     mut titles: Option<&mut Titles>,
 ) -> io::Result<()> {
     let running = place.running;
     while !running.engine.is_leaving() && !running.is_stopped(place.stream) {
         place.turn().await;
-        let rings = running.engine.media.rings();
-        match place.write_some(socket.get_ref(), titles.as_deref_mut()) {
+        let Some(here) = socket.as_ref() else {
+            return Ok(());
+        };
+        match place.write_some(here.get_ref(), titles.as_deref_mut()) {
             // What follows is another medium.
-            Ok(Written { is_all: true, .. }) if place.is_at_end() => return farewell(socket).await,
-            // What has come since has rung the bell.
+            Ok(Written { is_all: true, .. }) if place.is_at_end() => return farewell(here).await,
             Ok(Written { is_all: true, .. }) => {
-                if !poll_fn(|context| poll_wait(socket, running, rings, context)).await? {
+                let is_apart = place.beyond || titles.is_some();
+                let wait = |context: &mut Context<'_>| {
+                    in_step::poll(running, place.id, socket, is_apart, context)
+                };
+                if !poll_fn(wait).await? {
                     return Ok(());
                 }
             }
             Ok(Written { is_all: false, .. }) => smol::future::yield_now().await,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                within(STUCK, socket.writable()).await?;
+                within(STUCK, here.writable()).await?;
             }
             Err(error) => return Err(error),
         }
@@ -305,9 +316,9 @@ async fn pour(
 }
 
 /// How much was written, and whether that was all there was.
-struct Written {
-    bytes: usize,
-    is_all: bool,
+pub(super) struct Written {
+    pub bytes: usize,
+    pub is_all: bool,
 }
 
 impl Place<'_> {
@@ -337,64 +348,78 @@ impl Place<'_> {
                 true => room.min(node.room(now)),
                 false => room,
             };
-            let (offered, written) = self.offer(node, now, socket, most)?;
-            if offered == 0 {
-                return Ok(Written {
-                    bytes: 0,
-                    is_all: true,
-                });
+            let written = write_media(self.running, node, now, self.id, socket, most)?;
+            if let Some(to) = self.beyond_at().filter(|_| written.bytes > 0) {
+                node.served(to, with_headers(to, written.bytes));
             }
-            node.advance_player(self.id, written);
-            if let Some(to) = self.beyond_at() {
-                node.served(to, with_headers(to, written));
-            }
-            match written {
-                0 => Err(io::Error::from(ErrorKind::WriteZero)),
-                bytes => Ok(Written {
-                    bytes,
-                    is_all: bytes == offered && node.peek_player(now, self.id).is_empty(),
-                }),
-            }
+            io::Result::Ok(written)
         })?;
         if let Some(titles) = titles {
             titles.icy.wrote_media(written.bytes);
         }
         Ok(written)
     }
+}
 
-    /// Offers the media there is, at most so many bytes of it: how many were offered, and how many taken.
-    fn offer(
-        &self,
-        node: &mut Node<'_>,
-        now: Instant,
-        mut socket: &TcpStream,
-        most: usize,
-    ) -> io::Result<(usize, usize)> {
-        let mut sheet = self.running.sheet.borrow_mut();
-        let spot = node.player_spot(now, self.id);
-        if let Some(bytes) = sheet.at(spot).filter(|_| most > 0) {
-            let bytes = bytes.get(..most).unwrap_or(bytes);
-            return Ok((bytes.len(), socket.write(bytes)?));
-        }
-        let mut pieces: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
-        let count = node.peek_player_vectored(now, self.id, &mut pieces);
-        // The kernel looks at each piece, empty or not.
-        let pieces = pieces.get(..count).unwrap_or(&pieces);
-        sheet.show(spot, pieces);
-        let mut left = most;
-        let parts = pieces.iter().map(|piece| {
-            let part = piece.get(..left).unwrap_or(piece);
-            left -= part.len();
-            IoSlice::new(part)
+/// Writes the media there is for a player, at most so many bytes of it, without waiting.
+pub(super) fn write_media(
+    running: &Running,
+    node: &mut Node<'_>,
+    now: Instant,
+    id: PlayerId,
+    socket: &TcpStream,
+    most: usize,
+) -> io::Result<Written> {
+    let (offered, written) = offer(running, node, now, id, socket, most)?;
+    if offered == 0 {
+        return Ok(Written {
+            bytes: 0,
+            is_all: true,
         });
-        let parts: heapless::Vec<_, MAX_SLICES> = parts.collect();
-        let offered = most - left;
-        let written = match offered {
-            0 => 0,
-            _ => socket.write_vectored(&parts)?,
-        };
-        Ok((offered, written))
     }
+    node.advance_player(id, written);
+    match written {
+        0 => Err(ErrorKind::WriteZero.into()),
+        bytes => Ok(Written {
+            bytes,
+            is_all: bytes == offered && node.peek_player(now, id).is_empty(),
+        }),
+    }
+}
+
+/// Offers the media there is, at most so many bytes of it: how many were offered, and how many taken.
+fn offer(
+    running: &Running,
+    node: &mut Node<'_>,
+    now: Instant,
+    id: PlayerId,
+    mut socket: &TcpStream,
+    most: usize,
+) -> io::Result<(usize, usize)> {
+    let mut sheet = running.sheet.borrow_mut();
+    let spot = node.player_spot(now, id);
+    if let Some(bytes) = sheet.at(spot).filter(|_| most > 0) {
+        let bytes = bytes.get(..most).unwrap_or(bytes);
+        return Ok((bytes.len(), socket.write(bytes)?));
+    }
+    let mut pieces: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
+    let count = node.peek_player_vectored(now, id, &mut pieces);
+    // The kernel looks at each piece, empty or not.
+    let pieces = pieces.get(..count).unwrap_or(&pieces);
+    sheet.show(spot, pieces);
+    let mut left = most;
+    let parts = pieces.iter().map(|piece| {
+        let part = piece.get(..left).unwrap_or(piece);
+        left -= part.len();
+        IoSlice::new(part)
+    });
+    let parts: heapless::Vec<_, MAX_SLICES> = parts.collect();
+    let offered = most - left;
+    let written = match offered {
+        0 => 0,
+        _ => socket.write_vectored(&parts)?,
+    };
+    Ok((offered, written))
 }
 
 /// The titles between the media of one player.
@@ -439,8 +464,7 @@ impl Titles {
     }
 }
 
-/// Ready when there may be more media (true) or the player is gone (false). A player has nothing to say after its request;
-/// one that goes on talking is no player.
+/// Ready when there may be more media (true) or the player is gone (false).
 fn poll_wait(
     socket: &Async<TcpStream>,
     running: &Running,
@@ -450,6 +474,14 @@ fn poll_wait(
     if running.engine.media.poll_after(rings, context).is_ready() {
         return Poll::Ready(Ok(true));
     }
+    poll_said(socket, context)
+}
+
+/// Ready (false) when the player is gone. It has nothing to say after its request; one that goes on talking is no player.
+pub(super) fn poll_said(
+    socket: &Async<TcpStream>,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<bool>> {
     let mut said = 0;
     while said < MAX_SAID {
         match socket.poll_readable(context) {

@@ -38,6 +38,7 @@ mod control_form;
 mod demo;
 mod engine;
 mod hls;
+mod in_step;
 mod inbox;
 #[cfg(feature = "source")]
 mod intake;

@@ -6,6 +6,7 @@ use super::config_source::ConfigSource;
 use super::control::Control;
 use super::engine::{Clock, Engine};
 use super::failure::Failure;
+use super::in_step;
 use super::lines::Lines;
 use super::quota::{self, Quota};
 use super::rates::Rates;
@@ -103,14 +104,14 @@ impl House {
         let names = streams.iter().map(|(key, _)| names(key, at)).collect();
         quota::begin(quota.as_mut(), &mut node, clock.now());
         let running = Running {
-            // Besides the players, standard output waits for media.
-            engine: Engine::new(node, clock, tasks + 1),
+            // Besides the players, standard output waits for media, and who writes to those in step.
+            engine: Engine::new(node, clock, tasks + 2),
             facts: facts(config, names, reached_at, server.local()),
             vitals: RefCell::default(),
             control: Control::new(config.forwarding_limit_bps(), token.as_deref()),
             rates: RefCell::new(Rates::default()),
             quota: RefCell::new(quota),
-            seats: RefCell::new(vec![None; usize::from(config.max_players) + 1]),
+            seats: RefCell::new((0..=config.max_players).map(|_| None).collect()),
             sheet: RefCell::new(Sheet::new(sheet::room_bytes(config.max_players))),
             lines: Lines::new(&config.serial),
             hls: RefCell::new(vec![hls::Memory::default(); streams.len()]),
@@ -167,6 +168,7 @@ impl House {
         tasks.add(hls::tend(running));
         tasks.add(quota::keep(running));
         tasks.add(tick::run(running));
+        tasks.add(in_step::serve(running));
         if let Some(responder) = &responder {
             tasks.add(responder.run(running));
         }

@@ -98,9 +98,10 @@ impl Server {
     pub async fn attend(&self, running: &Running) {
         loop {
             let (stream, from) = self.door.next().await;
-            if let Err(error) = self.serve(&stream, from, running).await {
+            let mut stream = Some(stream);
+            if let Err(error) = self.serve(&mut stream, from, running).await {
                 log::debug!("http client {from}: {error}");
-                if error.kind() == ErrorKind::TimedOut {
+                if let Some(stream) = stream.filter(|_| error.kind() == ErrorKind::TimedOut) {
                     forget(stream.get_ref());
                 }
             }
@@ -109,14 +110,15 @@ impl Server {
 
     async fn serve(
         &self,
-        stream: &Async<TcpStream>,
+        stream: &mut Option<Async<TcpStream>>,
         from: SocketAddr,
         running: &Running,
     ) -> io::Result<()> {
-        let Some(mut media) = self.attend_request(stream, from, running).await? else {
+        let Some(here) = stream else { return Ok(()) };
+        let Some(mut media) = self.attend_request(here, from, running).await? else {
             return Ok(());
         };
-        let socket = socket2::SockRef::from(stream.get_ref());
+        let socket = socket2::SockRef::from(here.get_ref());
         // Comforts; a system without them serves all the same.
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);

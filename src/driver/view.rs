@@ -5,6 +5,7 @@ use super::control::Control;
 use super::engine::Engine;
 use super::heap;
 use super::hls::Memories;
+use super::in_step::Waiting;
 use super::journal::Journal;
 use super::lines::Lines;
 use super::months;
@@ -69,12 +70,13 @@ pub struct Names {
 }
 
 /// Who sits in a player's place.
-#[derive(Clone, Debug)]
 pub struct Seat {
     /// Where it is.
     pub address: SocketAddr,
     /// What it calls itself.
     pub user_agent: heapless::String<64>,
+    /// It is in step with others.
+    pub waiting: Option<Waiting>,
 }
 
 /// Everything the tasks of a node share.
