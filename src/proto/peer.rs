@@ -388,7 +388,10 @@ impl<'s> Peers<'s> {
     }
 
     fn note_one(&mut self, id: PeerId) {
-        self.note_owing(id..id + 1);
+        // Some ask for the peer at a place that is none.
+        if id < self.end {
+            self.note_owing(id..id + 1);
+        }
     }
 
     /// No peer is at this place or behind it.
