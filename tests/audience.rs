@@ -3,7 +3,7 @@
 #[allow(dead_code)]
 mod common;
 
-use common::{DEADLINE, Node, Scratch, assert_part_of, feed_random};
+use common::{DEADLINE, Node, Scratch, assert_part_of, random_source};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -107,25 +107,7 @@ fn without_titles(mut body: &[u8], metaint: usize) -> Vec<u8> {
 #[test]
 fn what_one_does_the_others_do_not_hear() {
     let scratch = Scratch::new("audience");
-    let key = scratch.key("key");
-    let bitrate = format!("{}kbit", BPS / 1_000);
-    let mut source = Node::start(&[
-        "source",
-        "--key",
-        &key,
-        "--input",
-        "-",
-        "--bitrate",
-        &bitrate,
-        "--content-type",
-        "application/octet-stream",
-    ]);
-    let uri = source.first_line();
-    let sent = Arc::<Mutex<Vec<u8>>>::default();
-    source.feed({
-        let sent = sent.clone();
-        move |pipe| feed_random(BPS, 120, sent, pipe)
-    });
+    let (_source, uri, sent) = random_source(&scratch, BPS, 120);
     let mut relay = Node::start(&["relay", &uri]);
     let path = format!("/streams/{}", uri.rsplit('/').next().unwrap());
     relay.wait_until("acquainted", |s| s["streams"][0]["k"] != 0);

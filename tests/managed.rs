@@ -5,7 +5,7 @@ mod common;
 #[path = "common/port.rs"]
 mod port;
 
-use common::{DEADLINE, Killed, Node, Scratch, assert_part_of, feed_random, get, weir};
+use common::{DEADLINE, Killed, Node, Scratch, assert_part_of, get, random_source, weir};
 use port::free_port;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -222,20 +222,7 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
 #[test]
 fn a_reload_drops_no_child() {
     let scratch = Scratch::new("reload-child");
-    let key = scratch.key("key");
-    let mut source = Node::start(&[
-        "source",
-        "--key",
-        &key,
-        "--input",
-        "-",
-        "--bitrate",
-        "200kbit",
-    ]);
-    let uri = source.first_line();
-    let sent = Arc::<Mutex<Vec<u8>>>::default();
-    let copy = sent.clone();
-    source.feed(|pipe| feed_random(200_000, 120, copy, pipe));
+    let (_source, uri, sent) = random_source(&scratch, 200_000, 120);
     let file = scratch.path("limits.toml");
     fs::write(&file, "upload-limit = \"5Mbit\"\n").unwrap();
     let relay = Node::start(&["relay", &uri, "--config", &file]);
@@ -322,18 +309,7 @@ fn write_bytes(pid: u32) -> u64 {
 #[test]
 fn a_relay_that_carries_a_stream_writes_nothing_to_storage() {
     let scratch = Scratch::new("writes");
-    let key = scratch.key("key");
-    let mut source = Node::start(&[
-        "source",
-        "--key",
-        &key,
-        "--input",
-        "-",
-        "--bitrate",
-        "400kbit",
-    ]);
-    let uri = source.first_line();
-    source.feed(|pipe| feed_random(400_000, 120, Arc::default(), pipe));
+    let (_source, uri, _) = random_source(&scratch, 400_000, 120);
     // In the build directory: that is storage, where /tmp may be memory.
     let state = format!(
         "{}/writes-{}",

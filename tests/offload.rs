@@ -4,10 +4,9 @@
 #[allow(dead_code, reason = "other tests use more of it")]
 mod common;
 
-use common::{Node, Scratch, assert_part_of, feed_random, weir};
+use common::{Node, Scratch, assert_part_of, random_source, weir};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,22 +38,7 @@ fn anywhere() -> SocketAddr {
 /// A source, a relay of this kind, and a listener that knows only the relay: what it says is what the source was given. The relay's log.
 fn plays_over(test: &str, mut relay: Command, extra: &[&str]) -> String {
     let scratch = Scratch::new(test);
-    let key = scratch.key("stream.key");
-    let mut source = Node::start(&[
-        "source",
-        "--key",
-        &key,
-        "--input",
-        "-",
-        "--bitrate",
-        "1Mbit",
-        "--content-type",
-        "application/octet-stream",
-    ]);
-    let uri = source.first_line();
-    let sent = Arc::<Mutex<Vec<u8>>>::default();
-    let taken = sent.clone();
-    source.feed(move |pipe| feed_random(BPS, 60, taken, pipe));
+    let (source, uri, sent) = random_source(&scratch, BPS, 60);
     relay
         .args([
             "relay",

@@ -1,9 +1,8 @@
 //! Fan-out over UDP: relays with children, and loops that send the same to sockets that are read.
 
-use crate::common::{Node, Scratch, feed_random};
+use crate::common::{Node, Scratch, random_source};
 use crate::table::{Helper, median, per_gb, title};
 use crate::usage::Window;
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 use weir::limits::IP_UDP_HEADER_BYTES;
@@ -25,21 +24,7 @@ impl Grid {
     /// A source at this rate and so many relays below it.
     pub fn start(bps: u64, relays: usize, relay: &[&str]) -> Self {
         let scratch = Scratch::new("weigh");
-        let key_file = scratch.key("stream.key");
-        let bitrate = format!("{}kbit", bps / 1_000);
-        let mut source = Node::start(&[
-            "source",
-            "--key",
-            &key_file,
-            "--input",
-            "-",
-            "--bitrate",
-            &bitrate,
-            "--content-type",
-            "application/octet-stream",
-        ]);
-        let uri = source.first_line();
-        source.feed(move |pipe| feed_random(bps, 100_000, Arc::new(Mutex::new(Vec::new())), pipe));
+        let (source, uri, _) = random_source(&scratch, bps, 100_000);
         let key = uri.rsplit('/').next().expect("a key").to_string();
         let common = [
             "--upload-limit",

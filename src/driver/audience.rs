@@ -96,7 +96,12 @@ async fn wait_for(
             if let Some(found) = running.engine.turn(|node, now| look(node, now)) {
                 return Ok(found);
             }
-            let here = poll_fn(|context| poll_wait(socket, running, rings, context)).await?;
+            let wait =
+                |context: &mut Context<'_>| match running.engine.media.poll_after(rings, context) {
+                    Poll::Ready(()) => Poll::Ready(Ok(true)),
+                    Poll::Pending => poll_said(socket, context),
+                };
+            let here = poll_fn(wait).await?;
             if !here || running.engine.is_leaving() {
                 return Err(ErrorKind::ConnectionAborted.into());
             }
@@ -462,19 +467,6 @@ impl Titles {
             written => Ok(written),
         }
     }
-}
-
-/// Ready when there may be more media (true) or the player is gone (false).
-fn poll_wait(
-    socket: &Async<TcpStream>,
-    running: &Running,
-    rings: u64,
-    context: &mut Context<'_>,
-) -> Poll<io::Result<bool>> {
-    if running.engine.media.poll_after(rings, context).is_ready() {
-        return Poll::Ready(Ok(true));
-    }
-    poll_said(socket, context)
 }
 
 /// Ready (false) when the player is gone. It has nothing to say after its request; one that goes on talking is no player.

@@ -1,5 +1,5 @@
 //! Players in step: whoever has been given all there is gets what comes next from one task, which writes to all of them. Two hundred
-//! tasks that each wake to write once cost as much again as the program's own part of the writing.
+//! tasks that each wake to write once take 5 to 8 % more of a relay's CPU (docs/PERFORMANCE.md).
 
 use super::audience::{poll_said, write_media};
 use super::reactor::Async;

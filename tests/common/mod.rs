@@ -290,6 +290,30 @@ pub fn exchange(http: SocketAddr, request: &str, body_bytes: usize) -> Answer {
     Answer { status, head, body }
 }
 
+/// A source that is given random bytes at this rate for so long, its URI, and what it has been given.
+pub fn random_source(
+    scratch: &Scratch,
+    bps: u64,
+    seconds: u64,
+) -> (Node, String, Arc<Mutex<Vec<u8>>>) {
+    let mut source = Node::start(&[
+        "source",
+        "--key",
+        &scratch.key("stream.key"),
+        "--input",
+        "-",
+        "--bitrate",
+        &format!("{}kbit", bps / 1_000),
+        "--content-type",
+        "application/octet-stream",
+    ]);
+    let uri = source.first_line();
+    let sent = Arc::<Mutex<Vec<u8>>>::default();
+    let taken = sent.clone();
+    source.feed(move |pipe| feed_random(bps, seconds, taken, pipe));
+    (source, uri, sent)
+}
+
 /// Random bytes at an even rate into `pipe` and into `sent`, until the pipe breaks or `seconds` are over.
 pub fn feed_random(bps: u64, seconds: u64, sent: Arc<Mutex<Vec<u8>>>, mut pipe: impl Write) {
     let mut random = File::open("/dev/urandom").unwrap();
