@@ -9,6 +9,7 @@ pub mod member;
 pub mod network;
 pub mod plot;
 pub mod pools;
+mod post;
 pub mod report;
 pub mod results;
 pub mod scenario;

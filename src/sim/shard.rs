@@ -125,15 +125,15 @@ impl<'w> Shard<'w> {
         }
     }
 
-    /// Datagrams for another shard.
-    pub fn outbox(&mut self, shard: usize) -> &mut Vec<Box<Packet>> {
-        &mut self.traffic.outbox[shard]
+    /// Takes the datagrams for another shard.
+    pub fn take_outbox(&mut self, shard: usize) -> Vec<Box<Packet>> {
+        core::mem::take(&mut self.traffic.outbox[shard])
     }
 
     /// Datagrams from other shards.
-    pub fn receive(&mut self, packets: &mut Vec<Box<Packet>>) {
+    pub fn receive(&mut self, packets: Vec<Box<Packet>>) {
         packets
-            .drain(..)
+            .into_iter()
             .for_each(|packet| self.traffic.put(packet));
     }
 

@@ -2,13 +2,14 @@
 
 use super::dist::mix;
 use super::network::Geography;
+use super::post::Post;
 use super::results::Tally;
 use super::scenario::{EventKind, Scenario};
 use super::shard::{Act, Shard, TICK_US};
-use super::wire::{Packet, Partition};
+use super::wire::Partition;
 use crate::crypto::sign::SigningKey;
-use std::boxed::Box;
-use std::sync::{Barrier, Mutex};
+use std::panic::resume_unwind;
+use std::thread::ScopedJoinHandle;
 use std::vec::Vec;
 
 /// What all shards share; it does not change.
@@ -45,50 +46,35 @@ impl World {
         let threads = threads.clamp(1, self.nodes());
         // A datagram is under way at least this long: what others send meanwhile arrives in a later window.
         let window = (self.geography.network().least_ms * 1_000 / TICK_US).max(1);
-        let barrier = Barrier::new(threads);
-        let mail: Vec<Mutex<Vec<Box<Packet>>>> =
-            (0..threads * threads).map(|_| Mutex::default()).collect();
-        let tallies = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for me in 0..threads {
-                let (barrier, mail, tallies) = (&barrier, &mail, &tallies);
-                scope.spawn(move || {
-                    let mut shard = Shard::new(self, me, threads);
-                    let mut begin = 0;
-                    while begin <= ticks {
-                        let end = (begin + window).min(ticks + 1);
-                        shard.run(begin, end);
-                        for to in (0..threads).filter(|to| *to != me) {
-                            let mut letters = mail[to * threads + me]
-                                .lock()
-                                .unwrap_or_else(|e| e.into_inner());
-                            letters.append(shard.outbox(to));
-                        }
-                        barrier.wait();
-                        for from in (0..threads).filter(|from| *from != me) {
-                            let mut letters = mail[me * threads + from]
-                                .lock()
-                                .unwrap_or_else(|e| e.into_inner());
-                            shard.receive(&mut letters);
-                        }
-                        begin = end;
-                    }
-                    let tally = shard.finish(ticks * TICK_US);
-                    tallies
-                        .lock()
-                        .unwrap_or_else(|e| e.into_inner())
-                        .push((me, tally));
-                });
-            }
+        let tallies: Vec<Tally> = std::thread::scope(|scope| {
+            let shards: Vec<_> = Post::between(threads)
+                .into_iter()
+                .enumerate()
+                .map(|(me, post)| scope.spawn(move || self.run_shard(me, &post, ticks, window)))
+                .collect();
+            shards.into_iter().map(joined).collect()
         });
-        let mut tallies = tallies.into_inner().unwrap_or_else(|e| e.into_inner());
-        tallies.sort_by_key(|(me, _)| *me);
         let mut sum = Tally::new(self.scenario.seconds);
-        tallies.into_iter().for_each(|(_, tally)| sum.merge(tally));
+        tallies.into_iter().for_each(|tally| sum.merge(tally));
         sum.records.sort_by_key(|record| (record.node, record.life));
         sum.wrong.sort();
         sum.edges.sort();
         sum
+    }
+
+    /// One shard to its end, or until another one is gone: its panic is then what ends the run.
+    fn run_shard(&self, me: usize, post: &Post, ticks: u64, window: u64) -> Tally {
+        let mut shard = Shard::new(self, me, post.shards());
+        let mut begin = 0;
+        while begin <= ticks {
+            let end = (begin + window).min(ticks + 1);
+            shard.run(begin, end);
+            if post.exchange(&mut shard).is_none() {
+                break;
+            }
+            begin = end;
+        }
+        shard.finish(ticks * TICK_US)
     }
 
     fn joins(&self) -> Vec<(u32, u64, Act)> {
@@ -208,5 +194,36 @@ impl World {
     /// Whether a node is to be told about.
     pub fn traces(&self, node: u32) -> bool {
         self.trace == Some(node)
+    }
+}
+
+/// What a thread came to; its panic is this one's.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAIR: &str = "
+about = 'somebody and the source'
+seconds = 2
+[stream]
+bitrate_kbps = 100
+[network]
+[[group]]
+name = 'homes'
+count = 1
+role = 'listener'
+";
+
+    #[test]
+    #[should_panic(expected = "index out of bounds")]
+    fn a_shard_that_panics_ends_the_run() {
+        let mut world = World::new(Scenario::parse(PAIR).unwrap(), None);
+        let nobody = world.nodes() as u32;
+        world.plan.push((nobody, 500_000, Act::End(false)));
+        world.run(2);
     }
 }
