@@ -363,3 +363,19 @@ fn a_key_is_written_once_for_its_owner_only() {
     let again = fs::metadata(&file).unwrap();
     assert_eq!(written.modified().unwrap(), again.modified().unwrap());
 }
+
+#[test]
+fn a_state_directory_serves_one_process_at_a_time() {
+    let scratch = Scratch::new("one-at-a-time");
+    let state = scratch.path("state");
+    let relay = Node::start(&["relay", URI, "--state", &state]);
+    let second = weir().args(["relay", URI, "--state", &state]).output();
+    let second = second.unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("in use by another weir"), "{said}");
+    // However the first one went.
+    relay.signal("KILL");
+    drop(relay);
+    Node::start(&["relay", URI, "--state", &state]).status();
+}

@@ -81,6 +81,7 @@ mod source;
 #[cfg(not(feature = "source"))]
 #[path = "no_source.rs"]
 mod source;
+mod state_lock;
 mod stdout;
 mod stint;
 mod tasks;

@@ -22,8 +22,8 @@ use super::uplinks::Uplinks;
 use super::view::{Facts, Names, Running};
 use super::within::within;
 use super::{
-    base32, hls, launch, lonely, manager, mdns, output, pump, reactor, reload, resolve, stdout,
-    tick,
+    base32, hls, launch, lonely, manager, mdns, output, pump, reactor, reload, resolve, state_lock,
+    stdout, tick,
 };
 use core::cell::RefCell;
 use core::net::SocketAddr;
@@ -71,6 +71,8 @@ pub fn run(config: &Config, source: &ConfigSource) -> Result<(), Failure> {
     let signals = Signals::new()?;
     // Without a file there is nothing to read again, and the signal means what it means to every program.
     let hangups = source.has_file().then(signals::hangups).transpose()?;
+    let state = config.state.as_deref().map(state_lock::take);
+    let _ours = state.transpose()?;
     let origin = Origin::prepare(config)?;
     House::open(config, origin)?.live(config, source, signals, hangups)
 }
@@ -92,13 +94,14 @@ impl House {
         let token = config.web.token()?;
         let streams = launch::streams(config, origin.as_ref().map(Origin::key));
         let mut node = launch::node(config, clock.now(), &streams)?;
-        let mut quota = Quota::open(config);
         if let Some(origin) = origin.as_mut() {
             origin.give_to(&mut node, clock);
         }
         let udp = Uplinks::bind(&config.bind, config.offload)?;
         let tasks = launch::http_tasks(config.max_players);
         let server = Server::bind(config.http, tasks, &config.web)?;
+        // After what may fail: a start that comes to nothing leases nothing.
+        let mut quota = Quota::open(config);
         let reached_at = udp::reachable_at(udp.local());
         let at = config.advertise.unwrap_or(reached_at);
         let names = streams.iter().map(|(key, _)| names(key, at)).collect();
