@@ -2,7 +2,9 @@
 //! sent without writing again. After a crash or a power cut all of it counts as sent.
 //!
 //! One line of text: `weir-quota-v1`, the month and the bytes leased in it, seconds of running in it, the month before and its bytes,
-//! the month that may have begun, its bytes and the seconds it was told (all zero if there is none), and a CRC-32C of what stands before.
+//! the month that may have begun, its bytes and the seconds it was told (all zero if there is none), the latest month from which the clock
+//! has jumped and its bytes, the quota whose sharing has ended, and a CRC-32C of what stands before. A file without the last three numbers
+//! is older than they are: they are zero.
 
 use super::months::{Months, Next};
 use core::time::Duration;
@@ -15,6 +17,9 @@ use std::{format, str::FromStr};
 
 const LABEL: &str = "weir-quota-v1";
 const NAME: &str = "quota";
+
+/// Numbers in a file that knows nothing of jumps.
+const OLD_NUMBERS: usize = 8;
 
 /// The first lease lasts so long at the owner's upload limit.
 const LASTS_S: u64 = 300;
@@ -44,7 +49,7 @@ pub fn sizes(quota_bytes: u64, limit_bps: Option<u64>) -> (u64, u64) {
 /// What a file says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// There is none.
+    /// There is none, or nothing in it that is not known.
     Nothing,
     /// What was leased.
     Months(Months),
@@ -52,31 +57,36 @@ pub enum Kept {
     Broken(String),
 }
 
-/// Reads a file; what was leased counts as used.
-pub fn read(file: &Path) -> Kept {
+/// Reads a file; what was leased counts as used. A file that says what is `known` says nothing.
+pub fn read(file: &Path, known: &str) -> (Kept, String) {
     match fs::read_to_string(file) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Kept::Nothing
+            (Kept::Nothing, String::new())
         }
-        Err(error) => Kept::Broken(format!("cannot be read: {error}")),
-        Ok(text) => parse(&text).map_or_else(
-            || Kept::Broken(String::from("is not what was written")),
-            Kept::Months,
+        Err(error) => (
+            Kept::Broken(format!("cannot be read: {error}")),
+            String::new(),
         ),
+        Ok(text) if text == known => (Kept::Nothing, text),
+        Ok(text) => match parse(&text) {
+            Some(months) => (Kept::Months(months), text),
+            None => (Kept::Broken(String::from("is not what was written")), text),
+        },
     }
 }
 
-/// Writes a file that says `leased` bytes more than were used; on disk when this returns.
+/// Writes a file that says `leased` bytes more than were used; on disk when this returns. Returns what it says.
 ///
 /// # Errors
 /// The file is then what it was before.
-pub fn write(file: &Path, months: &Months, leased: u64) -> io::Result<()> {
+pub fn write(file: &Path, months: &Months, leased: u64) -> io::Result<String> {
+    let text = text(months, leased);
     let draft = file.with_extension("new");
     if let Some(directory) = file.parent() {
         fs::create_dir_all(directory)?;
     }
     let written = File::create(&draft).and_then(|mut open| {
-        open.write_all(text(months, leased).as_bytes())?;
+        open.write_all(text.as_bytes())?;
         open.sync_all()
     });
     written
@@ -89,7 +99,7 @@ pub fn write(file: &Path, months: &Months, leased: u64) -> io::Result<()> {
     {
         let _ = directory.sync_all();
     }
-    Ok(())
+    Ok(text)
 }
 
 fn text(months: &Months, leased: u64) -> String {
@@ -99,13 +109,15 @@ fn text(months: &Months, leased: u64) -> String {
         Some(next) => next.used.saturating_add(leased),
         None => 0,
     };
+    let (jumped, used_jumped) = months.jumped;
     let line = format!(
-        "{LABEL} {} {} {} {before} {used_before} {} {next_used} {}",
+        "{LABEL} {} {} {} {before} {used_before} {} {next_used} {} {jumped} {used_jumped} {}",
         months.month,
         months.used.saturating_add(leased),
         months.ran.as_secs(),
         next.month,
         next.told.as_secs(),
+        months.ended,
     );
     format!("{line} {:08x}\n", crc(&line))
 }
@@ -116,7 +128,10 @@ fn parse(text: &str) -> Option<Months> {
         return None;
     }
     let numbers = line.strip_prefix(LABEL)?.split_ascii_whitespace();
-    let numbers: Vec<u64> = numbers.map(u64::from_str).collect::<Result<_, _>>().ok()?;
+    let mut numbers: Vec<u64> = numbers.map(u64::from_str).collect::<Result<_, _>>().ok()?;
+    if numbers.len() == OLD_NUMBERS {
+        numbers.extend([0; 3]);
+    }
     let [
         month,
         used,
@@ -126,6 +141,9 @@ fn parse(text: &str) -> Option<Months> {
         next,
         next_used,
         told_s,
+        jumped,
+        used_jumped,
+        ended,
     ] = numbers[..]
     else {
         return None;
@@ -136,11 +154,13 @@ fn parse(text: &str) -> Option<Months> {
         used,
         ran: Duration::from_secs(ran_s),
         before: (month_of(before)?, used_before),
-        next: (next > 0).then_some(Next {
+        jumped: (month_of(jumped)?, used_jumped),
+        next: (next > 0 || next_used > 0).then_some(Next {
             month: month_of(next)?,
             used: next_used,
             told: Duration::from_secs(told_s),
         }),
+        ended,
     })
 }
 
@@ -158,6 +178,8 @@ mod tests {
             used: 1_234_567_890_123,
             ran: Duration::from_secs(86_400),
             before: (24_321, 17),
+            jumped: (24_400, 99),
+            ended: 200,
             next: Some(Next {
                 month: 24_323,
                 used: 5,
@@ -178,16 +200,23 @@ mod tests {
     fn what_was_leased_counts_as_used() {
         let state = std::env::temp_dir().join(format!("weir-lease-{}", std::process::id()));
         let file = file_in(&state.join("deep"));
-        assert_eq!(read(&file), Kept::Nothing);
+        assert_eq!(read(&file, "").0, Kept::Nothing);
         for kept in [
             months(),
             Months {
                 next: None,
                 ..months()
             },
+            // The clock is not set.
+            Months {
+                next: Some(Next::default()),
+                ..months()
+            },
         ] {
-            write(&file, &kept, 1_000).unwrap();
-            assert_eq!(read(&file), Kept::Months(with_lease(kept, 1_000)));
+            let text = write(&file, &kept, 1_000).unwrap();
+            let read_back = Kept::Months(with_lease(kept, 1_000));
+            assert_eq!(read(&file, ""), (read_back, text.clone()));
+            assert_eq!(read(&file, &text), (Kept::Nothing, text));
         }
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
         fs::remove_dir_all(&state).unwrap();
@@ -205,6 +234,27 @@ mod tests {
             assert!(parse(&hurt).is_none(), "bit at {at}");
         }
         assert!(parse("").is_none() && parse("weir-quota-v1 00000000\n").is_none());
+    }
+
+    #[test]
+    fn a_file_from_before_jumps_were_known_is_read() {
+        let line = "weir-quota-v1 24322 1234 86400 24321 17 24323 5 77";
+        let kept = parse(&format!("{line} {:08x}\n", crc(line))).unwrap();
+        let (used, jumped, ended) = (1_234, (0, 0), 0);
+        let next = Some(Next {
+            used: 5,
+            ..months().next.unwrap()
+        });
+        assert_eq!(
+            kept,
+            Months {
+                used,
+                jumped,
+                ended,
+                next,
+                ..months()
+            }
+        );
     }
 
     #[test]

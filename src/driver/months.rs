@@ -3,7 +3,8 @@
 //! The rule: **what was counted is never forgotten, and a new month begins only when the clock has said so for three hours of running in
 //! which it did not jump.** Until then the old month's quota holds, and what is sent counts in both. A clock that was never set (it
 //! stands before [`BUILT`]) says nothing; 31 days of running are a month then, which is longer than any. A clock that goes back to an
-//! earlier month is believed after as long, and takes along what was counted meanwhile.
+//! earlier month is believed after as long, and takes along what was counted since it was last that month. A month begins with
+//! nothing if it is later than all before it, or if the one before has been run through.
 
 use core::time::Duration;
 use std::format;
@@ -20,6 +21,9 @@ const JUMP_S: u64 = 300;
 
 /// What a month is without a clock.
 const LONG_MONTH: Duration = Duration::from_secs(31 * 86_400);
+
+/// Who has run for so long in a month has run in it to its end; a day of the shortest may be lost.
+const SHORT_MONTH: Duration = Duration::from_secs(27 * 86_400);
 
 const DAY_S: u64 = 86_400;
 
@@ -74,9 +78,9 @@ pub fn date(unix_s: u64) -> String {
 /// A month that the clock tells and that is not believed yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Next {
-    /// Which.
+    /// Which; 0 while the clock is not set.
     pub month: Month,
-    /// What was sent in it, if it is true.
+    /// What was sent since the clock told of another month than the one that holds, or of none: it may belong to any of them.
     pub used: u64,
     /// How long the clock has told it.
     pub told: Duration,
@@ -91,10 +95,14 @@ pub struct Months {
     pub used: u64,
     /// Running time counted in it.
     pub ran: Duration,
-    /// The month that was before, and what was sent in it.
+    /// The month that was before this one began by itself, and what was sent in it.
     pub before: (Month, u64),
+    /// The latest month from which the clock has jumped, and what was sent in all of those.
+    pub jumped: (Month, u64),
     /// The month that may have begun.
     pub next: Option<Next>,
+    /// The quota whose sharing has ended in this month; 0: none has.
+    pub ended: u64,
 }
 
 /// How steady the clock has been since the process began.
@@ -114,6 +122,16 @@ impl Months {
         }
     }
 
+    /// A file tells of more than was known: what was sent without it counts as well, in whichever month.
+    pub fn take_along(&mut self, found: Self) {
+        let sent = self.used;
+        *self = found;
+        if sent > 0 {
+            self.next.get_or_insert_default();
+        }
+        self.add(sent);
+    }
+
     /// Looks at the clock, `passed` after the last look. True when another month has begun.
     pub fn look(
         &mut self,
@@ -126,10 +144,13 @@ impl Months {
         if unix_s < BUILT {
             *steadiness = Steadiness::default();
             if self.ran < LONG_MONTH {
+                if self.month > 0 {
+                    self.next.get_or_insert_default();
+                }
                 return false;
             }
             let month = if self.month == 0 { 0 } else { self.month + 1 };
-            self.begin(month, 0);
+            self.begin(month, 0, true);
             return true;
         }
         let jumped = steadiness.jumped(unix_s, passed);
@@ -142,39 +163,50 @@ impl Months {
             self.next = None;
             return false;
         }
-        let mut next = match self.next.filter(|next| next.month == told) {
-            Some(next) => Next {
-                told: next.told + if jumped { Duration::ZERO } else { passed },
-                ..next
-            },
-            None => Next {
-                month: told,
-                used: self.used_already(told),
-                told: steadiness.steady,
-            },
-        };
-        if next.told >= BELIEVED {
-            self.begin(next.month, next.used);
-            return true;
+        let rolled = self.next.is_none();
+        let next = self.next.get_or_insert_default();
+        if next.month != told {
+            (next.month, next.told) = (told, steadiness.steady);
+        } else if !jumped {
+            next.told += passed;
         }
-        next.told = next.told.min(BELIEVED);
-        self.next = Some(next);
-        false
+        let Next { used, told, .. } = *next;
+        if told < BELIEVED {
+            return false;
+        }
+        let month = next.month;
+        self.begin(month, used, rolled);
+        true
     }
 
-    /// What must have been sent in a month that the clock goes to: all that was counted since it was last the month.
-    fn used_already(&self, month: Month) -> u64 {
-        let (before, used_before) = self.before;
-        match (month < self.month, before >= month) {
-            (true, true) => self.used.saturating_add(used_before),
-            (true, false) | (false, true) => self.used,
-            (false, false) => 0,
+    /// Another month holds, of which so many bytes are known. `rolled`: the clock went there by itself, and did not jump.
+    fn begin(&mut self, month: Month, used: u64, rolled: bool) {
+        let latest = self.month.max(self.before.0).max(self.jumped.0);
+        let is_over = rolled && self.ran >= SHORT_MONTH;
+        let is_new = is_over || month > latest;
+        let mut left = (self.month, self.used);
+        self.used = used;
+        if !is_new {
+            // All goes along that was counted since it was last the month.
+            self.used = left.1;
+            left.1 = 0;
+            for (since, counted) in [&mut self.before, &mut self.jumped] {
+                if *since >= month {
+                    self.used = self.used.saturating_add(core::mem::take(counted));
+                }
+            }
         }
-    }
-
-    fn begin(&mut self, month: Month, used: u64) {
-        self.before = (self.month, self.used);
-        (self.month, self.used, self.ran, self.next) = (month, used, Duration::ZERO, None);
+        if rolled && is_new {
+            // What jumps there were are so long ago that they tell nothing of this month.
+            if is_over {
+                self.jumped = (0, 0);
+            }
+            self.before = left;
+        } else {
+            let (latest, sum) = self.jumped;
+            self.jumped = (latest.max(left.0), sum.saturating_add(left.1));
+        }
+        (self.month, self.ran, self.next, self.ended) = (month, Duration::ZERO, None, 0);
     }
 
     /// Seconds until the month ends, as far as anybody can tell.
@@ -365,6 +397,46 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_errs_over_two_months_takes_everything_along() {
+        const EVENING: u64 = 4 * 60;
+        let late_november = NOV_22 + DAY_S;
+        let wrongs: [&[u64]; 3] = [
+            // Back into September, and over its end.
+            &[NOV_22 - 53 * DAY_S - 3 * 3_600],
+            // Ahead, and over the end of that month.
+            &[DEC_1 + 365 * DAY_S - 4 * 3_600, DEC_1 + 365 * DAY_S],
+            // Ahead, and ahead again.
+            &[DEC_1 + 150 * DAY_S, DEC_1 + 220 * DAY_S],
+        ];
+        for wrong in wrongs {
+            let mut rig = Rig::new();
+            rig.minutes(NOV_22, 300);
+            for &from_unix_s in wrong {
+                rig.minutes(from_unix_s, 2 * EVENING);
+                assert_ne!(rig.months.month, NOVEMBER);
+            }
+            rig.minutes(late_november, EVENING);
+            assert_eq!(rig.months.month, NOVEMBER);
+            assert!(rig.months.used >= rig.sent, "{:?}", rig.months);
+            // What is right again forgets in time.
+            rig.minutes(NOV_22 + 2 * DAY_S, 40 * 1_440);
+            rig.is(NOVEMBER + 2, 2 * 1_440 * 100);
+        }
+    }
+
+    #[test]
+    fn what_was_sent_before_the_clock_was_set_belongs_to_the_month_it_then_is() {
+        let mut rig = Rig::new();
+        rig.minutes(NOV_22, 300);
+        rig.restart();
+        rig.minutes(30, 100);
+        rig.restart();
+        rig.minutes(30, 100);
+        rig.minutes(DEC_1 + DAY_S, 181);
+        rig.is(NOVEMBER + 1, 38_100);
+    }
+
+    #[test]
     fn the_wall_clock_may_do_what_it_likes_and_nothing_is_counted_too_little() {
         // True time runs from the 22nd to the 30th of November: whatever the clock says for less than three hours at a time,
         // everything counts.
@@ -389,6 +461,30 @@ mod tests {
                 assert!(rig.months.used >= rig.sent, "seed {seed}: {:?}", rig.months);
                 minute += n + 1;
             }
+        }
+    }
+
+    #[test]
+    fn nor_where_it_errs_for_so_long_that_it_is_believed() {
+        for seed in 1..60 {
+            let mut rng = crate::rng::Rng::new(seed);
+            let mut rig = Rig::new();
+            rig.minutes(NOV_22, 200);
+            for _ in 0..1 + rng.below(6) {
+                let start = match rng.below(4) {
+                    0 => rng.below(100),
+                    1 => NOV_22 + rng.below(100) * DAY_S,
+                    2 => NOV_22 - rng.below(100) * DAY_S,
+                    _ => NOV_22 + DAY_S,
+                };
+                rig.minutes(start, 1 + rng.below(1_440));
+                if rng.below(5) == 0 {
+                    rig.restart();
+                }
+            }
+            rig.minutes(NOV_22 + 7 * DAY_S, 200);
+            assert_eq!(rig.months.month, NOVEMBER, "seed {seed}");
+            assert!(rig.months.used >= rig.sent, "seed {seed}: {:?}", rig.months);
         }
     }
 }

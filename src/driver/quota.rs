@@ -31,6 +31,9 @@ const REMEMBER: Duration = Duration::from_secs(3_600);
 /// A new lease is written when the last one would be used up within this, at the present rate.
 const WRITE_S: u64 = 10;
 
+/// No lease is smaller while so much is left.
+const LEAST_LEASE: u64 = 250_000;
+
 /// An even share is that of a month of 31 days.
 const MONTH_S: u64 = 31 * 86_400;
 
@@ -46,10 +49,16 @@ const ENDED_S: u64 = 40;
 enum Store {
     /// Nowhere: it begins with the process.
     Nowhere,
-    /// In this file, which says so many bytes in all; `failed` tells why it could not be written last.
+    /// In this file.
     File {
         file: PathBuf,
+        /// What it says, as far as is known.
+        text: String,
+        /// Bytes that may be used with that.
         leased: u64,
+        /// It says that another month may have begun.
+        tells_next: bool,
+        /// Why it could not be written last.
         failed: Option<String>,
     },
 }
@@ -91,13 +100,28 @@ pub struct Shown<'a> {
 /// A write that has to be done, apart from the node since it may take long.
 pub struct Write {
     file: PathBuf,
+    /// What the file is known to say.
+    known: String,
     months: Months,
     lease: u64,
 }
 
+/// What became of a write.
+pub enum Wrote {
+    /// This is in the file.
+    Text(String),
+    /// The file said something else before, as when its disk has only now been mounted. It is as it was.
+    Found(Kept, String),
+}
+
 impl Write {
-    fn run(&self) -> io::Result<()> {
-        lease::write(&self.file, &self.months, self.lease)
+    fn run(&self) -> io::Result<Wrote> {
+        match lease::read(&self.file, &self.known) {
+            (Kept::Nothing, _) => {
+                lease::write(&self.file, &self.months, self.lease).map(Wrote::Text)
+            }
+            (kept, text) => Ok(Wrote::Found(kept, text)),
+        }
     }
 }
 
@@ -133,28 +157,15 @@ impl Quota {
     }
 
     fn restore(&mut self, file: PathBuf, unix_s: u64) {
-        let mut leased = 0;
-        match lease::read(&file) {
-            Kept::Nothing => {}
-            Kept::Months(months) => {
-                leased = months.used;
-                self.months = months;
-            }
-            Kept::Broken(why) => {
-                log::warn!(
-                    "--quota: {} {why}; this month's quota counts as used up (remove the file to begin anew)",
-                    file.display()
-                );
-                self.damaged = format!("the quota's file {why}");
-                self.months.used = self.quota_bytes;
-                leased = self.quota_bytes;
-            }
-        }
+        let (kept, text) = lease::read(&file, "");
         self.store = Store::File {
             file,
-            leased,
+            text: String::new(),
+            leased: 0,
+            tells_next: false,
             failed: None,
         };
+        self.take_in(kept, text);
         // Which month it is has to be known before the first lease is written.
         self.look(unix_s, Duration::ZERO);
         if let Some(write) = self.wanted_write() {
@@ -163,16 +174,50 @@ impl Quota {
         }
     }
 
+    /// Takes in what a file says that was not known before.
+    fn take_in(&mut self, kept: Kept, says: String) {
+        let Store::File {
+            file,
+            text,
+            leased,
+            tells_next,
+            ..
+        } = &mut self.store
+        else {
+            return;
+        };
+        *text = says;
+        match kept {
+            Kept::Nothing => {}
+            Kept::Months(found) => {
+                (*leased, *tells_next) = (found.used, found.next.is_some());
+                self.months.take_along(found);
+                if self.months.ended == self.quota_bytes {
+                    self.sharing = Sharing::Ended;
+                }
+            }
+            Kept::Broken(why) => {
+                log::warn!(
+                    "--quota: {} {why}; this month's quota counts as used up (remove the file to begin anew)",
+                    file.display()
+                );
+                self.damaged = format!("the quota's file {why}");
+                (self.months.used, *leased) = (self.quota_bytes, self.quota_bytes);
+            }
+        }
+    }
+
     /// Looks at the clock.
     fn look(&mut self, unix_s: u64, passed: Duration) {
         self.unix_s = unix_s;
+        let used_before = self.months.used;
         let begun = self
             .months
             .look(&mut self.steadiness, self.unix_s, passed, self.first_day);
         if begun {
             log::info!(
                 "--quota: a new month has begun; {} were used before",
-                Size(self.months.before.1)
+                Size(used_before)
             );
             self.sharing = Sharing::Open;
             self.even_share = 0;
@@ -196,10 +241,7 @@ impl Quota {
         self.counted = sent_in_all.max(self.counted);
         self.since_write += passed;
         let left = self.quota_bytes.saturating_sub(self.months.used);
-        if let Store::File {
-            failed: Some(_), ..
-        } = self.store
-        {
+        if self.is_failing() {
             let ms = u64::try_from(passed.as_millis()).unwrap_or(0);
             const MONTH_MS: u64 = MONTH_S * 1_000;
             let (each_ms, rest) = (left / MONTH_MS, left % MONTH_MS);
@@ -211,18 +253,21 @@ impl Quota {
 
     /// A new lease when a quarter of the last one is left, or when there is something to remember.
     fn wanted_write(&mut self) -> Option<Write> {
+        let lease = self.next_lease();
+        let soon = self.rate.saturating_mul(WRITE_S);
         let Store::File {
-            file,
             leased,
+            tells_next,
             failed,
+            ..
         } = &self.store
         else {
             return None;
         };
         let ahead = leased.saturating_sub(self.months.used);
-        let soon = self.rate.saturating_mul(WRITE_S);
-        let low = ahead < (self.lease / 4).max(soon) && *leased < self.quota_bytes;
-        let aged = self.months.next.is_some() && self.since_write >= REMEMBER;
+        let low = ahead < (lease / 4).max(soon.min(lease / 2)) && ahead < lease;
+        let is_told = self.months.next.is_some();
+        let aged = is_told && (!tells_next || self.since_write >= REMEMBER);
         let due = failed.is_none() || self.since_write >= AGAIN;
         if !due || !(low || aged || failed.is_some()) {
             return None;
@@ -231,35 +276,60 @@ impl Quota {
             let enough = soon.saturating_mul(4);
             self.lease = (self.lease * 2).max(enough).min(self.most_lease);
         }
+        self.write(self.next_lease())
+    }
+
+    /// Of what is kept for this node's own players little is leased at once: a crash must not cost it.
+    fn next_lease(&self) -> u64 {
         let left = self.quota_bytes.saturating_sub(self.months.used);
+        let shared = left.saturating_sub(self.reserve());
+        self.lease
+            .min(shared.max(left / 16).max(LEAST_LEASE).min(left))
+    }
+
+    fn write(&self, lease: u64) -> Option<Write> {
+        let Store::File { file, text, .. } = &self.store else {
+            return None;
+        };
         Some(Write {
             file: file.clone(),
+            known: text.clone(),
             months: self.months,
-            lease: self.lease.min(left),
+            lease,
         })
     }
 
     /// Takes in what became of a write.
-    fn written(&mut self, write: &Write, result: io::Result<()>) {
+    fn written(&mut self, write: &Write, result: io::Result<Wrote>) {
         self.since_write = Duration::ZERO;
         let Store::File {
             file,
+            text,
             leased,
+            tells_next,
             failed,
         } = &mut self.store
         else {
             return;
         };
         match result {
-            // A month that began while it was being written has a count of its own.
-            Ok(()) if write.months.month == self.months.month => {
-                *leased = write.months.used.saturating_add(write.lease);
+            Ok(Wrote::Text(says)) => {
+                *text = says;
+                *tells_next = write.months.next.is_some();
                 self.even_share = 0;
+                // A month that began while it was being written has a count of its own.
+                if write.months.month == self.months.month {
+                    *leased = write.months.used.saturating_add(write.lease);
+                }
                 if failed.take().is_some() {
                     log::info!("--quota: {} can be written again", file.display());
                 }
             }
-            Ok(()) => {}
+            Ok(Wrote::Found(kept, says)) => {
+                self.take_in(kept, says);
+                // With all of it, at once.
+                self.since_write = AGAIN;
+            }
             Err(error) => {
                 if failed.is_none() {
                     log::warn!(
@@ -273,40 +343,59 @@ impl Quota {
         }
     }
 
-    /// Bytes that may be used up now, with what is on disk.
-    fn covered(&self) -> u64 {
-        let covered = match &self.store {
+    /// Bytes that may be used up by what is on disk.
+    fn leased(&self) -> u64 {
+        match &self.store {
             Store::Nowhere => self.quota_bytes,
-            Store::File { leased, .. } => leased.saturating_add(self.even_share),
-        };
+            Store::File { leased, .. } => (*leased).min(self.quota_bytes),
+        }
+    }
+
+    /// What is kept for this node's own players.
+    fn reserve(&self) -> u64 {
+        let fetching = FETCHING.saturating_mul(self.months.left_s(self.unix_s, self.first_day));
+        fetching.min(self.quota_bytes / 10)
+    }
+
+    /// Bytes that may be used up now: what is on disk, and where that cannot be written, the even share.
+    fn covered(&self) -> u64 {
+        let covered = self.leased().saturating_add(self.even_share);
         covered.min(self.quota_bytes)
     }
 
     /// Tells the node what it may send, when it sends so many bytes a second.
     fn tell(&mut self, node: &mut Node<'_>, now: Instant, rate: u64) {
+        let (may, kept, sharing) = self.terms(rate);
+        node.set_allowance(now, Some(may), kept, sharing);
+    }
+
+    /// Bytes that may be sent, how many of these are for control alone, and how much is shared.
+    fn terms(&mut self, rate: u64) -> (u64, u64, Sharing) {
         let left = self.quota_bytes.saturating_sub(self.months.used);
-        let fetching = FETCHING.saturating_mul(self.months.left_s(self.unix_s, self.first_day));
-        let reserve = fetching.min(self.quota_bytes / 10);
+        let reserve = self.reserve();
         let sharing = self.sharing_with(left.saturating_sub(reserve), rate);
         if sharing != self.sharing {
             self.sharing = sharing;
             self.say(sharing);
         }
+        if sharing == Sharing::Ended {
+            self.months.ended = self.quota_bytes;
+        }
         let may = self.covered().saturating_sub(self.months.used);
+        if self.is_failing() && self.leased().saturating_sub(self.months.used) < self.lease / 4 {
+            // Nobody would remember it: the even share is for fetching alone.
+            return (may, may, Sharing::Ended);
+        }
         // What is not on disk yet is a part of the reserve.
         let kept = reserve.saturating_sub(left - may.min(left));
-        let failing = matches!(
-            self.store,
-            Store::File {
-                failed: Some(_),
-                ..
-            }
-        );
-        let told = match failing && may < self.lease / 4 {
-            true => Sharing::Ended,
-            false => sharing,
+        (may, kept, sharing)
+    }
+
+    fn is_failing(&self) -> bool {
+        let Store::File { failed, .. } = &self.store else {
+            return false;
         };
-        node.set_allowance(now, Some(may), kept, told);
+        failed.is_some()
     }
 
     /// How much is shared with so many bytes left. It goes one way only until the next month.
@@ -335,7 +424,7 @@ impl Quota {
                 log::info!("--quota: {quota} are nearly used up; nobody new is sent to")
             }
             Sharing::Ended => log::warn!(
-                "--quota: {quota} are as good as used up; nothing is passed on until {until}, players here are served on"
+                "--quota: {quota} are as good as used up; nothing is passed on until {until}, players here are served on from what is kept for them"
             ),
         }
     }
@@ -354,19 +443,10 @@ impl Quota {
         }
     }
 
-    /// Writes what was used, no lease: the process ends.
+    /// Writes what was used, no lease: the process ends. A file that was damaged stays, and goes on saying so.
     fn close(&mut self, sent_in_all: u64, unix_s: u64) -> Option<Write> {
         let _ = self.tick(sent_in_all, unix_s, Duration::ZERO);
-        match &self.store {
-            Store::File {
-                file, failed: None, ..
-            } => Some(Write {
-                file: file.clone(),
-                months: self.months,
-                lease: 0,
-            }),
-            _ => None,
-        }
+        self.write(0).filter(|_| self.damaged.is_empty())
     }
 }
 
@@ -379,7 +459,7 @@ pub fn begin(quota: Option<&mut Quota>, node: &mut Node<'_>, now: Instant) {
 }
 
 /// A write on its way: a tired card may take its time, and the node goes on meanwhile.
-type Writing = Aside<(Write, io::Result<()>)>;
+type Writing = Aside<(Write, io::Result<Wrote>)>;
 
 fn begin_write(write: Write) -> Option<Writing> {
     let work = move || {
@@ -428,18 +508,30 @@ fn look(running: &Running, passed: Duration) -> Option<Write> {
 
 /// Writes what was used, at the end.
 pub async fn close(running: &Running) {
-    let write = {
-        let rates = running.rates.borrow();
-        let sent = rates.accepted_bytes(running.engine.look().stats());
-        let mut quota = running.quota.borrow_mut();
-        quota.as_mut().and_then(|quota| quota.close(sent, unix_s()))
-    };
-    let Some(writing) = write.and_then(begin_write) else {
-        return;
-    };
-    if let (_, Err(error)) = writing.await {
-        log::warn!("--quota: the sum cannot be written: {error}");
+    // A file that turns out to say something else is written with all of it, the second time.
+    for _ in 0..2 {
+        let Some(writing) = closing(running).and_then(begin_write) else {
+            return;
+        };
+        match writing.await {
+            (_, Ok(Wrote::Text(_))) => return,
+            (write, found @ Ok(Wrote::Found(..))) => {
+                if let Some(quota) = running.quota.borrow_mut().as_mut() {
+                    quota.written(&write, found);
+                }
+            }
+            (_, Err(error)) => {
+                return log::warn!("--quota: the sum cannot be written: {error}");
+            }
+        }
     }
+}
+
+fn closing(running: &Running) -> Option<Write> {
+    let rates = running.rates.borrow();
+    let sent = rates.accepted_bytes(running.engine.look().stats());
+    let mut quota = running.quota.borrow_mut();
+    quota.as_mut()?.close(sent, unix_s())
 }
 
 /// Seconds since 1970 by the system's clock.
@@ -496,7 +588,7 @@ mod tests {
             sent += rate.min(may);
             if let Some(write) = quota.tick(sent, from_s + second, SECOND) {
                 let result = write.run();
-                writes += u32::from(result.is_ok());
+                writes += u32::from(matches!(result, Ok(Wrote::Text(_))));
                 quota.written(&write, result);
             }
         }
@@ -556,6 +648,123 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_would_remember_is_for_nobody_else() {
+        let scratch = Scratch::new("forgotten");
+        fs::write(&scratch.0, "a file where a directory should be").unwrap();
+        let config = config("200GB", Some(&scratch.0));
+        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+        for hour in 0..24 {
+            run(&mut quota, NOV_22 + hour * 3_600, 3_600, 10);
+            let (may, kept, sharing) = quota.terms(0);
+            assert_eq!((kept, sharing), (may, Sharing::Ended), "hour {hour}");
+        }
+        // It is written as soon as it can be: at the end, too.
+        fs::remove_file(&scratch.0).unwrap();
+        let sent = quota.counted;
+        quota.close(sent, NOV_22 + 86_400).unwrap().run().unwrap();
+        let again = Quota::open_at(&config, NOV_22 + 86_400).unwrap();
+        assert_eq!(again.months.used, sent);
+        assert!(sent > 800_000, "{sent}");
+    }
+
+    #[test]
+    fn a_disk_that_is_mounted_late_is_read_before_it_is_written() {
+        let (scratch, disk) = (Scratch::new("mount"), Scratch::new("disk-to-mount"));
+        let known = config("200GB", Some(&disk.0));
+        let mut quota = Quota::open_at(&known, NOV_22).unwrap();
+        let (sent, _) = run(&mut quota, NOV_22, 1_000, 1_000_000);
+        quota.close(sent, NOV_22 + 1_000).unwrap().run().unwrap();
+        // The mount point is not even there, and then it is a directory with something in it.
+        for at_start in ["a file in the way", ""] {
+            match at_start {
+                "" => fs::create_dir_all(&scratch.0).unwrap(),
+                text => fs::write(&scratch.0, text).unwrap(),
+            }
+            let config = config("200GB", Some(&scratch.0));
+            let mut quota = Quota::open_at(&config, NOV_22 + 2_000).unwrap();
+            let (more, _) = run(&mut quota, NOV_22 + 2_000, 100, 1_000);
+            let _ = fs::remove_file(&scratch.0);
+            let _ = fs::remove_dir_all(&scratch.0);
+            fs::rename(&disk.0, &scratch.0).unwrap();
+            let (later, writes) = run(&mut quota, NOV_22 + 2_100, 2_000, 200_000);
+            assert!(
+                writes > 0 && quota.months.used == sent + later,
+                "{more} {quota:?}"
+            );
+            quota.close(later, NOV_22 + 4_100).unwrap().run().unwrap();
+            let again = Quota::open_at(&config, NOV_22 + 4_200).unwrap();
+            assert_eq!(again.months.used, sent + later);
+            fs::remove_dir_all(&scratch.0).unwrap();
+            quota = Quota::open_at(&known, NOV_22).unwrap();
+            run(&mut quota, NOV_22, 1_000, 1_000_000);
+            quota.close(sent, NOV_22 + 1_000).unwrap().run().unwrap();
+        }
+    }
+
+    #[test]
+    fn crashes_near_the_end_leave_this_node_its_own_stream() {
+        let scratch = Scratch::new("near-the-end");
+        let config = config("200GB", Some(&scratch.0));
+        fs::create_dir_all(&scratch.0).unwrap();
+        let nearly = Months {
+            used: 198_100_000_000,
+            ..Months::default()
+        };
+        lease::write(&lease::file_in(&scratch.0), &nearly, 0).unwrap();
+        for start in 0..10 {
+            let from_s = NOV_22 + start * 700;
+            let mut quota = Quota::open_at(&config, from_s).unwrap();
+            let (_, writes) = run(&mut quota, from_s, 600, 1_000);
+            assert!(writes <= 2, "{writes} writes");
+        }
+        let left = Quota::open_at(&config, NOV_22 + 7_000).unwrap();
+        let left = left.quota_bytes - left.months.used;
+        assert!(left > 400_000_000, "{left}");
+    }
+
+    #[test]
+    fn a_sharing_that_has_ended_stays_so_over_a_restart_and_no_longer() {
+        let scratch = Scratch::new("ended");
+        let small = config("1GB", Some(&scratch.0));
+        let mut quota = Quota::open_at(&small, NOV_22).unwrap();
+        let (sent, _) = run(&mut quota, NOV_22, 870, 1_000_000);
+        assert_eq!(quota.terms(1_000_000).2, Sharing::Ended);
+        quota.close(sent, NOV_22 + 900).unwrap().run().unwrap();
+        let mut again = Quota::open_at(&small, NOV_22 + 1_000).unwrap();
+        assert_eq!(again.terms(0).2, Sharing::Ended);
+        // The owner has given more, or it is another month.
+        let more = config("2GB", Some(&scratch.0));
+        assert_eq!(
+            Quota::open_at(&more, NOV_22 + 1_000).unwrap().terms(0).2,
+            Sharing::Open
+        );
+        run(&mut again, NOV_22 + 9 * 86_400, 4 * 3_600, 0);
+        assert_eq!(again.terms(0).2, Sharing::Open);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_after_a_crash_finds_what_was_sent_without_it() {
+        let scratch = Scratch::new("unset");
+        let config = config("200GB", Some(&scratch.0));
+        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+        let (november, _) = run(&mut quota, NOV_22, 60, 1_000);
+        quota.close(november, NOV_22 + 60).unwrap().run().unwrap();
+        let mut unset = 0;
+        for _ in 0..4 {
+            let mut quota = Quota::open_at(&config, 30).unwrap();
+            unset += run(&mut quota, 30, 60, 1_000_000).0;
+        }
+        let december = NOV_22 + 10 * 86_400;
+        let mut quota = Quota::open_at(&config, december).unwrap();
+        let (sent, _) = run(&mut quota, december, 3 * 3_600 + 60, 1_000);
+        assert!(quota.months.used >= unset + sent, "{quota:?}");
+        assert!(
+            quota.months.month > 0 && quota.months.before.0 == 0,
+            "{quota:?}"
+        );
+    }
+
+    #[test]
     fn a_disk_that_fails_later_is_tried_again() {
         let scratch = Scratch::new("later");
         let config = config("1GB", Some(&scratch.0));
@@ -577,9 +786,13 @@ mod tests {
         let config = config("1GB", Some(&scratch.0));
         fs::create_dir_all(&scratch.0).unwrap();
         fs::write(lease::file_in(&scratch.0), "weir-quota-v1 1 2 3").unwrap();
+        // However often it starts.
+        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+        assert!(quota.close(0, NOV_22).is_none());
         let mut quota = Quota::open_at(&config, NOV_22).unwrap();
         assert_eq!(run(&mut quota, NOV_22, 60, 1_000_000).0, 0);
         run(&mut quota, NOV_22 + 60, 4 * 3_600, 0);
+        assert!(!quota.shown().trouble.is_empty());
         let december = NOV_22 + 9 * 86_400;
         run(&mut quota, december, 3 * 3_600 + 60, 0);
         let (sent, _) = run(&mut quota, december + 4 * 3_600, 30, 1_000);

@@ -262,7 +262,7 @@ impl Trouble {
             ),
             Self::Quota => write!(
                 out,
-                "Players here are served on; others again {}. To allow more, raise --quota (in a file: quota = \"400GB\").",
+                "Players here are served on from what is kept for them; others again {}. To allow more, raise --quota (in a file: quota = \"400GB\").",
                 Again(source)
             ),
             Self::QuotaLow => write!(
