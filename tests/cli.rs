@@ -210,6 +210,12 @@ fn a_plan_over_the_budget_does_not_start() {
         "{line}"
     );
     assert!(line.contains("the budget is 32KiB"), "{line}");
+    let scratch = Scratch::new("budget");
+    let (_, named) = line.split_once("give it --memory ").unwrap();
+    let memory = named.split(' ').next().unwrap();
+    let enough = format!("streams = [{URI:?}]\nmemory = {memory:?}\n");
+    let file = scratch.file("enough.toml", &enough);
+    prints(&["check", "--config", &file, "--role", "relay"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::pools;
 use super::serial_line::{LineRole, MAX_LINES};
 use super::server;
 use crate::memory;
-use crate::proto::budget::{RING, Sizes};
+use crate::proto::budget::Sizes;
 use crate::proto::config::{NodeConfig, Role};
 use crate::proto::node::Node;
 use crate::time::{Instant, Span};
@@ -16,9 +16,6 @@ use std::boxed::Box;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
-
-/// The least ring worth having: 16 s of a talk programme.
-const MIN_RING_BYTES: usize = 128 << 10;
 
 /// The streams of a configuration and what this node is to them.
 pub fn streams(config: &Config, own_key: Option<[u8; 32]>) -> Vec<([u8; 32], Role)> {
@@ -70,11 +67,12 @@ pub fn plan(config: &Config) -> Plan {
 fn plan_for(config: &Config, places: Places) -> Plan {
     let mut plan = Plan::default();
     for pool in sizes(config, places).pools() {
-        let each = match pool.name {
-            RING => pool.each_bytes.max(MIN_RING_BYTES),
-            _ => pool.each_bytes,
-        };
-        plan.add(pool.name, pool.count as u64, each as u64, pool.why.as_str());
+        plan.add(
+            pool.name,
+            pool.count as u64,
+            pool.each_bytes as u64,
+            pool.why.as_str(),
+        );
     }
     for pool in pools::driver_pools(config, places.players) {
         plan.add(
@@ -153,4 +151,66 @@ pub fn node(
             .map_err(|_| Failure::usage("URI", "its key is not a public key"))?;
     }
     Ok(node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::config::{self, Role};
+    use crate::driver::config_file::from_toml;
+    use std::string::ToString;
+
+    const KEY: &str = "aaaqeayeaudaocajbifqydiob4ibceqtcqkrmfyydenbwha5dypq";
+
+    fn relay(streams: usize, memory: &str, children: u16, players: u16) -> Config {
+        let keys = [KEY, "25ikstgizlq43tzskj6alpy6jb4ypwxfm3fwztclxr6jbhkcwvhq"];
+        let uris: Vec<_> = keys[..streams]
+            .iter()
+            .map(|key| format!("weir://a.example:8479/{key}"))
+            .collect();
+        let toml = format!(
+            "streams = {uris:?}\nmemory = {memory:?}\nmax-children = {children}\nmax-players = {players}\n"
+        );
+        config::resolve(Role::Relay, &from_toml("f.toml", &toml).unwrap()).unwrap()
+    }
+
+    fn refusal(config: &Config) -> Option<String> {
+        check(config).err().map(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn what_a_refusal_names_passes_and_is_the_least() {
+        for streams in [1, 2] {
+            for children in [0, 1, 7, 32, 333, 1_000] {
+                for players in [0, 1, 16, 150, 1_000] {
+                    let refused =
+                        |memory: &str| refusal(&relay(streams, memory, children, players));
+                    let line = refused("1MiB").unwrap();
+                    let (_, named) = line.split_once("give it --memory ").unwrap();
+                    let named = named.split(' ').next().unwrap();
+                    assert_eq!(refused(named), None, "{line}");
+                    let kib: u64 = named.strip_suffix("KiB").map_or_else(
+                        || named.strip_suffix("MiB").unwrap().parse::<u64>().unwrap() << 10,
+                        |kib| kib.parse().unwrap(),
+                    );
+                    assert!(refused(&format!("{}KiB", kib - 1)).is_some(), "{line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fewer_children_or_players_that_a_refusal_names_pass() {
+        let refused = |children, players| refusal(&relay(1, "3MiB", children, players));
+        let line = refused(1_000, 100).unwrap();
+        let named = |flag: &str| -> u16 {
+            let (_, rest) = line.split_once(flag).unwrap();
+            rest.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        let (players, children) = (named("--max-players "), named("--max-children "));
+        assert_eq!(refused(1_000, players), None, "{line}");
+        assert_eq!(refused(children, 100), None, "{line}");
+        assert!(refused(1_000, players + 1).is_some(), "{line}");
+        assert!(refused(children + 1, 100).is_some(), "{line}");
+    }
 }

@@ -30,7 +30,21 @@ fn other_peers(streams: usize, sources: usize) -> usize {
 }
 
 /// The pool that takes what is left.
-pub const RING: &str = "ring";
+const RING: &str = "ring";
+
+/// The least ring worth having: 16 s of a talk programme.
+const MIN_RING_BYTES: usize = 128 << 10;
+
+/// A slot of the smallest size.
+const LEAST_SLOT_BYTES: usize = CHUNK_PREFIX_BYTES + MIN_SLOT_BYTES;
+
+/// What each slot costs besides: its share of lengths, free list, rows (one for four slots) and log.
+const SLOT_OVERHEAD_BYTES: usize =
+    size_of::<u16>() + size_of::<Slot>() + size_of::<Row>() / 4 + size_of::<ChunkId>();
+
+/// The least that a ring and its tables take.
+const MIN_WHOLE_BYTES: usize =
+    (MIN_RING_BYTES * (LEAST_SLOT_BYTES + SLOT_OVERHEAD_BYTES)).div_ceil(LEAST_SLOT_BYTES);
 
 /// How many of everything a node may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,19 +118,17 @@ impl Sizes {
         }
     }
 
-    /// Gives each ring as much as is left of a budget, with `reserved` bytes kept for what is not a pool.
+    /// Gives each ring as much as is left of a budget, with `reserved` bytes kept for what is not a pool. Where that is too
+    /// little to be worth it, a ring is as big as it has to be all the same, and the sum is over the budget.
     pub fn fill(mut self, budget_bytes: usize, reserved_bytes: usize) -> Self {
         let fixed: usize = self.pools().iter().map(Pool::bytes).sum();
         let left = budget_bytes.saturating_sub(fixed + reserved_bytes) / self.streams.max(1);
-        // A slot of the smallest size, with its share of lengths, free list, rows (one for four slots) and log.
-        let smallest = CHUNK_PREFIX_BYTES + MIN_SLOT_BYTES;
-        let overhead =
-            size_of::<u16>() + size_of::<Slot>() + size_of::<Row>() / 4 + size_of::<ChunkId>();
+        let left = left.max(MIN_WHOLE_BYTES);
         let most = usize::from(NO_SLOT);
-        self.slots = (left / (smallest + overhead)).min(most);
+        self.slots = (left / (LEAST_SLOT_BYTES + SLOT_OVERHEAD_BYTES)).min(most);
         self.rows = self.slots / 4;
         self.log = self.slots;
-        self.ring_bytes = left - (self.slots * overhead).min(left);
+        self.ring_bytes = left - self.slots * SLOT_OVERHEAD_BYTES;
         self
     }
 
@@ -254,7 +266,15 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_too_small_leaves_no_ring() {
-        assert_eq!(Sizes::new(1, 0, 32, 16).fill(10_000, 0).ring_bytes, 0);
+    fn a_budget_too_small_is_exceeded_by_the_least_ring_and_its_tables() {
+        for streams in 1..=4 {
+            let sizes = Sizes::new(streams, 0, 32, 16).fill(10_000, 0);
+            assert_eq!(
+                sizes.ring_bytes.div_ceil(LEAST_SLOT_BYTES),
+                MIN_RING_BYTES.div_ceil(LEAST_SLOT_BYTES)
+            );
+            let total = sizes.total_bytes();
+            assert_eq!(Sizes::new(streams, 0, 32, 16).fill(total, 0), sizes);
+        }
     }
 }
