@@ -219,6 +219,20 @@ fn a_plan_over_the_budget_does_not_start() {
 }
 
 #[test]
+fn a_budget_beyond_what_rings_can_use_is_not_all_planned() {
+    let scratch = Scratch::new("huge");
+    for memory in ["100MiB", "3GiB", "9000000TiB"] {
+        let toml = format!("streams = [{URI:?}]\nmemory = {memory:?}\n");
+        let file = scratch.file("relay.toml", &toml);
+        let plan = prints(&["check", "--config", &file, "--role", "relay"]);
+        assert!(
+            plan.contains("  80739120  all that 65,535 slots can hold, in 1 equal parts\n"),
+            "{plan}"
+        );
+    }
+}
+
+#[test]
 fn keygen_makes_a_key_once() {
     let scratch = Scratch::new("keygen");
     let file = scratch.path("stream.key");

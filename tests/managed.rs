@@ -220,6 +220,18 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
 }
 
 #[test]
+fn a_relay_runs_with_more_memory_than_any_machine_has_and_plans_what_it_can_use() {
+    for memory in ["200MiB", "9000000TiB"] {
+        let node = Node::start(&["relay", URI, "--memory", memory]);
+        let planned = node.status()["memory"]["planned_bytes"].as_u64().unwrap();
+        assert!(
+            (80 << 20..96 << 20).contains(&planned),
+            "{memory}: {planned}"
+        );
+    }
+}
+
+#[test]
 fn a_reload_drops_no_child() {
     let scratch = Scratch::new("reload-child");
     let (_source, uri, sent) = random_source(&scratch, 200_000, 120);

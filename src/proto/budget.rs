@@ -9,7 +9,9 @@ use super::peer::{Link, Peer};
 use super::player::Player;
 use super::serve::Repair;
 use super::stream::Stream;
-use crate::limits::{CHUNK_PREFIX_BYTES, MAX_BLOCK_BYTES, MAX_PREAMBLE_BYTES, MIN_SLOT_BYTES};
+use crate::limits::{
+    CHUNK_PREFIX_BYTES, MAX_BLOCK_BYTES, MAX_DATAGRAM_BYTES, MAX_PREAMBLE_BYTES, MIN_SLOT_BYTES,
+};
 use crate::storage::ring::Row;
 use crate::storage::slots::{NO_SLOT, Slot};
 use crate::wire::chunk::ChunkId;
@@ -45,6 +47,11 @@ const SLOT_OVERHEAD_BYTES: usize =
 /// The least that a ring and its tables take.
 const MIN_WHOLE_BYTES: usize =
     (MIN_RING_BYTES * (LEAST_SLOT_BYTES + SLOT_OVERHEAD_BYTES)).div_ceil(LEAST_SLOT_BYTES);
+
+/// Slots have numbers of 16 bits: with more of a budget than that many of the biggest take, a ring could do nothing.
+const MAX_SLOTS: usize = NO_SLOT as usize;
+const MAX_RING_BYTES: usize = MAX_SLOTS * MAX_DATAGRAM_BYTES;
+const MAX_WHOLE_BYTES: usize = MAX_RING_BYTES + MAX_SLOTS * SLOT_OVERHEAD_BYTES;
 
 /// How many of everything a node may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,13 +126,13 @@ impl Sizes {
     }
 
     /// Gives each ring as much as is left of a budget, with `reserved` bytes kept for what is not a pool. Where that is too
-    /// little to be worth it, a ring is as big as it has to be all the same, and the sum is over the budget.
+    /// little to be worth it, a ring is as big as it has to be all the same, and the sum is over the budget; where it is more
+    /// than a ring can use, it is left.
     pub fn fill(mut self, budget_bytes: usize, reserved_bytes: usize) -> Self {
         let fixed: usize = self.pools().iter().map(Pool::bytes).sum();
         let left = budget_bytes.saturating_sub(fixed + reserved_bytes) / self.streams.max(1);
-        let left = left.max(MIN_WHOLE_BYTES);
-        let most = usize::from(NO_SLOT);
-        self.slots = (left / (LEAST_SLOT_BYTES + SLOT_OVERHEAD_BYTES)).min(most);
+        let left = left.clamp(MIN_WHOLE_BYTES, MAX_WHOLE_BYTES);
+        self.slots = (left / (LEAST_SLOT_BYTES + SLOT_OVERHEAD_BYTES)).min(MAX_SLOTS);
         self.rows = self.slots / 4;
         self.log = self.slots;
         self.ring_bytes = left - self.slots * SLOT_OVERHEAD_BYTES;
@@ -150,6 +157,10 @@ impl Sizes {
             why: why(text),
         };
         let of_slots = format_args!("one for each slot of {streams} rings");
+        let what = match self.ring_bytes {
+            MAX_RING_BYTES.. => "all that 65,535 slots can hold",
+            _ => "what the budget leaves",
+        };
         [
             pool(
                 "node",
@@ -221,7 +232,7 @@ impl Sizes {
                 RING,
                 streams,
                 self.ring_bytes,
-                format_args!("what the budget leaves, in {streams} equal parts"),
+                format_args!("{what}, in {streams} equal parts"),
             ),
             pool(
                 "slots",
@@ -263,6 +274,31 @@ mod tests {
             );
             assert!(sizes.ring_bytes > budget / 2);
         }
+    }
+
+    #[test]
+    fn a_ring_gets_no_more_than_all_its_slots_can_hold() {
+        let fill = |budget| Sizes::new(2, 0, 32, 16).fill(budget, 100_000);
+        let most = fill(1 << 30);
+        assert_eq!(fill(usize::MAX), most);
+        assert_eq!((most.slots, most.ring_bytes), (65_535, 65_535 * 1_232));
+        let said = |sizes: Sizes| {
+            sizes
+                .pools()
+                .into_iter()
+                .find(|pool| pool.name == RING)
+                .unwrap()
+                .why
+        };
+        assert_eq!(
+            said(most),
+            "all that 65,535 slots can hold, in 2 equal parts"
+        );
+        let total = most.total_bytes() + 100_000;
+        assert_eq!(fill(total + 512), most, "but for what rounding leaves");
+        let less = fill(total - 4_096);
+        assert!(less.ring_bytes < most.ring_bytes);
+        assert_eq!(said(less), "what the budget leaves, in 2 equal parts");
     }
 
     #[test]
