@@ -328,6 +328,23 @@ fn check_names_file_line_and_key() {
 }
 
 #[test]
+fn a_file_that_is_too_long_is_refused_whatever_is_in_it() {
+    let scratch = Scratch::new("long");
+    let toml = format!("role = \"relay\"\nstreams = [{URI:?}]\n#");
+    let longest = format!("{toml:#<16384}");
+    let file = scratch.file("relay.toml", &longest);
+    prints(&["check", "--config", &file]);
+    for text in [longest + "#", "\u{20ac}".repeat(100_000)] {
+        let file = scratch.file("relay.toml", &text);
+        let line = format!("weir: {file}: is longer than 16KiB");
+        assert_eq!(fails(2, &["check", "--config", &file]), line);
+        assert_eq!(fails(2, &["relay", "--config", &file]), line);
+    }
+    let line = fails(2, &["relay", URI, "--board", "/dev/zero"]);
+    assert_eq!(line, "weir: /dev/zero: is longer than 16KiB");
+}
+
+#[test]
 fn flags_win_over_the_file() {
     let scratch = Scratch::new("flags");
     let file = scratch.file(

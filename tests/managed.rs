@@ -213,6 +213,18 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     relay.logged("upload-limit");
     assert_eq!(relay.status()["upload"]["limit_bps"], 500_000);
 
+    // What would be too much to read, and what would be too much when it is read.
+    relay.rewrite(&format!(
+        "upload-limit = \"1Mbit\"\n#{}",
+        "#".repeat(220_000)
+    ));
+    relay.signal("HUP");
+    relay.logged("is longer than 16KiB; going on as before");
+    relay.rewrite(&format!("peers = [{}]", "'',".repeat(5_000)));
+    relay.signal("HUP");
+    relay.logged("more than 128 values; going on as before");
+    assert_eq!(relay.status()["upload"]["limit_bps"], 500_000);
+
     relay.rewrite("upload-limit = \"500kbit\"");
     relay.signal("HUP");
     relay.logged("nothing has changed");

@@ -47,6 +47,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Wrong> {
     let mut reader = Reader {
         rest: text,
         line: 1,
+        values: 0,
     };
     let (mut entries, mut table) = (Vec::new(), String::new());
     loop {
@@ -76,9 +77,13 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Wrong> {
 /// Lists and tables within each other.
 const MAX_DEPTH: u8 = 8;
 
+/// Values in a document, those in lists among them: a short text can have thousands, and each takes its place in memory.
+const MAX_VALUES: u8 = 128;
+
 struct Reader<'a> {
     rest: &'a str,
     line: usize,
+    values: u8,
 }
 
 impl<'a> Reader<'a> {
@@ -189,6 +194,10 @@ impl<'a> Reader<'a> {
         if depth == 0 {
             return self.wrong("lists within too many lists");
         }
+        if self.values == MAX_VALUES {
+            return self.wrong("more than 128 values");
+        }
+        self.values += 1;
         match self.peek() {
             Some('"' | '\'') => self.text().map(Value::Text),
             Some('[') => self.list(depth),
@@ -317,6 +326,15 @@ fn number(word: &str) -> Option<i64> {
 mod tests {
     use super::*;
     use std::vec;
+
+    #[test]
+    fn a_document_has_no_more_values_than_a_node_has_room_for() {
+        assert_eq!(parse(&"a = 1\n".repeat(128)).unwrap().len(), 128);
+        refused(&"a = 1\n".repeat(129), 129, "more than 128 values");
+        let list = |count| std::format!("a = [{}]", "'',".repeat(count));
+        assert!(parse(&list(127)).is_ok());
+        refused(&list(128), 1, "more than 128 values");
+    }
 
     fn one(text: &str) -> Value {
         let mut entries = parse(text).unwrap();
