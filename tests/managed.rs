@@ -243,6 +243,34 @@ fn a_relay_runs_with_more_memory_than_any_machine_has_and_plans_what_it_can_use(
     }
 }
 
+/// In the build that is measured: one that checks itself has more code.
+#[cfg(not(debug_assertions))]
+#[test]
+fn the_pages_of_files_that_a_node_uses_are_within_what_is_planned_for_code() {
+    let scratch = Scratch::new("code");
+    let relay = Relay::start(&scratch, "", &[]);
+    let http = relay.http.parse().unwrap();
+    for target in ["/", "/metrics", "/status.txt", "/playlist.m3u", "/nothing"] {
+        get(http, target, "");
+    }
+    let status = format!("/proc/{}/status", relay.child.0.id());
+    let status = fs::read_to_string(status).unwrap();
+    let row = status.lines().find(|line| line.starts_with("RssFile:"));
+    let used_kib = row.unwrap().split_whitespace().nth(1).unwrap();
+    let used = used_kib.parse::<u64>().unwrap() << 10;
+    let check = weir().args(["check", "--config", &relay.file]).output();
+    let plan = String::from_utf8(check.unwrap().stdout).unwrap();
+    let row = plan.lines().find(|line| line.starts_with("  program "));
+    let planned: u64 = row
+        .unwrap()
+        .split_whitespace()
+        .nth(3)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(used > 0 && used <= planned, "{used} of {planned}");
+}
+
 #[test]
 fn a_reload_drops_no_child() {
     let scratch = Scratch::new("reload-child");

@@ -189,11 +189,11 @@ mod tests {
                     let (_, named) = line.split_once("give it --memory ").unwrap();
                     let named = named.split(' ').next().unwrap();
                     assert_eq!(refused(named), None, "{line}");
-                    let kib: u64 = named.strip_suffix("KiB").map_or_else(
-                        || named.strip_suffix("MiB").unwrap().parse::<u64>().unwrap() << 10,
-                        |kib| kib.parse().unwrap(),
+                    let named_bytes = relay(streams, named, children, players).memory_bytes;
+                    assert!(
+                        refused(&format!("{}B", named_bytes - 1_024)).is_some(),
+                        "{line}"
                     );
-                    assert!(refused(&format!("{}KiB", kib - 1)).is_some(), "{line}");
                 }
             }
         }
@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn fewer_children_or_players_that_a_refusal_names_pass() {
-        let refused = |children, players| refusal(&relay(1, "3MiB", children, players));
+        let memory = format!("{}KiB", (pools::PROGRAM_BYTES >> 10) + 1_600);
+        let refused = |children, players| refusal(&relay(1, &memory, children, players));
         let line = refused(1_000, 100).unwrap();
         let named = |flag: &str| -> u16 {
             let (_, rest) = line.split_once(flag).unwrap();
