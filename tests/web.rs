@@ -218,6 +218,44 @@ fn rude_heads_are_refused_and_a_second_request_is_not_read() {
     assert!(!String::from_utf8(answer.body).unwrap().contains("HTTP/1.1"));
 }
 
+#[test]
+fn who_talks_on_where_nobody_listens_fills_no_memory_of_the_system() {
+    let scratch = Scratch::new("junk");
+    let (source, uri) = source(&scratch, &[]);
+    let mut player = TcpStream::connect(source.http).unwrap();
+    let key = uri.rsplit('/').next().unwrap();
+    // The longest head, byte by byte, comes through.
+    let mut head = format!("GET /streams/{key} HTTP/1.1\r\nHost: localhost\r\nX: ");
+    head = format!("{head:x<4092}\r\n\r\n");
+    player.set_nodelay(true).unwrap();
+    for byte in head.bytes() {
+        player.write_all(&[byte]).unwrap();
+    }
+    let mut answer = [0; 12];
+    player.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    player.set_nonblocking(true).unwrap();
+    let mut said = 0;
+    while let Ok(some) = player.write(&[b'x'; 65_536]) {
+        said += some;
+    }
+    let unread = unread_bytes(source.http, player.local_addr().unwrap());
+    assert!(said > 16_384 && unread <= 16_384, "{unread} of {said}");
+}
+
+/// What waits in the system for a server to read it from a client (proc(5), `tcp`).
+fn unread_bytes(server: SocketAddr, client: SocketAddr) -> u64 {
+    let ends = [server, client].map(|end| format!("0100007F:{:04X}", end.port()));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let found = table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let here = fields.next()? == ends[0] && fields.next()? == ends[1];
+        let (_, unread) = fields.nth(1).filter(|_| here)?.split_once(':')?;
+        u64::from_str_radix(unread, 16).ok()
+    });
+    found.unwrap()
+}
+
 /// As many connections as a file descriptor limit of 1,024 leaves room for in this process.
 fn crowd(at: SocketAddr, count: usize, say: &[u8]) -> Vec<TcpStream> {
     (0..count)

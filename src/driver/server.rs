@@ -41,8 +41,13 @@ pub const SPARE_TASKS: usize = 4;
 /// Kernel buffer towards each client: the ring is where a stream waits.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// What that can come to: the system counts twice what it is told (socket(7)).
-pub const KERNEL_BYTES: u64 = 2 * SEND_BUFFER_BYTES as u64;
+/// Kernel buffer for what a client says: a request, and no more of what nobody reads.
+const RECEIVE_BUFFER_BYTES: usize = 2 * MAX_HEAD_BYTES;
+
+/// What these can come to: the system counts twice what it is told (socket(7)), and lets one piece more in while less is there:
+/// 64 KiB of what goes out, a window of what comes.
+pub const KERNEL_BYTES: u64 =
+    2 * SEND_BUFFER_BYTES as u64 + (64 << 10) + 4 * RECEIVE_BUFFER_BYTES as u64;
 
 /// Bytes of one task: its state, and the socket's.
 pub const TASK_BYTES: usize = 1_600;
@@ -76,6 +81,10 @@ impl Server {
         };
         let listener = Async::<TcpListener>::bind(address).map_err(refused)?;
         let local = listener.get_ref().local_addr().map_err(refused)?;
+        let socket = socket2::SockRef::from(listener.get_ref());
+        // Connections have what their listener has. A system that refuses it serves all the same.
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+        let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
         Ok(Self {
             door: Door::new(listener, tasks, web.public),
             local,
@@ -118,10 +127,8 @@ impl Server {
         let Some(mut media) = self.attend_request(here, from, running).await? else {
             return Ok(());
         };
-        let socket = socket2::SockRef::from(here.get_ref());
-        // Comforts; a system without them serves all the same.
-        let _ = socket.set_tcp_nodelay(true);
-        let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
+        // A comfort; a system without it serves all the same.
+        let _ = here.get_ref().set_nodelay(true);
         media.pour(stream).await
     }
 
