@@ -256,6 +256,41 @@ fn a_chain_of_nodes_plays_what_the_source_took_in() {
     assert_eq!((stats.gaps, stats.invalid), (0, 0), "{stats:?}");
 }
 
+#[test]
+fn a_source_gives_its_ring_back_when_nothing_comes_in_and_goes_on_when_it_comes_again() {
+    let mut world = World::new(800_000);
+    let listener = world.join(Role::Listener, |_| {}, Some(0));
+    let everybody = [0, listener];
+    everybody.iter().for_each(|&id| world.play(id));
+    for pause in 0..3 {
+        world.run(5, 800_000);
+        let heard = everybody.map(|id| world.check_heard(id));
+        // The source's own player is given all of it.
+        assert!(
+            pause > 0 || heard[0] + 120_000 > world.taken.len(),
+            "{heard:?}"
+        );
+        world.run(62, 0);
+        assert!(world.members[0].node.streams()[0].newest_at().is_some());
+        world.run(6, 0);
+        let stream = &world.members[0].node.streams()[0];
+        assert!(stream.newest_at().is_none());
+        let (count, free) = stream.ring.slots();
+        assert_eq!(count, free);
+        assert_eq!(world.check_heard(0), world.taken.len());
+        if pause == 1 {
+            world.members[0].node.begin_run(world.now, 0);
+        }
+    }
+    let stats = everybody.map(|id| world.members[id].node.streams()[0].stats);
+    assert!(
+        stats
+            .iter()
+            .all(|stats| (stats.gaps, stats.invalid) == (0, 0)),
+        "{stats:?}"
+    );
+}
+
 /// Its address is not proved, so the answer is no longer than the question.
 #[test]
 fn a_first_word_is_answered_with_others_to_try_where_there_is_no_room() {

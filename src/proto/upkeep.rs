@@ -4,6 +4,7 @@ use super::config::{MAX_STREAMS, Role};
 use super::node::{Down, Node, StreamId};
 use super::peer::{Due, Link, MISSED, Peer, PeerId};
 use super::player::{Player, Stage};
+use super::source::Source;
 use super::stream::bits;
 use crate::limits::MAX_N;
 use crate::time::{Instant, Span};
@@ -187,7 +188,8 @@ impl Node<'_> {
     fn tend_ring(&mut self, now: Instant, at: StreamId) {
         let stream = &self.streams[at];
         let patience = OVER + self.config.window;
-        let over = stream.source.is_none()
+        let makes = |source: &Source<'_>| source.next_at(Span::ZERO).is_some();
+        let over = !stream.source.as_ref().is_some_and(makes)
             && stream
                 .newest_at()
                 .is_some_and(|newest| now.since(newest) > patience);
