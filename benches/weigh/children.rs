@@ -74,7 +74,7 @@ impl Child {
             self.node.handle_timeout(now);
         }
         while self.node.poll_transmit(now, batch) {
-            let _ = self.udp.send(&self.node, batch, 0);
+            let _ = self.udp.send(&mut self.node, batch, 0);
         }
     }
 

@@ -50,7 +50,7 @@ pub async fn run(engine: &Engine, mut udp: Uplinks, lines: &Lines, rates: &RefCe
             }
             let unsent = out.drain(node, now, &mut udp, lines);
             let mut rates = rates.borrow_mut();
-            rates.note(now, node.stats(), udp.refused(), udp.refused_bytes());
+            rates.note(now, node.stats(), udp.refused());
             rates.dropped = udp.dropped();
             (unheard, unsent)
         });

@@ -499,7 +499,7 @@ fn look(running: &Running, passed: Duration) -> Option<Write> {
     running.engine.with(|node, now| {
         node.begin_day(today(unix_s));
         let quota = quota.as_mut()?;
-        let write = quota.tick(rates.accepted_bytes(node.stats()), unix_s, passed);
+        let write = quota.tick(node.stats().tx_bytes, unix_s, passed);
         let (rate_bps, _) = rates.now(now, node.stats());
         quota.tell(node, now, rate_bps / 8);
         write
@@ -528,8 +528,7 @@ pub async fn close(running: &Running) {
 }
 
 fn closing(running: &Running) -> Option<Write> {
-    let rates = running.rates.borrow();
-    let sent = rates.accepted_bytes(running.engine.look().stats());
+    let sent = running.engine.look().stats().tx_bytes;
     let mut quota = running.quota.borrow_mut();
     quota.as_mut()?.close(sent, unix_s())
 }

@@ -20,16 +20,14 @@ pub struct Rates {
     newest: usize,
     /// Datagrams the system would not take.
     pub refused: u64,
-    /// Their bytes, headers included.
-    refused_bytes: u64,
     /// Datagrams that came and that the kernel dropped before they were taken in.
     pub dropped: u64,
 }
 
 impl Rates {
     /// Notes where the counters stand; does something once a second.
-    pub fn note(&mut self, now: Instant, stats: &NodeStats, refused: u64, refused_bytes: u64) {
-        (self.refused, self.refused_bytes) = (refused, refused_bytes);
+    pub fn note(&mut self, now: Instant, stats: &NodeStats, refused: u64) {
+        self.refused = refused;
         self.tick(now, stats);
     }
 
@@ -43,11 +41,6 @@ impl Rates {
                 rx_bytes: stats.rx_bytes,
             };
         }
-    }
-
-    /// Bytes that the system took.
-    pub fn accepted_bytes(&self, stats: &NodeStats) -> u64 {
-        stats.tx_bytes.saturating_sub(self.refused_bytes)
     }
 
     /// Bits per second sent and received between the oldest sample and now.
@@ -88,7 +81,7 @@ mod tests {
             now += Span::from_ms(100);
             stats.tx_bytes += if step < 100 { 100 } else { 12_500 };
             stats.rx_bytes += 10;
-            rates.note(now, &stats, 0, 0);
+            rates.note(now, &stats, 0);
             if step == 99 {
                 assert_eq!(rates.now(now, &stats).0, 8_000);
             }

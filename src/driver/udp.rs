@@ -7,7 +7,6 @@ use super::place::Place;
 use super::reactor::Async;
 use super::segments::{Outcome, Segments};
 use super::stint::Stint;
-use crate::limits::IP_UDP_HEADER_BYTES;
 use crate::proto::node::Node;
 use crate::proto::transmit::{MAX_BATCH, Transmit};
 use crate::wire::addr::Addr;
@@ -53,8 +52,6 @@ pub struct Udp {
     segments: Segments,
     /// Datagrams the system would not take: no route, no such address.
     pub refused: u64,
-    /// Their bytes, headers included.
-    pub refused_bytes: u64,
 }
 
 /// How far a batch has gone out.
@@ -99,7 +96,6 @@ impl Udp {
             socket: Async::new(socket)?,
             local,
             refused: 0,
-            refused_bytes: 0,
         };
         udp.set_buffers((MIN_BUFFER_BYTES, MIN_BUFFER_BYTES));
         Ok(udp)
@@ -120,9 +116,9 @@ impl Udp {
 
     /// Another socket in this one's place; what is counted goes on.
     pub fn replace(&mut self, other: Self) {
-        let counted = (self.refused, self.refused_bytes, self.inbox.dropped);
+        let counted = (self.refused, self.inbox.dropped);
         *self = other;
-        (self.refused, self.refused_bytes, self.inbox.dropped) = counted;
+        (self.refused, self.inbox.dropped) = counted;
     }
 
     /// Whether datagrams to this address can leave through this socket.
@@ -150,8 +146,9 @@ impl Udp {
     }
 
     /// Sends a batch from its datagram number `from` on: all of it in one call, or, where the kernel cannot, one call
-    /// for each. Chunks are read where they lie in the ring.
-    pub fn send(&mut self, node: &Node<'_>, batch: &Transmit, from: usize) -> Sent {
+    /// for each. Chunks are read where they lie in the ring. The node is told what the kernel refused: that is the same as losing it
+    /// on the way, but it has not left.
+    pub fn send(&mut self, node: &mut Node<'_>, batch: &Transmit, from: usize) -> Sent {
         let Some(to) = batch.to.socket() else {
             return Sent::All;
         };
@@ -170,22 +167,30 @@ impl Udp {
                 Outcome::Refused => {}
             }
         }
+        let (mut sent, mut refused, mut refused_bytes) = (Sent::All, 0, 0);
         for (at, datagram) in node.datagrams(batch).enumerate().skip(from) {
-            if self.send_one(to, datagram) == Outcome::Blocked {
-                return Sent::Blocked(at);
+            match self.send_one(to, datagram) {
+                Outcome::Sent => {}
+                Outcome::Refused => {
+                    refused += 1;
+                    refused_bytes += datagram.len();
+                }
+                Outcome::Blocked => {
+                    sent = Sent::Blocked(at);
+                    break;
+                }
             }
         }
-        Sent::All
+        if refused > 0 {
+            node.not_sent(batch, refused, refused_bytes);
+        }
+        sent
     }
 
-    /// Anything but a full socket is the same as losing the datagram on the way.
     fn send_one(&mut self, to: SocketAddr, datagram: &[u8]) -> Outcome {
         let socket = self.socket.get_ref();
         let outcome = self.segments.send_one(socket, to, datagram);
-        if outcome == Outcome::Refused {
-            self.refused += 1;
-            self.refused_bytes += (datagram.len() + IP_UDP_HEADER_BYTES) as u64;
-        }
+        self.refused += u64::from(outcome == Outcome::Refused);
         outcome
     }
 

@@ -138,11 +138,6 @@ impl Uplinks {
         self.links.iter().map(|udp| udp.refused).sum()
     }
 
-    /// Bytes of those datagrams, headers included.
-    pub fn refused_bytes(&self) -> u64 {
-        self.links.iter().map(|udp| udp.refused_bytes).sum()
-    }
-
     /// Datagrams the kernel dropped because they were not taken in in time.
     pub fn dropped(&self) -> u64 {
         self.links.iter().map(Udp::dropped).sum()
@@ -168,7 +163,7 @@ impl Uplinks {
     }
 
     /// Sends a batch from its datagram number `from` on.
-    pub fn send(&mut self, node: &Node<'_>, batch: &Transmit, from: usize) -> Sent {
+    pub fn send(&mut self, node: &mut Node<'_>, batch: &Transmit, from: usize) -> Sent {
         // Where there is one way only, no clock is asked.
         let link = match self.routes.is_empty() {
             true => 0,

@@ -5,6 +5,7 @@
 use super::bucket::Urgency;
 use super::node::Node;
 use super::peer::PeerId;
+use super::transmit::Transmit;
 use crate::limits::IPV6_EXTRA_HEADER_BYTES;
 use crate::time::Instant;
 use crate::wire::addr::Addr;
@@ -137,6 +138,19 @@ impl Ledger {
         self.days[self.today].1.add(traffic);
     }
 
+    /// What was counted of it had not been sent.
+    fn uncount(&mut self, addr: Option<Addr>, bytes: u64) {
+        let day = &mut self.days[self.today].1;
+        let network = addr.map(Network::of);
+        let mut rows = self.networks.iter_mut().flatten();
+        let row = rows.find(|(other, _)| Some(*other) == network);
+        let row = row.map(|(_, sums)| sums);
+        let row = row.or(network.map(|_| &mut self.others));
+        for sums in [Some(day), row].into_iter().flatten() {
+            sums.tx_bytes = sums.tx_bytes.saturating_sub(bytes);
+        }
+    }
+
     pub(super) fn count_network(&mut self, addr: Addr, traffic: Traffic) {
         if traffic == Traffic::default() {
             return;
@@ -243,6 +257,33 @@ impl Node<'_> {
             Some(peer) => peer.tx_bytes += bytes as u64,
             None => self.ledger.count_network(to, traffic),
         }
+    }
+
+    /// Takes back what was counted as sent, of a batch of which the system would not take so many datagrams of so many bytes together.
+    /// What was paid for them stays paid.
+    pub fn not_sent(&mut self, batch: &Transmit, datagrams: u64, payload_bytes: usize) {
+        let each = self.on_line(batch.to, 0) as u64;
+        let bytes = payload_bytes as u64 + datagrams * each;
+        let less = |sum: &mut u64, by: u64| *sum = sum.saturating_sub(by);
+        less(&mut self.stats.tx_datagrams, datagrams);
+        less(&mut self.stats.tx_bytes, bytes);
+        let id = self.peers.by_addr(batch.to);
+        let stream = match batch.count {
+            0 => id.and_then(|id| self.only_stream(id)),
+            _ => Some(batch.stream),
+        };
+        if let Some(stream) = stream.and_then(|at| self.streams.get_mut(at)) {
+            less(&mut stream.stats.tx_bytes, bytes);
+        }
+        let peer = id.and_then(|id| self.peers.get_unnoted(id));
+        let network = match peer {
+            Some(peer) => {
+                less(&mut peer.tx_bytes, bytes);
+                None
+            }
+            None => Some(batch.to),
+        };
+        self.ledger.uncount(network, bytes);
     }
 
     /// Counts what left in no datagram of ours.

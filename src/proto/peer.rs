@@ -107,7 +107,8 @@ impl Peer {
         let before = core::mem::replace(&mut self.settled, Traffic { rx_bytes, tx_bytes });
         Traffic {
             rx_bytes: rx_bytes - before.rx_bytes,
-            tx_bytes: tx_bytes - before.tx_bytes,
+            // Less where what was settled was refused after that.
+            tx_bytes: tx_bytes.saturating_sub(before.tx_bytes),
         }
     }
 

@@ -4,6 +4,7 @@ use super::bucket::Urgency;
 use super::budget::Sizes;
 use super::config::{NodeConfig, Role};
 use super::job::Job;
+use super::ledger::Network;
 use super::node::{Down, Node};
 use super::serve::Repair;
 use super::source::{Programme, Source, Start};

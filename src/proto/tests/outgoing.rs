@@ -158,3 +158,59 @@ fn what_waits_for_one_neighbour_leaves_in_one_datagram() {
     assert_eq!(sent.iter().map(|(to, _)| *to).collect::<Vec<_>>(), addrs);
     assert!(sent.iter().all(|&(_, len)| len > 4 * 100), "{sent:?}");
 }
+
+/// What a source has counted as sent to a neighbour: in all, today, to its network, to itself, of the stream.
+fn counted(node: &mut Node<'_>, addr: Addr) -> [u64; 6] {
+    node.settle_ledger();
+    let network = Network::of(addr);
+    let row = node.ledger().networks().iter().flatten();
+    let row = row.clone().find(|(other, _)| *other == network);
+    let peer = node.peers().iter().find(|(_, peer)| peer.addr == addr);
+    [
+        node.stats().tx_datagrams,
+        node.stats().tx_bytes,
+        node.ledger().day(0).unwrap().1.tx_bytes,
+        row.unwrap().1.tx_bytes,
+        peer.unwrap().1.tx_bytes,
+        node.streams()[0].stats.tx_bytes,
+    ]
+}
+
+#[test]
+fn what_the_system_refused_was_not_sent_anywhere() {
+    let (mut world, addrs, ids) = quiet_pair();
+    let (now, node) = (world.now, &mut world.members[0].node);
+    node.begin_day(20_000);
+    let mut out = Transmit::new();
+    let block = node.streams()[0].ring.end().saturating_sub(3);
+    for is_chunks in [true, false] {
+        let before = counted(node, addrs[0]);
+        let (peer, stream, at) = (ids[0], 0, now);
+        match is_chunks {
+            true => (0..3).for_each(|index| {
+                let id = ChunkId { block, index };
+                let repair = Repair {
+                    peer,
+                    stream,
+                    id,
+                    at,
+                };
+                assert!(node.repairs.push(repair).is_ok());
+            }),
+            false => node.queue(Job::Seal {
+                peer,
+                stream,
+                block,
+            }),
+        }
+        assert!(node.poll_transmit(now, &mut out));
+        assert_eq!((out.to, out.count > 0), (addrs[0], is_chunks));
+        let datagrams = node.datagrams(&out).count() as u64;
+        let bytes = node.datagrams(&out).map(<[u8]>::len).sum();
+        node.not_sent(&out, datagrams, bytes);
+        assert_eq!(counted(node, addrs[0]), before);
+        // Once more than there was: nothing goes below nothing.
+        node.not_sent(&out, 1 << 40, 1 << 40);
+        assert_eq!(counted(node, addrs[0])[1], 0);
+    }
+}
