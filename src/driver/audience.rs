@@ -1,15 +1,16 @@
 //! One HTTP player: the head when the stream is known, then media straight from the ring, with the title in between if it
 //! asked for that.
 
+use super::beyond;
 use super::in_step;
-use super::reactor::{Async, Timer};
-use super::reply::{Client, STUCK, farewell, with_headers};
+use super::reactor::Async;
+use super::reply::{Client, STUCK, farewell};
 use super::view::{Running, Seat};
 use super::within::within;
-use crate::http::hls::TIMESTAMP_BYTES;
 use crate::http::icy::{ICY_METAINT, IcyInterleaver, MAX_ICY_BLOCK_BYTES};
 use crate::http::request::Method;
 use crate::http::response::{self, Live};
+use crate::proto::bucket::Urgency;
 use crate::proto::node::{Node, PlayerId, StreamId};
 use crate::proto::player::Stage;
 use crate::time::{Instant, Span};
@@ -29,10 +30,6 @@ const MAX_SLICES: usize = 64;
 
 /// Reads after which a player that talks is sent away.
 const MAX_SAID: usize = 8;
-
-/// A player beyond this network is given no less than this at a time, and looks again after this while the line is full.
-const BEYOND_BYTES: usize = 1_500;
-const BEYOND_PAUSE: Duration = Duration::from_millis(20);
 
 /// Longest time shift that is looked for; the ring ends long before.
 const MAX_AGO_MS: u64 = 24 * 3_600_000;
@@ -78,8 +75,7 @@ pub(super) async fn serve<'a>(
         },
     };
     let head = |out: &mut [u8]| write_head(running, stream, client, icy, ago_ms, out);
-    let head_bytes = client.say_head(head)?;
-    client.count(running, head_bytes);
+    client.say_head(head).await?;
     let titles = icy.map(|metaint| Box::new(Titles::new(metaint)));
     Ok(Some(Media::Live { place, titles }))
 }
@@ -118,12 +114,7 @@ pub(super) enum Media<'a> {
         titles: Option<Box<Titles>>,
     },
     /// So many bytes, which are all there.
-    Piece {
-        place: Place<'a>,
-        /// Said before them.
-        tag: Option<[u8; TIMESTAMP_BYTES]>,
-        bytes: u64,
-    },
+    Piece { place: Place<'a>, bytes: u64 },
 }
 
 impl Media<'_> {
@@ -134,13 +125,7 @@ impl Media<'_> {
             (Media::Live { place, titles }, socket) => {
                 pour(place, socket, titles.as_deref_mut()).await
             }
-            (Media::Piece { place, tag, bytes }, Some(socket)) => {
-                if let Some(tag) = tag {
-                    // Room: only a head is in there.
-                    socket.get_ref().write_all(tag)?;
-                }
-                pour_out(place, socket, *bytes).await
-            }
+            (Media::Piece { place, bytes }, Some(socket)) => pour_out(place, socket, *bytes).await,
         }
     }
 }
@@ -151,8 +136,9 @@ async fn head_only(client: &Client<'_>, running: &Running, stream: StreamId) -> 
         return client.refuse(503, "the stream has not begun").await;
     }
     let icy = client.icy_metadata.then_some(ICY_METAINT);
-    client.say_head(|out| write_head(running, stream, client, icy, None, out))?;
-    Ok(())
+    client
+        .say_head(|out| write_head(running, stream, client, icy, None, out))
+        .await
 }
 
 fn write_head(
@@ -184,8 +170,8 @@ pub(super) struct Place<'a> {
     running: &'a Running,
     stream: StreamId,
     id: PlayerId,
-    /// The player is beyond this network: it is served over the owner's line.
-    beyond: bool,
+    /// Where the player is.
+    to: Addr,
 }
 
 impl<'a> Place<'a> {
@@ -215,27 +201,13 @@ impl<'a> Place<'a> {
             running,
             stream,
             id,
-            beyond: !Addr::udp(client.from).is_local(),
+            to: Addr::udp(client.from),
         }
     }
 
-    /// Waits until the owner's line has room for this player.
-    async fn turn(&self) {
-        let full = |node: &mut Node<'_>, now| node.room(now) < BEYOND_BYTES;
-        while self.beyond && self.running.engine.turn(full) {
-            // Apart, so that a connection that never waits here holds no room for it.
-            Box::pin(Timer::after(BEYOND_PAUSE)).await;
-        }
-    }
-
-    /// Where the player is, if that is beyond this network.
-    fn beyond_at(&self) -> Option<Addr> {
-        if !self.beyond {
-            return None;
-        }
-        let seats = self.running.seats.borrow();
-        let seat = seats.get(self.id)?.as_ref()?;
-        Some(Addr::udp(seat.address))
+    /// Waits until the owner's line has room for this player, if it leads there.
+    async fn turn(&self) -> io::Result<()> {
+        beyond::turn(self.running, self.to, Urgency::Stream).await
     }
 
     fn is_at_end(&self) -> bool {
@@ -271,7 +243,7 @@ impl Drop for Place<'_> {
 /// So many bytes that are all there, and no more.
 async fn pour_out(place: &Place<'_>, socket: &Async<TcpStream>, mut left: u64) -> io::Result<()> {
     while left > 0 {
-        place.turn().await;
+        place.turn().await?;
         match place.write_some(socket.get_ref(), None) {
             // The ring has gone on without this client.
             Ok(Written { bytes: 0, .. }) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -294,7 +266,7 @@ async fn pour(
 ) -> io::Result<()> {
     let running = place.running;
     while !running.engine.is_leaving() && !running.is_stopped(place.stream) {
-        place.turn().await;
+        place.turn().await?;
         let Some(here) = socket.as_ref() else {
             return Ok(());
         };
@@ -302,7 +274,7 @@ async fn pour(
             // What follows is another medium.
             Ok(Written { is_all: true, .. }) if place.is_at_end() => return farewell(here).await,
             Ok(Written { is_all: true, .. }) => {
-                let is_apart = place.beyond || titles.is_some();
+                let is_apart = !place.to.is_local() || titles.is_some();
                 let wait = |context: &mut Context<'_>| {
                     in_step::poll(running, place.id, socket, is_apart, context)
                 };
@@ -335,34 +307,29 @@ impl Place<'_> {
     ) -> io::Result<Written> {
         if let Some(titles) = &mut titles {
             titles.refill(self);
-            if titles.is_due() {
-                let bytes = titles.write(socket)?;
-                if let Some(to) = self.beyond_at() {
-                    let bytes = with_headers(to, bytes);
-                    self.running.engine.turn(|node, _| node.served(to, bytes));
-                }
-                return Ok(Written {
-                    bytes,
-                    is_all: false,
-                });
-            }
         }
-        let room = titles.as_ref().map_or(usize::MAX, |t| t.icy.media_room());
-        let written = self.running.engine.turn(|node, now| {
-            let most = match self.beyond {
-                true => room.min(node.room(now)),
-                false => room,
-            };
-            let written = write_media(self.running, node, now, self.id, socket, most)?;
-            if let Some(to) = self.beyond_at().filter(|_| written.bytes > 0) {
-                node.served(to, with_headers(to, written.bytes));
+        let mut is_all = false;
+        let mut write = |node: &mut Node<'_>, now, most: usize| {
+            let due = titles.as_deref_mut().filter(|titles| titles.is_due());
+            if let Some(titles) = due {
+                return titles.write(socket, most);
             }
-            io::Result::Ok(written)
-        })?;
-        if let Some(titles) = titles {
-            titles.icy.wrote_media(written.bytes);
-        }
-        Ok(written)
+            let room = titles.as_ref().map_or(usize::MAX, |t| t.icy.media_room());
+            let written = write_media(self.running, node, now, self.id, socket, most.min(room))?;
+            is_all = written.is_all;
+            if let Some(titles) = &mut titles {
+                titles.icy.wrote_media(written.bytes);
+            }
+            Ok(written.bytes)
+        };
+        let bytes = beyond::pass(
+            self.running,
+            self.to,
+            Urgency::Stream,
+            usize::MAX,
+            &mut write,
+        )?;
+        Ok(Written { bytes, is_all })
     }
 }
 
@@ -458,8 +425,9 @@ impl Titles {
         }
     }
 
-    fn write(&mut self, mut socket: &TcpStream) -> io::Result<usize> {
+    fn write(&mut self, mut socket: &TcpStream, most: usize) -> io::Result<usize> {
         let rest = self.block.get(self.left.clone()).unwrap_or(&[]);
+        let rest = rest.get(..most).unwrap_or(rest);
         let written = socket.write(rest)?;
         self.left.start += written;
         match written {

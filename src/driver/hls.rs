@@ -15,7 +15,7 @@ use crate::proto::segments::{MAX_SEGMENTS, Segment};
 use crate::time::{Instant, Span};
 use core::cell::RefCell;
 use core::time::Duration;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::vec::Vec;
 
 /// A stream is taken whole so long after the last request.
@@ -109,7 +109,7 @@ pub(super) async fn playlist(
             None => None,
         };
         if let Some(format) = format
-            && say_playlist(client, running, stream, &format)?
+            && say_playlist(client, running, stream, &format).await?
         {
             return Ok(());
         }
@@ -122,31 +122,54 @@ pub(super) async fn playlist(
 }
 
 /// The playlist; false when there is no segment yet.
-fn say_playlist(
+async fn say_playlist(
     client: &Client<'_>,
     running: &Running,
     stream: StreamId,
     format: &Format,
 ) -> io::Result<bool> {
+    let mut is_there = false;
+    let whole = |out: &mut [u8]| {
+        if core::mem::replace(&mut is_there, true) {
+            return None;
+        }
+        let len = write_playlist(client, running, stream, format, out);
+        is_there = len.is_some();
+        len
+    };
+    client.send(whole).await?;
+    Ok(is_there)
+}
+
+/// Writes it with its head; its length, when there is a segment.
+fn write_playlist(
+    client: &Client<'_>,
+    running: &Running,
+    stream: StreamId,
+    format: &Format,
+    out: &mut [u8],
+) -> Option<usize> {
     let node = running.engine.look();
     let known = &node.streams()[stream];
     let segments = known.segments();
-    if segments.is_empty() {
-        return Ok(false);
-    }
+    let sequence = segments.first()?.number;
     let card = known.card.as_ref();
     let map = card.map_or(0, |card| card.descriptor.preamble_from_block);
     drop(node);
-    let sequence = segments.first().map_or(0, |oldest| oldest.number);
     let entries: heapless::Vec<Entry, MAX_SEGMENTS> = segments.iter().map(entry).collect();
     let mut text = [0; PART_BYTES];
-    let len = hls::playlist(format, sequence, map, &entries, &mut text)
-        .map_err(|_| ErrorKind::OutOfMemory)?;
-    client.say_document(hls::PLAYLIST_TYPE, Framing::Length(len as u64))?;
-    if client.method != Method::Head {
-        client.say(text.get(..len).unwrap_or(&[]))?;
-    }
-    Ok(true)
+    let len = hls::playlist(format, sequence, map, &entries, &mut text).ok()?;
+    let text = text.get(..len).filter(|_| client.method != Method::Head);
+    let head_bytes = client.head(hls::PLAYLIST_TYPE, Framing::Length(len as u64), out)?;
+    Some(head_bytes + append(out, head_bytes, text.unwrap_or(&[]))?)
+}
+
+/// Puts this behind what is there already; its length, if there is room for it.
+fn append(out: &mut [u8], at: usize, bytes: &[u8]) -> Option<usize> {
+    out.get_mut(at..)?
+        .get_mut(..bytes.len())?
+        .copy_from_slice(bytes);
+    Some(bytes.len())
 }
 
 fn entry(segment: &Segment) -> Entry {
@@ -172,7 +195,9 @@ pub(super) async fn init(
     let Some((version, bytes)) = whole.filter(|_| format.has_map) else {
         return client.refuse(404, "there is none").await;
     };
-    client.say_document(format.content_type, Framing::Length(bytes as u64))?;
+    client
+        .say_document(format.content_type, Framing::Length(bytes as u64))
+        .await?;
     let mut sent = 0;
     // In parts, for the node goes on while the client reads; what has changed meanwhile is cut off.
     let part = |out: &mut [u8]| {
@@ -233,9 +258,15 @@ pub(super) async fn segment<'a>(
         .has_timestamp
         .then(|| hls::timestamp(segment.time_us));
     let all = tag.map_or(0, |tag| tag.len() as u64) + bytes;
-    client.say_document(format.content_type, Framing::Length(all))?;
+    let tag = tag.filter(|_| client.method != Method::Head);
+    let head = |out: &mut [u8]| {
+        let head_bytes = client.head(format.content_type, Framing::Length(all), out)?;
+        let tag = tag.as_ref().map_or(&[][..], |tag| tag);
+        Some(head_bytes + append(out, head_bytes, tag)?)
+    };
+    client.say_head(|out| head(out).ok_or(())).await?;
     Ok(match client.method {
         Method::Head => None,
-        _ => Some(Media::Piece { place, tag, bytes }),
+        _ => Some(Media::Piece { place, bytes }),
     })
 }

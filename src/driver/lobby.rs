@@ -4,13 +4,18 @@
 //! supervisor is answered whatever the others do, and sends the others away.
 
 use super::bell::Bell;
+use super::beyond;
 use super::reactor::{Async, Timer};
+use super::server::SPARE_TASKS;
 use super::view::Running;
 use super::web::is_near;
 use crate::http::healthz::healthz;
 use crate::http::request::{MAX_HEAD_BYTES, Method, Parsed, Request};
 use crate::http::response::{self, MAX_RESPONSE_HEAD_BYTES};
 use crate::http::route::{Route, route};
+use crate::proto::bucket::Urgency;
+use crate::proto::node::Node;
+use crate::wire::addr::Addr;
 use core::cell::{Cell, RefCell};
 use core::future::{Future, poll_fn};
 use core::net::SocketAddr;
@@ -33,6 +38,9 @@ const MAX_ACCEPTED: usize = 16;
 
 /// Connections that wait for a task to look at them.
 const HANDED: usize = 8;
+
+/// Tasks that nobody beyond this network is given: there many may wait for room on the line, and at home nobody waits for them.
+const KEPT_TASKS: usize = SPARE_TASKS / 2;
 
 /// Guests at the door, at most, and what each takes: its place, and what the reactor keeps of its socket.
 pub(super) const GUESTS: usize = LOBBY + HANDED;
@@ -97,7 +105,7 @@ impl Door {
         timer: &mut Timer,
         context: &mut Context<'_>,
     ) -> Poll<()> {
-        let more = self.let_in(context);
+        let more = self.let_in(running, context);
         self.look_round(running, context);
         let oldest = self
             .lobby
@@ -115,7 +123,7 @@ impl Door {
     }
 
     /// True when there may be more.
-    fn let_in(&self, context: &mut Context<'_>) -> bool {
+    fn let_in(&self, running: &Running, context: &mut Context<'_>) -> bool {
         for _ in 0..MAX_ACCEPTED {
             match self.listener.poll_readable(context) {
                 Poll::Pending => return false,
@@ -123,7 +131,10 @@ impl Door {
                 Poll::Ready(Ok(())) => {}
             }
             match self.listener.get_ref().accept() {
-                Ok((stream, from)) => self.receive(stream, from),
+                Ok((stream, from)) => {
+                    beyond::connected(running, Addr::udp(from));
+                    self.receive(stream, from);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 // Out of file descriptors, most likely: who has waited longest goes.
                 Err(error) => {
@@ -173,18 +184,22 @@ impl Door {
 
     fn hand_on(&self, guest: Guest, running: &Running) {
         let mut handed = self.handed.borrow_mut();
-        if handed.len() >= self.idle.get() {
-            return answer_at_the_door(&guest.0, running);
+        let kept = match Addr::udp(guest.1).is_local() {
+            true => 0,
+            false => KEPT_TASKS,
+        };
+        if handed.len() + kept >= self.idle.get() {
+            return answer_at_the_door(&guest, running);
         }
         match handed.push_back(guest) {
             Ok(()) => self.bell.ring(),
-            Err((stream, _)) => answer_at_the_door(&stream, running),
+            Err(guest) => answer_at_the_door(&guest, running),
         }
     }
 }
 
-/// What fits into the socket at once, without waiting.
-fn answer_at_the_door(stream: &Async<TcpStream>, running: &Running) {
+/// What fits into the socket at once, and onto the owner's line, without waiting.
+fn answer_at_the_door((stream, from): &Guest, running: &Running) {
     let mut socket = stream.get_ref();
     let mut head = [0; MAX_HEAD_BYTES];
     let read = socket.read(&mut head).unwrap_or(0);
@@ -198,7 +213,10 @@ fn answer_at_the_door(stream: &Async<TcpStream>, running: &Running) {
     let mut out = [0; MAX_RESPONSE_HEAD_BYTES];
     if let Ok(len) = response::short(Method::Get, status, text, &mut out) {
         // A client that does not take this much at once gets less.
-        let _ = socket.write(out.get(..len).unwrap_or(&[]));
+        let said = out.get(..len).unwrap_or(&[]);
+        let mut say = |_: &mut Node<'_>, _, most| socket.write(said.get(..most).unwrap_or(said));
+        let to = Addr::udp(*from);
+        let _ = beyond::pass(running, to, Urgency::Words, said.len(), &mut say);
         let _ = socket.shutdown(Shutdown::Write);
     }
 }

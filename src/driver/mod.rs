@@ -32,6 +32,7 @@ mod values;
 mod aside;
 mod audience;
 mod bell;
+mod beyond;
 pub mod control;
 mod control_form;
 #[cfg(feature = "demo")]

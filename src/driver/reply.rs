@@ -1,18 +1,20 @@
 //! What HTTP clients are told. Everything is written from the stack straight into the socket; only what a slow client leaves
 //! of a part is kept, until it takes it.
 
+use super::beyond;
 use super::reactor::Async;
 use super::view::Running;
 use super::within::within;
 use crate::http::document::PART_BYTES;
 use crate::http::request::{Framing, MAX_HEAD_BYTES, Method, Request, Version};
 use crate::http::response::{self, MAX_RESPONSE_HEAD_BYTES};
+use crate::proto::bucket::Urgency;
+use crate::proto::node::Node;
 use crate::wire::addr::Addr;
 use core::future::poll_fn;
 use core::net::SocketAddr;
 use core::task::Poll;
 use core::time::Duration;
-use smol::io::AsyncWriteExt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::vec::Vec;
@@ -28,6 +30,7 @@ pub(super) const WRITE_BYTES: usize = 4 * PART_BYTES;
 
 /// Who asks, and what of the request is needed after it was read: the head itself is not kept.
 pub(super) struct Client<'a> {
+    running: &'a Running,
     pub stream: &'a Async<TcpStream>,
     pub from: SocketAddr,
     pub method: Method,
@@ -40,8 +43,9 @@ pub(super) struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// Who has said nothing that makes sense.
-    pub fn unknown(stream: &'a Async<TcpStream>, from: SocketAddr) -> Self {
+    pub fn unknown(running: &'a Running, stream: &'a Async<TcpStream>, from: SocketAddr) -> Self {
         Self {
+            running,
             stream,
             from,
             method: Method::Get,
@@ -52,7 +56,12 @@ impl<'a> Client<'a> {
     }
 
     /// Who has said this.
-    pub fn of(stream: &'a Async<TcpStream>, from: SocketAddr, request: &Request<'_>) -> Self {
+    pub fn of(
+        running: &'a Running,
+        stream: &'a Async<TcpStream>,
+        from: SocketAddr,
+        request: &Request<'_>,
+    ) -> Self {
         let mut user_agent = heapless::String::new();
         for c in request.user_agent.unwrap_or("").chars() {
             if user_agent.push(c).is_err() {
@@ -60,6 +69,7 @@ impl<'a> Client<'a> {
             }
         }
         Self {
+            running,
             stream,
             from,
             method: request.method,
@@ -69,33 +79,32 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// So many bytes were said to it: over the owner's line, if it is beyond this network.
-    pub fn count(&self, running: &Running, bytes: usize) {
+    /// Writes what the socket takes now, and the owner's line if it leads there. All that is said to it is written here.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut socket = self.stream.get_ref();
+        let mut write =
+            |_: &mut Node<'_>, _, most| socket.write(bytes.get(..most).unwrap_or(bytes));
         let to = Addr::udp(self.from);
-        if !to.is_local() {
-            let bytes = with_headers(to, bytes);
-            running.engine.turn(|node, _| node.served(to, bytes));
-        }
+        beyond::pass(self.running, to, Urgency::Words, bytes.len(), &mut write)
     }
 
-    /// Begins to answer: what is said first fits into the socket, and who is refused that has gone.
-    pub fn say(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut socket = self.stream.get_ref();
-        match socket.write(bytes)? == bytes.len() {
+    /// Waits until the owner's line has room, if it leads there.
+    async fn turn(&self) -> io::Result<()> {
+        beyond::turn(self.running, Addr::udp(self.from), Urgency::Words).await
+    }
+
+    /// The head of an answer: what is said first fits into the socket, and who is refused that has gone.
+    pub async fn say_head<E>(
+        &self,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> io::Result<()> {
+        self.turn().await?;
+        let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
+        let len = write(&mut head).map_err(|_| ErrorKind::OutOfMemory)?;
+        match self.write(head.get(..len).unwrap_or(&[]))? == len {
             true => Ok(()),
             false => Err(ErrorKind::WriteZero.into()),
         }
-    }
-
-    /// The head of an answer; returns its length.
-    pub fn say_head<E>(
-        &self,
-        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> io::Result<usize> {
-        let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
-        let len = write(&mut head).map_err(|_| ErrorKind::OutOfMemory)?;
-        self.say(head.get(..len).unwrap_or(&[]))?;
-        Ok(len)
     }
 
     /// Writes the head of a document; its length, if there is room for it.
@@ -104,14 +113,15 @@ impl<'a> Client<'a> {
     }
 
     /// Says the head of a document.
-    pub fn say_document(&self, content_type: &str, framing: Framing) -> io::Result<()> {
-        self.say_head(|out| self.head(content_type, framing, out).ok_or(()))?;
-        Ok(())
+    pub async fn say_document(&self, content_type: &str, framing: Framing) -> io::Result<()> {
+        self.say_head(|out| self.head(content_type, framing, out).ok_or(()))
+            .await
     }
 
     /// A short answer, whole, of any status.
     pub async fn refuse(&self, status: u16, text: &str) -> io::Result<()> {
-        self.say_head(|out| response::short(self.method, status, text, out))?;
+        self.say_head(|out| response::short(self.method, status, text, out))
+            .await?;
         farewell(self.stream).await
     }
 
@@ -132,7 +142,7 @@ impl<'a> Client<'a> {
             return Ok(Sent::All);
         };
         let part = room.get(..len).unwrap_or(&[]);
-        let taken = match self.stream.get_ref().write(part) {
+        let taken = match self.write(part) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             taken => taken?,
         };
@@ -142,14 +152,16 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Writes it all, as long as the client goes on taking it.
+    /// Writes it all, as long as the client goes on taking it and the line has room.
     async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        let mut stream = self.stream;
         while !bytes.is_empty() {
-            let n = within(STUCK, stream.write(bytes)).await?;
-            bytes = bytes.get(n..).unwrap_or(&[]);
-            if n == 0 {
-                return Err(ErrorKind::WriteZero.into());
+            self.turn().await?;
+            match self.write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    within(STUCK, self.stream.writable()).await?;
+                }
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                written => bytes = bytes.get(written?..).unwrap_or(&[]),
             }
         }
         Ok(())
@@ -162,17 +174,8 @@ enum Sent {
     All,
     /// It is in the socket.
     Part,
-    /// The client is slow; this is still to be written.
+    /// The client is slow, or the line; this is still to be written.
     Left(Vec<u8>),
-}
-
-/// Bytes of a TCP connection with what its headers add to them: 52 for each 1,448, over IPv6 72 for each 1,428.
-pub(super) fn with_headers(to: Addr, bytes: usize) -> usize {
-    let per_mille = match to.socket() {
-        Some(SocketAddr::V6(_)) => 51,
-        _ => 36,
-    };
-    bytes + (bytes * per_mille).div_ceil(1_000)
 }
 
 /// Closes so that our last bytes arrive: a socket closed with bytes unread resets the connection.

@@ -148,7 +148,7 @@ impl Server {
         &self,
         stream: &'a Async<TcpStream>,
         from: SocketAddr,
-        running: &Running,
+        running: &'a Running,
     ) -> io::Result<(Client<'a>, Wish)> {
         loop {
             if let Some(heard) = self.look(stream, from, running)? {
@@ -163,7 +163,7 @@ impl Server {
         &self,
         stream: &'a Async<TcpStream>,
         from: SocketAddr,
-        running: &Running,
+        running: &'a Running,
     ) -> io::Result<Option<(Client<'a>, Wish)>> {
         let mut head = [0; MAX_HEAD_BYTES];
         let there = match stream.get_ref().peek(&mut head) {
@@ -175,7 +175,7 @@ impl Server {
             Parsed::Incomplete => None,
             Parsed::Bad(status) => {
                 let wish = Wish::Short(status, response::reason(status));
-                Some((Client::unknown(stream, from), wish))
+                Some((Client::unknown(running, stream, from), wish))
             }
             Parsed::Complete {
                 request,
@@ -183,7 +183,7 @@ impl Server {
             } => {
                 take(stream.get_ref(), head_bytes)?;
                 let wish = self.judge(&request, running);
-                Some((Client::of(stream, from, &request), wish))
+                Some((Client::of(running, stream, from, &request), wish))
             }
         })
     }
@@ -318,7 +318,6 @@ async fn send_document(
             _ => document.next(&running.view(), room).unwrap_or(0),
         };
         let len = head_bytes + body_bytes;
-        client.count(running, len);
         (len > 0).then_some(len)
     };
     client.send(part).await?;

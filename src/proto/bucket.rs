@@ -30,6 +30,9 @@ const LONGEST: u64 = (MAX_DATAGRAM_BYTES + IP_UDP_HEADER_BYTES + IPV6_EXTRA_HEAD
 /// The smallest limit under which anything is forwarded, in bits a second: two datagrams a second.
 pub const MIN_LIMIT_BPS: u64 = LONGEST * 2 * 8;
 
+/// Bytes of a second in which somebody outside is answered where nothing is forwarded: a page.
+const ANSWERS_BYTES: u64 = 20_000;
+
 /// A slot of [`Second`] is 2^12 us long.
 const SLOT_SHIFT: u32 = 12;
 
@@ -279,6 +282,18 @@ impl Bucket {
         let second = self.most(Urgency::Stream).saturating_sub(self.second.sum);
         let tokens = self.stream.rate.map_or(u64::MAX, |_| self.stream.tokens);
         let room = second.min(tokens).min(self.left_for(Urgency::Stream));
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes that may be said now to who asks from outside. They wait as the stream does; under a limit of nothing there are a few,
+    /// or nobody out there could let a node go on that is paused.
+    pub fn room_to_answer(&mut self, now: Instant) -> usize {
+        if self.limit != Some(0) {
+            return self.room(now);
+        }
+        self.refill(now);
+        let second = ANSWERS_BYTES.saturating_sub(self.second.sum);
+        let room = second.min(self.left_for(Urgency::Stream));
         usize::try_from(room).unwrap_or(usize::MAX)
     }
 
@@ -607,6 +622,17 @@ mod tests {
             assert!(!bucket.allows(Instant::ZERO, 1, Stream));
             assert_eq!(bucket.ready_at(1_000, Stream), None);
         }
+        let mut paused = Bucket::new(Some(0), Instant::ZERO);
+        assert_eq!(paused.room(Instant::ZERO), 0);
+        let mut answered = 0;
+        for us in (0..10_000_000).step_by(1_000) {
+            let room = paused.room_to_answer(Instant::from_us(us));
+            paused.spend(room, Stream);
+            answered += room as u64;
+        }
+        assert!((ANSWERS_BYTES * 9..=ANSWERS_BYTES * 10).contains(&answered));
+        paused.set_allowance(Some(10), 10);
+        assert_eq!(paused.room_to_answer(Instant::from_us(20_000_000)), 0);
         let mut least = Bucket::new(Some(MIN_LIMIT_BPS), Instant::ZERO);
         assert!(least.allows(Instant::ZERO, 1_260, Stream));
     }

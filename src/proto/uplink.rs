@@ -148,9 +148,13 @@ impl Node<'_> {
         self.bucket.allowance()
     }
 
-    /// Bytes that may leave now by another way than the node's own datagrams: to players beyond this network.
-    pub fn room(&mut self, now: Instant) -> usize {
-        self.bucket.room(now)
+    /// Bytes that may leave now by another way than the node's own datagrams, to clients beyond this network: of the stream, or of
+    /// what they are told.
+    pub fn room(&mut self, now: Instant, urgency: Urgency) -> usize {
+        match urgency {
+            Urgency::Stream | Urgency::Repair => self.bucket.room(now),
+            Urgency::Words | Urgency::Strangers => self.bucket.room_to_answer(now),
+        }
     }
 
     /// So many bytes have left that way.

@@ -100,3 +100,48 @@ done
 until_ok 20 "one of them takes another name" grep -qh 'another box has this name' "$work/copy-1.log" "$work/copy-2.log"
 in_box 1 "$venv/bin/python" "$here/look.py" 10.77.0.1 3
 echo "ok    each is found under a name of its own"
+
+# Who asks from beyond this network: what it is sent keeps to the upload limit, and is counted as the device counts it. Nobody else
+# talks on that network any more.
+for pid in $pids; do kill "$pid" 2>/dev/null || :; done
+for pid in $pids; do wait "$pid" 2>/dev/null || :; done
+for box in 1 2; do
+    ip -n "$name-$box" addr add 198.18.0.$box/24 dev lan0
+    # Packets are cut apart before they are counted.
+    ip -n "$name-$box" link set lan0 gso_max_segs 1
+done
+limit_bps=400000
+ip netns exec "$one" "$weir" source --key "$work/key" --input "$work/tone.mp3" --repeat --bind 127.0.0.1:7479 --mdns off \
+    --http 0.0.0.0:7480 --http-public --upload-limit ${limit_bps}bit >"$work/uri" 2>"$work/beyond.log" &
+pids=$!
+until_ok 20 "a source is up that answers everybody" grep -q weir:// "$work/uri"
+on_line() { in_box 1 awk '$1 == "lan0:" { print $10 - 14 * $11 }' /proc/net/dev; }
+counted() {
+    in_box 1 curl -sf http://127.0.0.1:7480/status.json |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["upload"]["bytes_total"])'
+}
+ask() { in_box 2 timeout 6 sh -c 'while :; do curl -s -o "$0" http://198.18.0.1:7480/ && echo; sleep 0.1; done' /dev/null; }
+line=$(on_line) bytes=$(counted) begun=$(date +%s%N)
+asking=
+for n in 1 2 3 4 5 6 7 8; do
+    ask >"$work/asked-$n" &
+    asking="$asking $!"
+done
+for pid in $asking; do wait "$pid" || :; done
+# Sets `sent`, `counted_bytes` and `most`.
+look_at_the_line() {
+    sent=$(($(on_line) - line)) counted_bytes=$(($(counted) - bytes))
+    most=$((limit_bps / 8 * (($(date +%s%N) - begun) / 1000000) / 1000))
+}
+look_at_the_line
+answers=$(cat "$work"/asked-* | wc -l)
+if [ "$answers" -lt 4 ] || [ "$sent" -gt "$most" ]; then
+    echo "FAILED: who asks from beyond got $answers pages and $sent bytes of the $most there may be"
+    exit 1
+fi
+echo "ok    who asks from beyond waits for room on the line: $answers pages, $sent bytes of at most $most"
+as_counted() {
+    look_at_the_line
+    [ $((counted_bytes * 100)) -ge $((sent * 99)) ] && [ $((counted_bytes * 100)) -le $((sent * 102)) ]
+}
+until_ok 10 "what it was sent is counted" as_counted

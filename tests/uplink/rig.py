@@ -192,7 +192,13 @@ class Node:
         self.namespace = namespace
         # As it stands in front of a port.
         self.host = f"[{address}]" if ":" in address else address
-        bind = ("--bind", f"{self.host}:{UDP_PORT}", "--http", f"{self.host}:{HTTP_PORT}")
+        self.home = self.host
+        bind = ("--bind", f"{self.host}:{UDP_PORT}")
+        if "--http" in arguments:
+            # At all addresses: it is asked at the one that is its own alone.
+            self.home = "[::1]"
+        else:
+            bind = (*bind, "--http", f"{self.host}:{HTTP_PORT}")
         if "--http-public" not in arguments and ":" in address:
             bind = (*bind, "--http-public")
         environment = {**os.environ, "WEIR_LOG": "info"}
@@ -251,7 +257,7 @@ class Node:
         threading.Thread(target=pour, daemon=True).start()
 
     def get(self, path: str) -> bytes:
-        with inside(self.namespace), urllib.request.urlopen(f"http://{self.host}:{HTTP_PORT}{path}", timeout=10) as answer:
+        with inside(self.namespace), urllib.request.urlopen(f"http://{self.home}:{HTTP_PORT}{path}", timeout=10) as answer:
             return answer.read()
 
     def status(self) -> dict:

@@ -99,10 +99,93 @@ def six() -> None:
         assert of_quota >= sum(seen) - limit_bps / 4, "what a player beyond gets is not of the quota"
 
 
+EVERYWHERE = ("--http", "[::]:8480", "--http-public")
+
+
+def beyond() -> None:
+    """Who asks from beyond this network waits for room on the line, and nobody else does; all that is sent there is counted."""
+    with House(six=True) as house:
+        limit_bps = 500_000
+        source = house.source(64_000, "--max-children", "1")
+        relay = house.relay(source, "--upload-limit", f"{limit_bps}bit", "--delay-target", "0", *EVERYWHERE)
+        keep_the_stream(relay)
+        listeners = [house.listener(n, relay.uri_of(source)) for n in range(2)]
+        wait_for("both are fed", lambda: all(node.heard > 20_000 for node in listeners))
+        gaps = [node.gaps() for node in (relay, *listeners)]
+        line = lambda: house.counted()[1] + house.served()
+        counted, seen, begun = relay.status()["upload"]["bytes_total"], line(), time.monotonic()
+        asking = [Asking(relay, path) for path in ("/", "/", "/", "/", "/live", "/status.json", "/metrics", "/nothing")]
+        slowest_s = 0.0
+        while time.monotonic() < begun + 15:
+            asked = time.monotonic()
+            relay.get("/")
+            slowest_s = max(slowest_s, time.monotonic() - asked)
+        more, rate_bps = line() - seen, (line() - seen) * 8 / (time.monotonic() - begun)
+        for it in asking:
+            it.stop()
+        answers = sum(it.answers for it in asking)
+        print(
+            f"limit {limit_bps}, {len(asking)} who ask from beyond: {rate_bps:.0f} bit/s, {answers} answers; "
+            f"a page at home takes at most {slowest_s * 1_000:.0f} ms"
+        )
+        assert rate_bps <= limit_bps, "more than the limit"
+        assert answers > 10, "nobody is answered"
+        assert slowest_s < 1, "the own network waits"
+        assert gaps == [node.gaps() for node in (relay, *listeners)], "it was heard"
+        time.sleep(1)
+        counted, seen = relay.status()["upload"]["bytes_total"] - counted, line() - seen
+        print(f"  nft {seen}, counted {counted}")
+        # A client that closes first spares us an acknowledgement that is counted.
+        assert more > 100_000 and seen * 0.99 <= counted <= seen * 1.02, "not what nft saw"
+
+
+class Asking:
+    """Somebody in the world who asks a node for the same again and again."""
+
+    def __init__(self, node: Node, path: str) -> None:
+        self.answers, self.running = 0, True
+        url = f"http://{node.host}:8480{path}"
+        self.command = ["ip", "netns", "exec", House.WORLD, "curl", "-gsf", "--max-time", "20", "-o", "/dev/null", url]
+        self.thread = threading.Thread(target=self._ask)
+        self.thread.start()
+
+    def _ask(self) -> None:
+        while self.running:
+            self.answers += subprocess.run(self.command, check=False).returncode == 0
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        self.running = False
+        self.thread.join()
+
+
+def refused() -> None:
+    """What the kernel would not take is counted nowhere."""
+    with House() as house:
+        source = house.source(320_000, "--max-children", "1")
+        relay = house.relay(source, "--upload-limit", "unlimited", "--quota", "unlimited", "--delay-target", "0")
+        keep_the_stream(relay)
+        listeners = [house.listener(n, relay.uri_of(source)) for n in range(2)]
+        wait_for("both are fed", lambda: all(node.heard > 50_000 for node in listeners))
+        route = ("route", "unreachable", f"{house.at(3, 3)}/32")
+        for _ in range(6):
+            # Not for so long that the child is given up.
+            run("ip", "-n", House.BOX, route[0], "add", *route[1:])
+            time.sleep(1.2)
+            run("ip", "-n", House.BOX, route[0], "del", *route[1:])
+            time.sleep(0.8)
+        before = house.counted()
+        status = relay.status()
+        print("a child without a route, six times")
+        compare(status, before, house.counted(), 100_000)
+
+
 def fast() -> None:
-    """What needs no quiet machine: the limit, the ledger and nft, over IPv4 and IPv6, and the quota over kill -9."""
+    """What needs no quiet machine: the limit, the ledger and nft, over IPv4 and IPv6, who asks from beyond, what is refused, and the quota over kill -9."""
     _limited(1_500_000, 320_000, 6)
     six()
+    beyond()
+    refused()
     killed(4)
 
 
@@ -304,7 +387,8 @@ class Player:
     def __init__(self, relay: Node, namespace: str = "") -> None:
         self.heard = 0
         key = relay.status()["streams"][0]["key"]
-        url = f"http://{relay.host}:8480/streams/{key}"
+        host = relay.host if namespace else relay.home
+        url = f"http://{host}:8480/streams/{key}"
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", namespace or relay.namespace, "curl", "-gsN", "--max-time", "300", url], stdout=subprocess.PIPE
         )
@@ -316,7 +400,7 @@ class Player:
             self.heard += len(data)
 
 
-SCENARIOS = {it.__name__: it for it in (fast, limit, six, killed, quota, disk, gentle, upload)}
+SCENARIOS = {it.__name__: it for it in (fast, limit, six, beyond, refused, killed, quota, disk, gentle, upload)}
 
 
 def skipped() -> str:
