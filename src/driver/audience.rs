@@ -74,8 +74,8 @@ pub(super) async fn serve<'a>(
             age => Some(age?.as_ms()),
         },
     };
-    let head = |out: &mut [u8]| write_head(running, stream, client, icy, ago_ms, out);
-    client.say_head(head).await?;
+    let mut head = |out: &mut [u8]| write_head(running, stream, client, icy, ago_ms, out).ok();
+    client.say_head(&mut head).await?;
     let titles = icy.map(|metaint| Box::new(Titles::new(metaint)));
     Ok(Some(Media::Live { place, titles }))
 }
@@ -137,7 +137,7 @@ async fn head_only(client: &Client<'_>, running: &Running, stream: StreamId) -> 
     }
     let icy = client.icy_metadata.then_some(ICY_METAINT);
     client
-        .say_head(|out| write_head(running, stream, client, icy, None, out))
+        .say_head(&mut |out| write_head(running, stream, client, icy, None, out).ok())
         .await
 }
 

@@ -124,7 +124,7 @@ mod tests {
                     let is_all = most == bytes;
                     assert!(is_all || room - on_line(to, most) < PACKET_BYTES);
                     assert!(
-                        is_all || most % payload_bytes == 0,
+                        is_all || most.is_multiple_of(payload_bytes),
                         "{bytes} in {room}: {most}"
                     );
                 }

@@ -129,7 +129,7 @@ async fn say_playlist(
     format: &Format,
 ) -> io::Result<bool> {
     let mut is_there = false;
-    let whole = |out: &mut [u8]| {
+    let mut whole = |out: &mut [u8]| {
         if core::mem::replace(&mut is_there, true) {
             return None;
         }
@@ -137,7 +137,7 @@ async fn say_playlist(
         is_there = len.is_some();
         len
     };
-    client.send(whole).await?;
+    client.send(&mut whole).await?;
     Ok(is_there)
 }
 
@@ -200,14 +200,14 @@ pub(super) async fn init(
         .await?;
     let mut sent = 0;
     // In parts, for the node goes on while the client reads; what has changed meanwhile is cut off.
-    let part = |out: &mut [u8]| {
+    let mut part = |out: &mut [u8]| {
         let is_wanted = client.method != Method::Head && sent < bytes;
         let len = out.len().min(bytes - sent);
         let same = preamble_part(running, stream, sent, out) == Some((version, bytes));
         sent += len;
         (is_wanted && same).then_some(len)
     };
-    client.send(part).await
+    client.send(&mut part).await
 }
 
 /// Copies as much of the preamble from `offset` on as there is room for; its version, and its length in all.
@@ -259,12 +259,12 @@ pub(super) async fn segment<'a>(
         .then(|| hls::timestamp(segment.time_us));
     let all = tag.map_or(0, |tag| tag.len() as u64) + bytes;
     let tag = tag.filter(|_| client.method != Method::Head);
-    let head = |out: &mut [u8]| {
+    let mut head = |out: &mut [u8]| {
         let head_bytes = client.head(format.content_type, Framing::Length(all), out)?;
         let tag = tag.as_ref().map_or(&[][..], |tag| tag);
         Some(head_bytes + append(out, head_bytes, tag)?)
     };
-    client.say_head(|out| head(out).ok_or(())).await?;
+    client.say_head(&mut head).await?;
     Ok(match client.method {
         Method::Head => None,
         _ => Some(Media::Piece { place, bytes }),

@@ -94,13 +94,10 @@ impl<'a> Client<'a> {
     }
 
     /// The head of an answer: what is said first fits into the socket, and who is refused that has gone.
-    pub async fn say_head<E>(
-        &self,
-        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> io::Result<()> {
+    pub async fn say_head(&self, make: Make<'_>) -> io::Result<()> {
         self.turn().await?;
         let mut head = [0; MAX_RESPONSE_HEAD_BYTES];
-        let len = write(&mut head).map_err(|_| ErrorKind::OutOfMemory)?;
+        let len = make(&mut head).ok_or(ErrorKind::OutOfMemory)?;
         match self.write(head.get(..len).unwrap_or(&[]))? == len {
             true => Ok(()),
             false => Err(ErrorKind::WriteZero.into()),
@@ -114,21 +111,21 @@ impl<'a> Client<'a> {
 
     /// Says the head of a document.
     pub async fn say_document(&self, content_type: &str, framing: Framing) -> io::Result<()> {
-        self.say_head(|out| self.head(content_type, framing, out).ok_or(()))
+        self.say_head(&mut |out| self.head(content_type, framing, out))
             .await
     }
 
     /// A short answer, whole, of any status.
     pub async fn refuse(&self, status: u16, text: &str) -> io::Result<()> {
-        self.say_head(|out| response::short(self.method, status, text, out))
+        self.say_head(&mut |out| response::short(self.method, status, text, out).ok())
             .await?;
         farewell(self.stream).await
     }
 
     /// All that `make` writes into the room it is given, until it has nothing more. The others have a turn in between.
-    pub async fn send(&self, mut make: impl FnMut(&mut [u8]) -> Option<usize>) -> io::Result<()> {
+    pub async fn send(&self, make: Make<'_>) -> io::Result<()> {
         loop {
-            match self.send_some(&mut make)? {
+            match self.send_some(make)? {
                 Sent::All => return Ok(()),
                 Sent::Part => smol::future::yield_now().await,
                 Sent::Left(rest) => self.write_all(&rest).await?,
@@ -136,7 +133,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn send_some(&self, make: impl FnOnce(&mut [u8]) -> Option<usize>) -> io::Result<Sent> {
+    fn send_some(&self, make: Make<'_>) -> io::Result<Sent> {
         let mut room = [0; WRITE_BYTES];
         let Some(len) = make(&mut room) else {
             return Ok(Sent::All);
@@ -167,6 +164,9 @@ impl<'a> Client<'a> {
         Ok(())
     }
 }
+
+/// Writes what is to be said into the room it is given; how much that is.
+type Make<'a> = &'a mut dyn FnMut(&mut [u8]) -> Option<usize>;
 
 /// How a part of an answer went.
 enum Sent {

@@ -307,7 +307,7 @@ async fn send_document(
     running: &Running,
 ) -> io::Result<()> {
     let mut is_begun = false;
-    let part = |out: &mut [u8]| {
+    let mut part = |out: &mut [u8]| {
         let head_bytes = match core::mem::replace(&mut is_begun, true) {
             true => 0,
             false => client.head(document.content_type(), Framing::UntilClose, out)?,
@@ -320,6 +320,6 @@ async fn send_document(
         let len = head_bytes + body_bytes;
         (len > 0).then_some(len)
     };
-    client.send(part).await?;
+    client.send(&mut part).await?;
     farewell(client.stream).await
 }
