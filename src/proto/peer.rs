@@ -103,12 +103,15 @@ impl Peer {
 
     /// What has not been put into the ledger's table of networks; it has been afterwards.
     pub fn unsettled(&mut self) -> Traffic {
-        let (rx_bytes, tx_bytes) = (self.rx_bytes, self.tx_bytes);
-        let before = core::mem::replace(&mut self.settled, Traffic { rx_bytes, tx_bytes });
+        let before = self.settled;
+        // What was settled and then refused by the system is settled against what comes.
+        self.settled = Traffic {
+            rx_bytes: self.rx_bytes,
+            tx_bytes: self.tx_bytes.max(before.tx_bytes),
+        };
         Traffic {
-            rx_bytes: rx_bytes - before.rx_bytes,
-            // Less where what was settled was refused after that.
-            tx_bytes: tx_bytes.saturating_sub(before.tx_bytes),
+            rx_bytes: self.settled.rx_bytes - before.rx_bytes,
+            tx_bytes: self.settled.tx_bytes - before.tx_bytes,
         }
     }
 
