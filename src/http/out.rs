@@ -1,8 +1,8 @@
 //! A caller's buffer, written to until it is full.
 
 use crate::error::Full;
+use crate::wire::uri::BASE32;
 use core::fmt;
-use data_encoding::BASE32_NOPAD;
 
 /// Text going into a fixed buffer. What does not fit is not written, and [`Out::finish`] says so.
 pub struct Out<'a> {
@@ -137,7 +137,7 @@ impl fmt::Display for ShortId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0; 13];
         let [a, b, c, d, e, g, h, i, ..] = *self.0;
-        BASE32_NOPAD.encode_mut(&[a, b, c, d, e, g, h, i], &mut text);
+        BASE32.encode_mut(&[a, b, c, d, e, g, h, i], &mut text);
         text.make_ascii_lowercase();
         f.write_str(core::str::from_utf8(&text).unwrap_or(""))
     }

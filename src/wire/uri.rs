@@ -1,10 +1,13 @@
 //! The name of a stream: `weir://host:port[,host:port…]/KEY`, KEY in base32 (RFC 4648 section 6) without padding.
 
 use core::fmt;
-use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE, Encoding};
+use data_encoding::{BASE32_NOPAD_NOCASE, Encoding};
 
 /// Characters of a key in base32.
 pub const KEY_CHARS: usize = 52;
+
+/// How keys are written, and read in either case: one table for both.
+pub(crate) const BASE32: Encoding = BASE32_NOPAD_NOCASE;
 
 /// Why a URI cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,7 +83,7 @@ impl KeyText {
     /// The text of a key.
     pub fn new(key: &[u8; 32]) -> Self {
         let mut out = [0; KEY_CHARS];
-        BASE32_NOPAD.encode_mut(key, &mut out);
+        BASE32.encode_mut(key, &mut out);
         out.make_ascii_lowercase();
         Self(out)
     }
@@ -106,12 +109,11 @@ impl fmt::Debug for KeyText {
 
 /// The key a text names, in either case; `None` if it is not one.
 pub fn decode_key(text: &str) -> Option<[u8; 32]> {
-    const NOCASE: Encoding = BASE32_NOPAD_NOCASE;
     let mut key = [0; 32];
-    if text.len() != KEY_CHARS || NOCASE.decode_len(text.len()) != Ok(key.len()) {
+    if text.len() != KEY_CHARS || BASE32.decode_len(text.len()) != Ok(key.len()) {
         return None;
     }
-    NOCASE
+    BASE32
         .decode_mut(text.as_bytes(), &mut key)
         .ok()
         .map(|_| key)
@@ -135,20 +137,18 @@ mod tests {
         ];
         for (plain, text) in vectors {
             let (mut out, mut back) = ([0; 10], [0; 6]);
-            let out = &mut out[..BASE32_NOPAD.encode_len(plain.len())];
-            BASE32_NOPAD.encode_mut(plain.as_bytes(), out);
+            let out = &mut out[..BASE32.encode_len(plain.len())];
+            BASE32.encode_mut(plain.as_bytes(), out);
             assert_eq!(out, text.as_bytes());
             for text in [text.to_uppercase(), text.to_lowercase()] {
                 let back = &mut back[..plain.len()];
-                let read = BASE32_NOPAD_NOCASE.decode_mut(text.as_bytes(), back);
+                let read = BASE32.decode_mut(text.as_bytes(), back);
                 assert_eq!((read, &*back), (Ok(plain.len()), plain.as_bytes()));
             }
         }
         let refused = |text: &str| {
-            BASE32_NOPAD_NOCASE.decode_len(text.len()).is_err()
-                || BASE32_NOPAD_NOCASE
-                    .decode_mut(text.as_bytes(), &mut [0; 1])
-                    .is_err()
+            BASE32.decode_len(text.len()).is_err()
+                || BASE32.decode_mut(text.as_bytes(), &mut [0; 1]).is_err()
         };
         assert!(refused("mz"), "two unused bits that are set");
         assert!(refused("mzx"), "a length no bytes have");
