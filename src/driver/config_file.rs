@@ -2,10 +2,10 @@
 
 use super::failure::Failure;
 use super::settings::{self, FILE_ONLY_KEYS, Origin, SETTINGS, Settings};
+use super::short_file;
 use super::toml::{self, Entry, Value};
 use std::format;
-use std::fs::File;
-use std::io::Read;
+use std::path::Path;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
@@ -37,15 +37,13 @@ pub fn load_profile(file: &str) -> Result<Settings, Failure> {
 const MAX_FILE_BYTES: usize = 16 << 10;
 
 fn read(file: &str) -> Result<String, Failure> {
-    // One more, to tell; and room for it at once, since a text that grows is there twice.
-    let mut text = Vec::with_capacity(MAX_FILE_BYTES + 1);
-    let most = text.capacity() as u64;
-    let unreadable = |error| Failure::usage(file, format!("cannot be read: {error}"));
-    let read = File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut text));
-    if read.map_err(unreadable)? > MAX_FILE_BYTES {
-        return Err(Failure::usage(file, "is longer than 16KiB"));
+    // One more, to tell.
+    let text = short_file::read(Path::new(file), MAX_FILE_BYTES + 1)
+        .map_err(|error| Failure::usage(file, format!("cannot be read: {error}")))?;
+    match text.len() > MAX_FILE_BYTES {
+        true => Err(Failure::usage(file, "is longer than 16KiB")),
+        false => Ok(text),
     }
-    String::from_utf8(text).map_err(|_| Failure::usage(file, "is not UTF-8"))
 }
 
 fn entries(file: &str, text: &str) -> Result<Vec<Entry>, Failure> {

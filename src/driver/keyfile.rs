@@ -2,10 +2,11 @@
 
 use super::base32;
 use super::failure::Failure;
+use super::short_file;
 use ed25519_dalek::SigningKey;
 use std::format;
 use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::string::String;
@@ -15,7 +16,7 @@ const NODE_LABEL: &str = "weir-node-key-v1";
 /// The node's key inside its state directory.
 const NODE_KEY_NAME: &str = "node.key";
 /// A key file is far shorter; a wrong file may be endless.
-const MAX_FILE_BYTES: u64 = 4_096;
+const MAX_FILE_BYTES: usize = 4_096;
 
 /// Makes a stream's key in a new file and returns the public half: base32 and a newline.
 pub fn generate(file: &Path) -> Result<String, Failure> {
@@ -103,18 +104,15 @@ fn text(label: &str, key: &[u8; 32]) -> String {
 
 /// The key in `file`; the error completes a sentence that begins with the file's name.
 fn load(file: &Path, label: &str) -> Result<[u8; 32], String> {
-    let mut text = String::new();
     let open = fs::File::open(file).map_err(|error| match error.kind() {
         ErrorKind::NotFound => String::from("does not exist"),
         _ => format!("cannot be read: {error}"),
     })?;
     let mode = open.metadata().map_or(0, |metadata| metadata.mode());
-    open.take(MAX_FILE_BYTES)
-        .read_to_string(&mut text)
-        .map_err(|error| match error.kind() {
-            ErrorKind::InvalidData => not_a_key(label),
-            _ => format!("cannot be read: {error}"),
-        })?;
+    let text = short_file::rest(open, MAX_FILE_BYTES).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => not_a_key(label),
+        _ => format!("cannot be read: {error}"),
+    })?;
     if mode & 0o077 != 0 {
         let shown = file.display();
         log::warn!("{shown} can be read by others than its owner; chmod 600 {shown} mends that");

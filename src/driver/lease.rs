@@ -6,20 +6,17 @@
 //! has jumped and its bytes, the quota whose sharing has ended, and a CRC-32C of what stands before. A file without the last three numbers
 //! is older than they are: they are zero.
 
-use super::months::{Months, Next};
+use super::months::{Month, Months, Next};
+use super::short_file;
 use core::time::Duration;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::string::String;
-use std::vec::Vec;
 use std::{format, str::FromStr};
 
 const LABEL: &str = "weir-quota-v1";
 const NAME: &str = "quota";
-
-/// Numbers in a file that knows nothing of jumps.
-const OLD_NUMBERS: usize = 8;
 
 /// The first lease lasts so long at the owner's upload limit.
 const LASTS_S: u64 = 300;
@@ -30,6 +27,9 @@ const LEAST_BYTES: u64 = 5_000_000;
 
 /// One that was used up sooner than this was too small: the next is twice as large.
 pub const TOO_SOON: Duration = Duration::from_secs(900);
+
+/// Eleven numbers of twenty digits, and what stands around them.
+const MAX_FILE_BYTES: usize = 512;
 
 /// The file in a state directory.
 pub fn file_in(state: &Path) -> PathBuf {
@@ -46,33 +46,27 @@ pub fn sizes(quota_bytes: u64, limit_bps: Option<u64>) -> (u64, u64) {
     (small.max(least).clamp(1, most), most)
 }
 
-/// What a file says.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// There is none, or nothing in it that is not known.
-    Nothing,
-    /// What was leased.
-    Months(Months),
-    /// It cannot be read, or is not what was written: why.
-    Broken(String),
+/// What a file says, what was leased counting as used, and its text. A file that is not there, or whose text is `known`, says nothing.
+///
+/// # Errors
+/// It cannot be read, or is not what was written.
+pub fn read(file: &Path, known: &str) -> io::Result<(Option<Months>, String)> {
+    let text = match text_of(file) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok((None, String::new()));
+        }
+        text => text?,
+    };
+    if text == known {
+        return Ok((None, text));
+    }
+    let months = parse(&text).ok_or_else(|| io::Error::other("is not what was written"))?;
+    Ok((Some(months), text))
 }
 
-/// Reads a file; what was leased counts as used. A file that says what is `known` says nothing.
-pub fn read(file: &Path, known: &str) -> (Kept, String) {
-    match fs::read_to_string(file) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            (Kept::Nothing, String::new())
-        }
-        Err(error) => (
-            Kept::Broken(format!("cannot be read: {error}")),
-            String::new(),
-        ),
-        Ok(text) if text == known => (Kept::Nothing, text),
-        Ok(text) => match parse(&text) {
-            Some(months) => (Kept::Months(months), text),
-            None => (Kept::Broken(String::from("is not what was written")), text),
-        },
-    }
+/// Whatever it says.
+pub fn text_of(file: &Path) -> io::Result<String> {
+    short_file::read(file, MAX_FILE_BYTES)
 }
 
 /// Writes a file that says `leased` bytes more than were used; on disk when this returns. Returns what it says.
@@ -127,41 +121,29 @@ fn parse(text: &str) -> Option<Months> {
     if u32::from_str_radix(sum, 16).ok()? != crc(line) {
         return None;
     }
-    let numbers = line.strip_prefix(LABEL)?.split_ascii_whitespace();
-    let mut numbers: Vec<u64> = numbers.map(u64::from_str).collect::<Result<_, _>>().ok()?;
-    if numbers.len() == OLD_NUMBERS {
-        numbers.extend([0; 3]);
-    }
-    let [
-        month,
-        used,
-        ran_s,
-        before,
-        used_before,
-        next,
-        next_used,
-        told_s,
-        jumped,
-        used_jumped,
-        ended,
-    ] = numbers[..]
-    else {
-        return None;
+    let mut numbers = line.strip_prefix(LABEL)?.split_ascii_whitespace();
+    // What a file does not have is zero.
+    let mut number = || u64::from_str(numbers.next().unwrap_or("0")).ok();
+    let mut months = Months {
+        month: month_of(number()?)?,
+        used: number()?,
+        ran: Duration::from_secs(number()?),
+        before: (month_of(number()?)?, number()?),
+        ..Months::default()
     };
-    let month_of = |number: u64| u32::try_from(number).ok();
-    Some(Months {
-        month: month_of(month)?,
-        used,
-        ran: Duration::from_secs(ran_s),
-        before: (month_of(before)?, used_before),
-        jumped: (month_of(jumped)?, used_jumped),
-        next: (next > 0 || next_used > 0).then_some(Next {
-            month: month_of(next)?,
-            used: next_used,
-            told: Duration::from_secs(told_s),
-        }),
-        ended,
-    })
+    let next = Next {
+        month: month_of(number()?)?,
+        used: number()?,
+        told: Duration::from_secs(number()?),
+    };
+    months.next = (next != Next::default()).then_some(next);
+    months.jumped = (month_of(number()?)?, number()?);
+    months.ended = number()?;
+    numbers.next().is_none().then_some(months)
+}
+
+fn month_of(number: u64) -> Option<Month> {
+    Month::try_from(number).ok()
 }
 
 fn crc(line: &str) -> u32 {
@@ -200,7 +182,7 @@ mod tests {
     fn what_was_leased_counts_as_used() {
         let state = std::env::temp_dir().join(format!("weir-lease-{}", std::process::id()));
         let file = file_in(&state.join("deep"));
-        assert_eq!(read(&file, "").0, Kept::Nothing);
+        assert_eq!(read(&file, "").unwrap(), (None, String::new()));
         for kept in [
             months(),
             Months {
@@ -214,9 +196,9 @@ mod tests {
             },
         ] {
             let text = write(&file, &kept, 1_000).unwrap();
-            let read_back = Kept::Months(with_lease(kept, 1_000));
-            assert_eq!(read(&file, ""), (read_back, text.clone()));
-            assert_eq!(read(&file, &text), (Kept::Nothing, text));
+            let read_back = Some(with_lease(kept, 1_000));
+            assert_eq!(read(&file, "").unwrap(), (read_back, text.clone()));
+            assert_eq!(read(&file, &text).unwrap(), (None, text));
         }
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
         fs::remove_dir_all(&state).unwrap();

@@ -4,6 +4,7 @@
 
 use super::config::Config;
 use super::reactor::{Async, Timer};
+use super::short_file;
 use super::view::Running;
 use super::web::{Mdns, is_near};
 use crate::http::out::ShortId;
@@ -21,6 +22,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::UdpSocket;
+use std::path::Path;
 use std::string::ToString;
 use std::vec::Vec;
 
@@ -452,7 +454,7 @@ fn meet(running: &Running, found: &Found, from: SocketAddr) {
 /// Indexes of the networks that are up and take multicast, as the system lists them (sysfs).
 fn interfaces() -> Vec<u32> {
     let usable = |path: &std::path::Path| {
-        let read = |name: &str| fs::read_to_string(path.join(name)).ok();
+        let read = |name: &str| short_file::read(&path.join(name), 64).ok();
         let flags = read("flags")?;
         let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).ok()?;
         let is_usable =
@@ -524,7 +526,9 @@ fn open_v6(index: u32) -> io::Result<Async<UdpSocket>> {
 fn addresses_v6(index: u32) -> Option<Option<Ipv6Addr>> {
     const DEPRECATED_OR_TENTATIVE: u32 = 0x20 | 0x40;
     const TEMPORARY: u32 = 0x1;
-    let table = fs::read_to_string("/proc/self/net/if_inet6").ok()?;
+    /// 300 addresses.
+    const MAX_TABLE_BYTES: usize = 16 << 10;
+    let table = short_file::read(Path::new("/proc/self/net/if_inet6"), MAX_TABLE_BYTES).ok()?;
     let here = table.lines().filter_map(|line| {
         let mut fields = line.split_ascii_whitespace();
         let number = |text: Option<&str>| u32::from_str_radix(text?, 16).ok();

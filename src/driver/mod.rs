@@ -76,6 +76,7 @@ mod serial;
 mod serial_line;
 mod server;
 mod sheet;
+mod short_file;
 mod signals;
 #[cfg(feature = "source")]
 mod source;

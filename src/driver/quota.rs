@@ -7,7 +7,7 @@
 
 use super::aside::{self, Aside};
 use super::config::Config;
-use super::lease::{self, Kept, TOO_SOON};
+use super::lease::{self, TOO_SOON};
 use super::months::{self, Months, Steadiness};
 use super::reactor::Timer;
 use super::units::Size;
@@ -106,22 +106,17 @@ pub struct Write {
     lease: u64,
 }
 
-/// What became of a write.
-pub enum Wrote {
-    /// This is in the file.
-    Text(String),
-    /// The file said something else before, as when its disk has only now been mounted. It is as it was.
-    Found(Kept, String),
-}
+/// What a file said that was not known, as when its disk has only now been mounted, and what it says now.
+type Wrote = (Option<Months>, String);
 
 impl Write {
     fn run(&self) -> io::Result<Wrote> {
-        match lease::read(&self.file, &self.known) {
-            (Kept::Nothing, _) => {
-                lease::write(&self.file, &self.months, self.lease).map(Wrote::Text)
-            }
-            (kept, text) => Ok(Wrote::Found(kept, text)),
+        let mut months = self.months;
+        let (found, _) = lease::read(&self.file, &self.known)?;
+        if let Some(found) = found {
+            months.take_along(found);
         }
+        Ok((found, lease::write(&self.file, &months, self.lease)?))
     }
 }
 
@@ -157,53 +152,29 @@ impl Quota {
     }
 
     fn restore(&mut self, file: PathBuf, unix_s: u64) {
-        let (kept, text) = lease::read(&file, "");
+        let (found, text) = lease::read(&file, "").unwrap_or_else(|error| {
+            log::warn!(
+                "--quota: {}: {error}; this month's quota counts as used up (remove the file to begin anew)",
+                file.display()
+            );
+            self.damaged = format!("the quota's file: {error}");
+            let used = self.quota_bytes;
+            let months = Months { used, ..self.months };
+            (Some(months), lease::text_of(&file).unwrap_or_default())
+        });
+        self.months = found.unwrap_or_default();
         self.store = Store::File {
             file,
-            text: String::new(),
-            leased: 0,
-            tells_next: false,
+            text,
+            leased: self.months.used,
+            tells_next: self.months.next.is_some(),
             failed: None,
         };
-        self.take_in(kept, text);
         // Which month it is has to be known before the first lease is written.
         self.look(unix_s, Duration::ZERO);
         if let Some(write) = self.wanted_write() {
             let result = write.run();
             self.written(&write, result);
-        }
-    }
-
-    /// Takes in what a file says that was not known before.
-    fn take_in(&mut self, kept: Kept, says: String) {
-        let Store::File {
-            file,
-            text,
-            leased,
-            tells_next,
-            ..
-        } = &mut self.store
-        else {
-            return;
-        };
-        *text = says;
-        match kept {
-            Kept::Nothing => {}
-            Kept::Months(found) => {
-                (*leased, *tells_next) = (found.used, found.next.is_some());
-                self.months.take_along(found);
-                if self.months.ended == self.quota_bytes {
-                    self.sharing = Sharing::Ended;
-                }
-            }
-            Kept::Broken(why) => {
-                log::warn!(
-                    "--quota: {} {why}; this month's quota counts as used up (remove the file to begin anew)",
-                    file.display()
-                );
-                self.damaged = format!("the quota's file {why}");
-                (self.months.used, *leased) = (self.quota_bytes, self.quota_bytes);
-            }
         }
     }
 
@@ -313,22 +284,21 @@ impl Quota {
             return;
         };
         match result {
-            Ok(Wrote::Text(says)) => {
+            Ok((found, says)) => {
                 *text = says;
                 *tells_next = write.months.next.is_some();
                 self.even_share = 0;
-                // A month that began while it was being written has a count of its own.
-                if write.months.month == self.months.month {
-                    *leased = write.months.used.saturating_add(write.lease);
+                let covered = write.months.used.saturating_add(write.lease);
+                if let Some(found) = found {
+                    *leased = covered.saturating_add(found.used);
+                    self.months.take_along(found);
+                } else if write.months.month == self.months.month {
+                    // A month that began while it was being written has a count of its own.
+                    *leased = covered;
                 }
                 if failed.take().is_some() {
                     log::info!("--quota: {} can be written again", file.display());
                 }
-            }
-            Ok(Wrote::Found(kept, says)) => {
-                self.take_in(kept, says);
-                // With all of it, at once.
-                self.since_write = AGAIN;
             }
             Err(error) => {
                 if failed.is_none() {
@@ -373,7 +343,10 @@ impl Quota {
     fn terms(&mut self, rate: u64) -> (u64, u64, Sharing) {
         let left = self.quota_bytes.saturating_sub(self.months.used);
         let reserve = self.reserve();
-        let sharing = self.sharing_with(left.saturating_sub(reserve), rate);
+        let sharing = match self.months.ended == self.quota_bytes {
+            true => Sharing::Ended,
+            false => self.sharing_with(left.saturating_sub(reserve), rate),
+        };
         if sharing != self.sharing {
             self.sharing = sharing;
             self.say(sharing);
@@ -508,29 +481,17 @@ fn look(running: &Running, passed: Duration) -> Option<Write> {
 
 /// Writes what was used, at the end.
 pub async fn close(running: &Running) {
-    // A file that turns out to say something else is written with all of it, the second time.
-    for _ in 0..2 {
-        let Some(writing) = closing(running).and_then(begin_write) else {
-            return;
-        };
-        match writing.await {
-            (_, Ok(Wrote::Text(_))) => return,
-            (write, found @ Ok(Wrote::Found(..))) => {
-                if let Some(quota) = running.quota.borrow_mut().as_mut() {
-                    quota.written(&write, found);
-                }
-            }
-            (_, Err(error)) => {
-                return log::warn!("--quota: the sum cannot be written: {error}");
-            }
-        }
+    let write = {
+        let sent = running.engine.look().stats().tx_bytes;
+        let mut quota = running.quota.borrow_mut();
+        quota.as_mut().and_then(|quota| quota.close(sent, unix_s()))
+    };
+    let Some(writing) = write.and_then(begin_write) else {
+        return;
+    };
+    if let (_, Err(error)) = writing.await {
+        log::warn!("--quota: the sum cannot be written: {error}");
     }
-}
-
-fn closing(running: &Running) -> Option<Write> {
-    let sent = running.engine.look().stats().tx_bytes;
-    let mut quota = running.quota.borrow_mut();
-    quota.as_mut()?.close(sent, unix_s())
 }
 
 /// Seconds since 1970 by the system's clock.
@@ -587,7 +548,7 @@ mod tests {
             sent += rate.min(may);
             if let Some(write) = quota.tick(sent, from_s + second, SECOND) {
                 let result = write.run();
-                writes += u32::from(matches!(result, Ok(Wrote::Text(_))));
+                writes += u32::from(result.is_ok());
                 quota.written(&write, result);
             }
         }

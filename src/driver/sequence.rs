@@ -6,6 +6,7 @@
 
 use super::base32;
 use super::engine::unix_ms;
+use super::short_file;
 use std::format;
 use std::fs;
 use std::io;
@@ -84,7 +85,7 @@ fn file_of(state: &Path, key: &[u8; 32]) -> PathBuf {
 
 /// Where the latest run began.
 fn read(file: &Path) -> Option<Sequence> {
-    let text = fs::read_to_string(file).ok()?;
+    let text = short_file::read(file, 64).ok()?;
     let (version, first_block) = text.trim_end().split_once(' ')?;
     Some(Sequence {
         version: version.parse().ok()?,

@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use super::settings::Settings;
+use super::short_file;
 use std::fmt;
 use std::format;
 use std::net::{IpAddr, SocketAddr};
@@ -120,12 +121,7 @@ impl Web {
 }
 
 fn read_short(file: &Path) -> Result<String, String> {
-    use std::io::Read;
-    let mut text = String::new();
-    std::fs::File::open(file)
-        .and_then(|open| open.take(4_096).read_to_string(&mut text))
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    Ok(text)
+    short_file::read(file, 4_096).map_err(|error| format!("cannot be read: {error}"))
 }
 
 fn hosts(text: &str) -> Result<Vec<String>, String> {

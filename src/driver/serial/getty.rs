@@ -3,6 +3,7 @@
 //! On Linux a process's controlling terminal stands in `/proc/PID/stat` for everybody to read (proc(5), `tty_nr`), its
 //! open files only for its owner and root. Lock files are those of the Filesystem Hierarchy Standard, section 5.9.
 
+use crate::driver::short_file;
 use std::format;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -36,7 +37,7 @@ fn name_of(path: &Path, device: u64) -> String {
 /// A lock file with the number of a living process in it.
 fn by_lock_file(name: &str) -> Option<String> {
     let owner = ["/run/lock", "/var/lock"].iter().find_map(|directory| {
-        let text = fs::read_to_string(format!("{directory}/LCK..{name}")).ok()?;
+        let text = text_of(&format!("{directory}/LCK..{name}"));
         let pid: u32 = text.trim().parse().ok()?;
         Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
     })?;
@@ -54,7 +55,7 @@ fn by_process(device: u64) -> Option<String> {
 
 /// Whether the device is the controlling terminal of a process.
 fn is_terminal_of(pid: u32, device: u64) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = text_of(&format!("/proc/{pid}/stat"));
     // The name stands in parentheses and may hold anything; five fields behind it comes the terminal.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     let terminal = fields.split_whitespace().nth(4);
@@ -72,8 +73,13 @@ fn has_open(pid: u32, device: u64) -> bool {
     (0..=2).any(|fd| device_at(format!("/proc/{pid}/fd/{fd}")) == Some(device))
 }
 
+/// A file's text; none where there is none.
+fn text_of(file: &str) -> String {
+    short_file::read(Path::new(file), 1_024).unwrap_or_default()
+}
+
 fn describe(pid: u32) -> String {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = text_of(&format!("/proc/{pid}/comm"));
     match name.trim() {
         "" => format!("process {pid}"),
         name => format!("{name} (process {pid})"),
@@ -83,7 +89,7 @@ fn describe(pid: u32) -> String {
 /// Whether the kernel writes its messages to the device as well.
 pub fn is_kernel_console(path: &Path) -> bool {
     let name = device_at(path).map(|device| name_of(path, device));
-    let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    let active = text_of("/sys/class/tty/console/active");
     name.is_some_and(|name| active.split_whitespace().any(|console| console == name))
 }
 
