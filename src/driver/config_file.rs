@@ -5,7 +5,7 @@ use super::settings::{self, FILE_ONLY_KEYS, Origin, SETTINGS, Settings};
 use super::short_file;
 use super::toml::{self, Entry, Value};
 use std::format;
-use std::path::Path;
+use std::fs::File;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
@@ -37,13 +37,14 @@ pub fn load_profile(file: &str) -> Result<Settings, Failure> {
 const MAX_FILE_BYTES: usize = 16 << 10;
 
 fn read(file: &str) -> Result<String, Failure> {
+    let unreadable = |error| Failure::usage(file, format!("cannot be read: {error}"));
     // One more, to tell.
-    let text = short_file::read(Path::new(file), MAX_FILE_BYTES + 1)
-        .map_err(|error| Failure::usage(file, format!("cannot be read: {error}")))?;
-    match text.len() > MAX_FILE_BYTES {
-        true => Err(Failure::usage(file, "is longer than 16KiB")),
-        false => Ok(text),
+    let bytes = File::open(file).and_then(|file| short_file::bytes(file, MAX_FILE_BYTES + 1));
+    let bytes = bytes.map_err(unreadable)?;
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(Failure::usage(file, "is longer than 16KiB"));
     }
+    short_file::text(bytes).map_err(unreadable)
 }
 
 fn entries(file: &str, text: &str) -> Result<Vec<Entry>, Failure> {

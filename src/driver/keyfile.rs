@@ -109,10 +109,9 @@ fn load(file: &Path, label: &str) -> Result<[u8; 32], String> {
         _ => format!("cannot be read: {error}"),
     })?;
     let mode = open.metadata().map_or(0, |metadata| metadata.mode());
-    let text = short_file::rest(open, MAX_FILE_BYTES).map_err(|error| match error.kind() {
-        ErrorKind::InvalidData => not_a_key(label),
-        _ => format!("cannot be read: {error}"),
-    })?;
+    let bytes = short_file::bytes(open, MAX_FILE_BYTES)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    let text = short_file::text(bytes).map_err(|_| not_a_key(label))?;
     if mode & 0o077 != 0 {
         let shown = file.display();
         log::warn!("{shown} can be read by others than its owner; chmod 600 {shown} mends that");

@@ -6,24 +6,30 @@ use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::string::String;
 use std::vec;
+use std::vec::Vec;
 
 /// The text of a file, so many bytes of it at most.
 pub fn read(path: &Path, most_bytes: usize) -> io::Result<String> {
-    rest(File::open(path)?, most_bytes)
+    text(bytes(File::open(path)?, most_bytes)?)
 }
 
 /// What follows in an open file, so many bytes of it at most.
-pub fn rest(mut file: File, most_bytes: usize) -> io::Result<String> {
-    let mut text = vec![0; most_bytes];
+pub fn bytes(mut file: File, most_bytes: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; most_bytes];
     let mut len = 0;
     loop {
-        match file.read(text.get_mut(len..).unwrap_or(&mut []))? {
+        match file.read(bytes.get_mut(len..).unwrap_or(&mut []))? {
             0 => break,
             read => len += read,
         }
     }
-    text.truncate(len);
-    String::from_utf8(text).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
+/// Bytes as text.
+pub fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 #[cfg(test)]
