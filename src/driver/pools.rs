@@ -20,7 +20,7 @@ use std::{format, vec};
 pub const PROGRAM_BYTES: usize = CODE_BYTES + STACK_BYTES + NAMES_BYTES;
 pub(super) const CODE_BYTES: usize = match cfg!(target_env = "gnu") {
     // It is optimised for speed, and the C library is a file of its own beside it.
-    true => 4_096 << 10,
+    true => 3_904 << 10,
     false => BOARD_CODE_BYTES,
 };
 pub(super) const BOARD_CODE_BYTES: usize = 1_280 << 10;

@@ -775,20 +775,19 @@ impl Node<'_> {
         chunk: ChunkId,
         rooted: u64,
     ) {
-        let stream = &mut self.streams[at];
-        let row = stream.ring.row(chunk.block);
-        let recent = row.is_some_and(|row| now.since(row.sealed_at) < TRIAL);
-        let Some(parent) = stream
-            .parents
-            .get_mut(usize::from(chunk.index))
-            .filter(|_| recent)
-        else {
+        let (stream, stripe) = (&self.streams[at], usize::from(chunk.index));
+        let Some(parent) = stream.parents.get(stripe) else {
             return;
         };
+        // Hardly a chunk is of a trial, so this comes before the look for its block.
         let Some((trial, since)) = parent.trial.filter(|(trial, _)| *trial == from) else {
             return;
         };
-        let (old, stripe) = (parent.peer, usize::from(chunk.index));
+        let row = stream.ring.row(chunk.block);
+        if row.is_none_or(|row| now.since(row.sealed_at) >= TRIAL) {
+            return;
+        }
+        let old = parent.peer;
         let flows = stream.stalled >> stripe & 1 == 0;
         let slack = if flows { EASE } else { 0 };
         if rooted + slack <= stream.heads[stripe].rooted {
