@@ -46,7 +46,8 @@ pub fn sizes(quota_bytes: u64, limit_bps: Option<u64>) -> (u64, u64) {
     (small.max(least).clamp(1, most), most)
 }
 
-/// What a file says, what was leased counting as used, and its text. A file that is not there, or whose text is `known`, says nothing.
+/// What a file says, what was leased counting as used, and its text. A file that is not there, or whose text is `known`, says nothing; one
+/// without text is what a power cut leaves on some file systems.
 ///
 /// # Errors
 /// It cannot be read, or is not what was written.
@@ -57,7 +58,7 @@ pub fn read(file: &Path, known: &str) -> io::Result<(Option<Months>, String)> {
         }
         text => text?,
     };
-    if text == known {
+    if text == known && !text.is_empty() {
         return Ok((None, text));
     }
     let months = parse(&text).ok_or_else(|| io::Error::other("is not what was written"))?;

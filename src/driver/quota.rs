@@ -742,21 +742,23 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_a_quota_used_up_until_the_next_month() {
-        let scratch = Scratch::new("damaged");
-        let config = config("1GB", Some(&scratch.0));
-        fs::create_dir_all(&scratch.0).unwrap();
-        fs::write(lease::file_in(&scratch.0), "weir-quota-v1 1 2 3").unwrap();
-        // However often it starts.
-        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
-        assert!(quota.close(0, NOV_22).is_none());
-        let mut quota = Quota::open_at(&config, NOV_22).unwrap();
-        assert_eq!(run(&mut quota, NOV_22, 60, 1_000_000).0, 0);
-        run(&mut quota, NOV_22 + 60, 4 * 3_600, 0);
-        assert!(!quota.shown().trouble.is_empty());
-        let december = NOV_22 + 9 * 86_400;
-        run(&mut quota, december, 3 * 3_600 + 60, 0);
-        let (sent, _) = run(&mut quota, december + 4 * 3_600, 30, 1_000);
-        assert_eq!(sent, 30_000);
+        for (n, damage) in ["weir-quota-v1 1 2 3", ""].into_iter().enumerate() {
+            let scratch = Scratch::new(&format!("damaged-{n}"));
+            let config = config("1GB", Some(&scratch.0));
+            fs::create_dir_all(&scratch.0).unwrap();
+            fs::write(lease::file_in(&scratch.0), damage).unwrap();
+            // However often it starts.
+            let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+            assert!(quota.close(0, NOV_22).is_none());
+            let mut quota = Quota::open_at(&config, NOV_22).unwrap();
+            assert_eq!(run(&mut quota, NOV_22, 60, 1_000_000).0, 0, "{damage:?}");
+            run(&mut quota, NOV_22 + 60, 4 * 3_600, 0);
+            assert!(!quota.shown().trouble.is_empty());
+            let december = NOV_22 + 9 * 86_400;
+            run(&mut quota, december, 3 * 3_600 + 60, 0);
+            let (sent, _) = run(&mut quota, december + 4 * 3_600, 30, 1_000);
+            assert_eq!(sent, 30_000);
+        }
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub enum Urgency {
 /// with each call and each waking.
 const GATHER_MS: u64 = 4;
 
+/// Tokens are saved up for so long.
+const SAVED: Span = Span::from_ms(100);
+
 /// The longest datagram with its headers.
 const LONGEST: u64 = (MAX_DATAGRAM_BYTES + IP_UDP_HEADER_BYTES + IPV6_EXTRA_HEADER_BYTES) as u64;
 
@@ -97,17 +100,20 @@ struct Tokens {
     rate: Option<u64>,
     tokens: u64,
     burst: u64,
+    /// The burst is what comes in this time, but two datagrams at least.
+    saved: Span,
     /// What is left of a token, in byte-microseconds, so that no rounding loses or gains bytes.
     rest: u64,
 }
 
 impl Tokens {
-    fn new(rate: Option<u64>) -> Self {
-        let burst = rate.map_or(0, burst_of);
+    fn new(rate: Option<u64>, saved: Span) -> Self {
+        let burst = rate.map_or(0, |rate| burst_of(rate, saved));
         Self {
             rate,
             tokens: burst,
             burst,
+            saved,
             rest: 0,
         }
     }
@@ -115,7 +121,7 @@ impl Tokens {
     /// From now on they come at this rate.
     fn set_rate(&mut self, rate: Option<u64>) {
         self.rate = rate;
-        self.burst = rate.map_or(0, burst_of);
+        self.burst = rate.map_or(0, |rate| burst_of(rate, self.saved));
         self.tokens = self.tokens.min(self.burst);
     }
 
@@ -164,9 +170,9 @@ fn stream_bps(limit_bps: u64) -> u64 {
     limit.saturating_sub(cushion_of(limit) + LONGEST / 2) * 8_000_000 / covered_us
 }
 
-/// What a tenth of a second brings, and at least two datagrams with room to spare.
-fn burst_of(rate: u64) -> u64 {
-    (rate / 10).max(LONGEST * 2)
+/// What comes in so much time, and at least two datagrams with room to spare.
+fn burst_of(rate: u64, saved: Span) -> u64 {
+    (rate.saturating_mul(saved.as_us()) / 1_000_000).max(LONGEST * 2)
 }
 
 /// Bits a second of a limit that are given out as places: what the stream can have, less a part for repair. A limit that is given
@@ -201,22 +207,33 @@ impl Bucket {
     /// goes on, unlimited: without it a node could not even listen.
     pub fn new(limit_bps: Option<u64>, now: Instant) -> Self {
         let limit = limit_bps.map(|bps| if bps < MIN_LIMIT_BPS { 0 } else { bps / 8 });
+        let part = |of: u64| {
+            let limit = limit.filter(|&limit| limit > 0);
+            Tokens::new(limit.map(|limit| limit / of), SAVED)
+        };
         let mut second = Second::new();
         second.advance(now);
         Self {
             limit,
             cushion: limit.map_or(0, cushion_of),
             second,
-            stream: Tokens::new(limit),
+            stream: Tokens::new(limit, SAVED),
             pace_bps: None,
             is_dry: false,
             // Under a limit of nothing control is all there is.
-            words: Tokens::new(limit.filter(|&limit| limit > 0).map(|limit| limit / 2)),
-            strangers: Tokens::new(limit.filter(|&limit| limit > 0).map(|limit| limit / 8)),
+            words: part(2),
+            strangers: part(8),
             allowance: None,
             reserve: 0,
             at: now,
         }
+    }
+
+    /// On a line that is watched, a burst of the stream holds others up for half of their delay's `target` at most.
+    pub fn gentle(mut self, target: Option<Span>) -> Self {
+        let half = target.map_or(SAVED, |target| Span::from_us(target.as_us() / 2));
+        self.stream = Tokens::new(self.stream.rate, half.min(SAVED));
+        self
     }
 
     /// Another limit from now on. What left in the last second counts under it.
@@ -570,6 +587,28 @@ mod tests {
         assert!(free.allows(Instant::ZERO, 1 << 30, Stream));
         free.set_pace(Instant::ZERO, Some(80_000));
         assert!(!free.allows(Instant::ZERO, 10_000, Stream));
+    }
+
+    #[test]
+    fn a_burst_on_a_watched_line_is_half_the_target_long() {
+        for (target_ms, limit_bps, most) in [
+            (50, 8_000_000, 25_000),
+            (400, 8_000_000, 100_000),
+            (10, 80_000, LONGEST * 2),
+        ] {
+            let target = Some(Span::from_ms(target_ms));
+            let mut bucket = Bucket::new(Some(limit_bps), Instant::ZERO).gentle(target);
+            let mut sent = 0;
+            while bucket.allows(Instant::ZERO, 500, Stream) {
+                bucket.spend(500, Stream);
+                sent += 500;
+            }
+            assert!(sent <= most && sent + 500 > most, "{target_ms} ms: {sent}");
+            // And at the pace of a slower line.
+            bucket.set_pace(Instant::ZERO, Some(limit_bps / 2));
+            let burst = bucket.stream.burst;
+            assert_eq!(burst, (most / 2).max(LONGEST * 2), "{target_ms} ms");
+        }
     }
 
     #[test]

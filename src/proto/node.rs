@@ -182,7 +182,7 @@ impl<'s> Node<'s> {
             early: heapless::Vec::new(),
             small: heapless::Deque::new(),
             events: heapless::Deque::new(),
-            bucket: Bucket::new(config.upload_limit_bps, now),
+            bucket: Bucket::new(config.upload_limit_bps, now).gentle(config.delay_target),
             ledger: Ledger::default(),
             uplink: Uplink::new(now, config.delay_target, config.upload_limit_bps),
             lines: Line::all(config.lines),

@@ -25,8 +25,40 @@ const MAX_CALM: Span = Span::from_s(300);
 /// Time between two steps up.
 const STEP: Span = Span::from_s(2);
 
+/// A pace that is not used up is none any more after so many times the calm that a step up needs.
+const UNUSED: u64 = 2;
+
+/// A step up is a sixteenth of the pace at first, then an eighth, then a quarter each.
+const FIRST_STEP: u32 = 4;
+const LAST_STEP: u32 = 2;
+
 /// A cut so soon after a step up says that the step came too early.
 const RELAPSE: Span = Span::from_s(30);
+
+/// What uses the pace, in bits a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Sent in the last second.
+    pub used_bps: u64,
+    /// Promised to children.
+    pub granted_bps: u64,
+    /// What one more stripe would take.
+    pub step_bps: u64,
+    /// What a child takes that gets all from here.
+    pub listener_bps: u64,
+}
+
+impl Load {
+    /// What is sent or has been promised.
+    fn bps(&self) -> u64 {
+        self.used_bps.max(self.granted_bps)
+    }
+
+    /// Bits a second at which it leaves evenly: a sixteenth more, so that what has waited gets away.
+    pub fn even_bps(&self) -> u64 {
+        self.bps() / 16 * 17
+    }
+}
 
 /// The pace of what is sent to children.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +78,10 @@ pub struct Pace {
     raised_at: Instant,
     calm_since: Instant,
     calm: Span,
+    /// Steps up since the last cut.
+    steps: u32,
+    /// Cuts since the queue was last short.
+    cuts: u8,
 }
 
 impl Pace {
@@ -62,6 +98,8 @@ impl Pace {
             raised_at: Instant::ZERO,
             calm_since: Instant::ZERO,
             calm: CALM,
+            steps: 0,
+            cuts: 0,
         }
     }
 
@@ -80,9 +118,8 @@ impl Pace {
         self.now_bps
     }
 
-    /// Takes in one reading of the queue, `None` if there is none, with what was sent in the last second and what one more child
-    /// would take. To be called a few times a second.
-    pub fn note(&mut self, now: Instant, queue: Option<Span>, used_bps: u64, step_bps: u64) {
+    /// Takes in one reading of the queue, `None` if there is none, with what uses the line. To be called a few times a second.
+    pub fn note(&mut self, now: Instant, queue: Option<Span>, load: Load) {
         let Some(target) = self.target else { return };
         let queue = queue.unwrap_or(Span::ZERO);
         let before = self.queues[FALLING - 1];
@@ -95,34 +132,57 @@ impl Pace {
             // What is measured now went into the queue before it.
             let seen = REACT + queue.min(MAX_LAG);
             if self.high >= HIGH && now.since(self.changed_at) >= seen && !falls {
-                self.cut(now, queue, target, used_bps, step_bps);
+                self.cut(now, queue, target, load);
             }
         } else {
-            self.high = 0;
+            (self.high, self.cuts) = (0, 0);
             let calm = now.since(self.calm_since) >= self.calm;
-            if calm && now.since(self.changed_at) >= STEP {
-                self.raise(now, queue, target, step_bps);
+            if queue.as_us() * 2 > target.as_us() {
+                self.hold(now, load);
+            } else if calm && now.since(self.changed_at) >= STEP {
+                self.raise(now, load);
             }
         }
     }
 
-    fn cut(&mut self, now: Instant, queue: Span, target: Span, used_bps: u64, step_bps: u64) {
+    fn cut(&mut self, now: Instant, queue: Span, target: Span, load: Load) {
+        let used_bps = load.used_bps;
         if self.now_bps.is_none() {
             self.before_bps = used_bps;
         }
         let from = self.now_bps.map_or(used_bps, |pace| pace.min(used_bps));
         // A quarter for each target that the queue is too long, a twentieth at least, a half at most.
+        // After cuts that did not help, up to a quarter all the same: an upload takes what is left to it, and its queue stays.
+        self.cuts = self.cuts.saturating_add(1);
         let excess = (queue.as_us() - target.as_us()).saturating_mul(250) / target.as_us();
-        let kept = from * (1_000 - excess.clamp(50, 500)) / 1_000;
-        self.now_bps = Some(if kept < step_bps { 0 } else { kept });
+        let again = excess.saturating_mul(self.cuts.into()).min(250);
+        let cut = excess.max(again).clamp(50, 500);
+        let kept = from * (1_000 - cut) / 1_000;
+        self.now_bps = Some(if kept < load.step_bps { 0 } else { kept });
+        self.lowered(now);
+    }
+
+    /// With a queue half as long as it may be nobody gets more.
+    fn hold(&mut self, now: Instant, load: Load) {
+        if let Some(pace) = self.now_bps
+            && load.bps() < pace
+        {
+            self.now_bps = Some(load.bps());
+            self.lowered(now);
+        }
+    }
+
+    /// The pace is less than it was.
+    fn lowered(&mut self, now: Instant) {
         if now.since(self.raised_at) < RELAPSE && self.raised_at > Instant::ZERO {
             self.calm = self.calm.times(2).min(MAX_CALM);
             self.raised_at = Instant::ZERO;
         }
         self.changed_at = now;
+        self.steps = 0;
     }
 
-    fn raise(&mut self, now: Instant, queue: Span, target: Span, step_bps: u64) {
+    fn raise(&mut self, now: Instant, load: Load) {
         let Some(pace) = self.now_bps else {
             // Well for so long: what was learned of the household's habits is old.
             if now.since(self.changed_at) > MAX_CALM {
@@ -130,9 +190,20 @@ impl Pace {
             }
             return;
         };
-        let room = (target.as_us() - queue.as_us()) * 1_000 / target.as_us();
-        let more = (pace / 8).max(step_bps * 5 / 4) * room.max(100) / 1_000;
-        let pace = pace + more.max(step_bps / 4);
+        // That more would fit shows only where what there is is used, but for room for one who comes.
+        let most = load.bps() + load.listener_bps;
+        if most <= pace {
+            // Nobody is held back, and nobody else has needed the line for a while.
+            if now.since(self.changed_at) > self.calm.times(UNUSED).min(MAX_CALM) {
+                self.now_bps = None;
+            }
+            return;
+        }
+        // A small step first, and longer ones while none brings a queue.
+        let shift = FIRST_STEP.saturating_sub(self.steps).max(LAST_STEP);
+        let least = pace + load.step_bps * 5 / 4;
+        let pace = (pace + (pace >> shift)).min(most).max(least);
+        self.steps = self.steps.saturating_add(1);
         let enough = match self.limit_bps {
             Some(limit) => limit,
             None => self.before_bps * 2,
@@ -167,6 +238,16 @@ mod tests {
     const TARGET: Span = Span::from_ms(50);
     const STRIPE: u64 = 100_000;
 
+    /// Children take so much, and would take more.
+    fn load(used_bps: u64) -> Load {
+        Load {
+            used_bps,
+            granted_bps: used_bps,
+            step_bps: STRIPE,
+            listener_bps: STRIPE * 5,
+        }
+    }
+
     /// Children that want 2 Mbit/s, on a line of 3; the household takes what `others` says. Returns each tick's pace and queue.
     fn evening(ticks: u64, others: impl Fn(u64) -> u64) -> std::vec::Vec<(u64, Span)> {
         let mut modem = Modem {
@@ -180,7 +261,7 @@ mod tests {
             now += TICK;
             let ours = pace.now_bps().unwrap_or(u64::MAX).min(2_000_000) / STRIPE * STRIPE;
             let queue = modem.run(ours + others(tick), TICK);
-            pace.note(now, Some(queue), ours, STRIPE);
+            pace.note(now, Some(queue), load(ours));
             (pace.now_bps().unwrap_or(2_000_000), queue)
         });
         each.collect()
@@ -229,7 +310,7 @@ mod tests {
         let full = Some(Span::from_ms(400));
         for _ in 0..40 {
             now += TICK;
-            ours.note(now, full, ours.now_bps().unwrap_or(5_000_000), STRIPE);
+            ours.note(now, full, load(ours.now_bps().unwrap_or(5_000_000)));
         }
         assert_eq!(ours.now_bps(), Some(0));
         for _ in 0..1_000 {
@@ -237,8 +318,7 @@ mod tests {
             ours.note(
                 now,
                 Some(Span::ZERO),
-                ours.now_bps().unwrap_or(5_000_000),
-                STRIPE,
+                load(ours.now_bps().unwrap_or(5_000_000)),
             );
         }
         assert_eq!(ours.now_bps(), None);
@@ -259,13 +339,112 @@ mod tests {
     #[test]
     fn one_reading_alone_changes_nothing_and_no_target_watches_nothing() {
         let mut pace = Pace::new(Some(TARGET), None);
-        pace.note(Instant::from_us(9_000_000), Some(Span::from_ms(900)), 1, 1);
-        pace.note(Instant::from_us(9_250_000), Some(Span::ZERO), 1, 1);
+        pace.note(
+            Instant::from_us(9_000_000),
+            Some(Span::from_ms(900)),
+            load(1),
+        );
+        pace.note(Instant::from_us(9_250_000), Some(Span::ZERO), load(1));
         assert_eq!(pace.now_bps(), None);
         let mut blind = Pace::new(Some(Span::ZERO), None);
         for s in 0..10 {
-            blind.note(Instant::from_us(s * 1_000_000), Some(Span::from_s(1)), 1, 1);
+            blind.note(
+                Instant::from_us(s * 1_000_000),
+                Some(Span::from_s(1)),
+                load(1),
+            );
         }
         assert!(!blind.watches() && blind.now_bps().is_none());
+    }
+
+    /// A pace that has been cut once, from 1 Mbit/s, and the time.
+    fn cut_once() -> (Pace, Instant) {
+        let (mut pace, mut now) = (Pace::new(Some(TARGET), None), Instant::from_us(60_000_000));
+        while pace.now_bps().is_none() {
+            now += TICK;
+            pace.note(now, Some(TARGET.times(2)), load(1_000_000));
+        }
+        (pace, now)
+    }
+
+    #[test]
+    fn a_pace_that_nobody_uses_does_not_grow_beyond_room_for_one_who_comes() {
+        let (mut pace, mut now) = cut_once();
+        let used = 400_000;
+        for _ in 0..4 * 30 {
+            now += TICK;
+            pace.note(now, Some(Span::ZERO), load(used));
+        }
+        let most = used + load(used).listener_bps + STRIPE * 2;
+        assert!(pace.now_bps().is_some_and(|pace| pace <= most), "{pace:?}");
+        // Nobody has needed the line for half a minute, and nobody is held back.
+        for _ in 0..4 * 20 {
+            now += TICK;
+            pace.note(now, Some(Span::ZERO), load(used));
+        }
+        assert_eq!(pace.now_bps(), None);
+    }
+
+    #[test]
+    fn steps_up_are_short_at_first() {
+        let (mut pace, mut now) = cut_once();
+        let mut steps = std::vec::Vec::new();
+        while steps.len() < 3 {
+            let before = pace.now_bps().unwrap();
+            now += TICK;
+            let alone = Load {
+                step_bps: 1_000,
+                ..load(before)
+            };
+            pace.note(now, Some(Span::ZERO), alone);
+            let step = pace.now_bps().unwrap() - before;
+            if step > 0 {
+                steps.push(before / step);
+            }
+        }
+        assert_eq!(steps, [16, 8, 4]);
+    }
+
+    #[test]
+    fn a_step_up_that_brings_a_queue_is_taken_back_before_it_is_long() {
+        let (mut pace, mut now) = cut_once();
+        let fitted = pace.now_bps().unwrap();
+        while pace.now_bps() == Some(fitted) {
+            now += TICK;
+            pace.note(now, Some(Span::ZERO), load(fitted));
+        }
+        now += TICK;
+        pace.note(now, Some(Span::from_ms(30)), load(fitted));
+        assert_eq!(pace.now_bps(), Some(fitted));
+        // And the next one comes after twenty seconds of calm, of which there were ten.
+        let begun = now;
+        while pace.now_bps() == Some(fitted) {
+            now += TICK;
+            pace.note(now, Some(Span::ZERO), load(fitted));
+        }
+        assert!(
+            now.since(begun) >= Span::from_s(2),
+            "{:?}",
+            now.since(begun)
+        );
+        assert_eq!(pace.calm, CALM.times(2));
+    }
+
+    #[test]
+    fn an_upload_whose_queue_stays_is_yielded_to_within_ten_seconds() {
+        // It sends no more than it has in flight: the queue is as long whatever is left to it.
+        let mut pace = Pace::new(Some(TARGET), None);
+        let mut now = Instant::from_us(60_000_000);
+        let begun = now;
+        while pace.now_bps().is_none_or(|pace| pace > 250_000) {
+            now += TICK;
+            let used = pace.now_bps().unwrap_or(2_500_000);
+            pace.note(now, Some(Span::from_ms(68)), load(used));
+        }
+        assert!(
+            now.since(begun) < Span::from_s(10),
+            "{:?}",
+            now.since(begun)
+        );
     }
 }

@@ -6,7 +6,7 @@ use super::bucket::Urgency;
 use super::card::Card;
 use super::forward::not_handed_on;
 use super::node::{Node, StreamId};
-use super::pace::Pace;
+use super::pace::{Load, Pace};
 use super::peer::{Link, Peer, PeerId};
 use super::stream::bits;
 use crate::time::{Instant, Span};
@@ -262,16 +262,20 @@ impl Node<'_> {
         let queue = self.middle_queue(now, &panel);
         // While children are being fed, no answer at all is not a short queue.
         self.uplink.queue = queue.or(self.uplink.queue.filter(|_| !panel.is_empty()));
-        let used_bps = self.bucket.last_second_bits(now);
-        let step_bps = self.stripe_bps();
-        self.uplink
-            .pace
-            .note(now, self.uplink.queue, used_bps, step_bps);
+        let load = Load {
+            used_bps: self.bucket.last_second_bits(now),
+            granted_bps: self.granted_bps(),
+            step_bps: self.stripe_bps(),
+            listener_bps: self.listener_bps(),
+        };
+        self.uplink.pace.note(now, self.uplink.queue, load);
         let pace_bps = self.uplink.pace.now_bps();
-        self.bucket.set_pace(now, pace_bps);
         if let Some(pace_bps) = pace_bps {
             while self.granted_bps() > pace_bps && self.take_least() {}
         }
+        // On a line that was once full what is sent leaves evenly: what is left of it is for others to burst in.
+        let even_bps = pace_bps.map(|pace_bps| pace_bps.min(load.even_bps()));
+        self.bucket.set_pace(now, even_bps);
         let congested = self.uplink.queue > self.config.delay_target;
         self.uplink.age = self.uplink.age + if congested { TICK_CONGESTED } else { TICK };
         self.ask_panel(now, &panel);
@@ -333,6 +337,15 @@ impl Node<'_> {
     fn stripe_bps(&self) -> u64 {
         let cards = self.streams.iter().filter_map(|s| s.card.as_ref());
         cards.map(|card| card.stripe_bps()).max().unwrap_or(0)
+    }
+
+    /// What a child would take that has nobody else: all stripes that a node takes, of the widest stream.
+    fn listener_bps(&self) -> u64 {
+        let cards = self.streams.iter().filter_map(|s| s.card.as_ref());
+        cards
+            .map(|card| card.stripe_bps() * card.n() as u64)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Lets the children go, evenly over a while.

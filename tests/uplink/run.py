@@ -356,6 +356,31 @@ def gentle() -> None:
         probe.stop()
 
 
+def narrow() -> None:
+    """A line half as wide as the owner said, and listeners who would take all of it: the household waits no longer than it is willing to."""
+    with House() as house:
+        source = house.source(128_000, "--max-children", "1")
+        house.squeeze(1_000_000, 500)
+        probe = Probe()
+        relay = house.relay(source, "--upload-limit", "2Mbit", "--delay-target", f"{TARGET_MS}ms")
+        keep_the_stream(relay)
+        listeners = [house.listener(n, relay.uri_of(source)) for n in range(6)]
+        wait_for("the line is used", lambda: relay.status()["upload"]["rate_bps"] > 600_000)
+        begun, before = time.monotonic(), relay.status()["upload"]["bytes_total"]
+        time.sleep(120)
+        sent_bps = (relay.status()["upload"]["bytes_total"] - before) * 8 / (time.monotonic() - begun)
+        delays = sorted(delay * 1_000 for at, delay in probe.delays if at >= begun)
+        median_ms, most_ms = delays[len(delays) // 2], delays[-1]
+        mean_ms, late = sum(delays) / len(delays), probe.share_above(TARGET_MS, begun)
+        print(
+            f"a limit of 2 Mbit/s on a line of 1: {sent_bps / 1e6:.2f} sent; other people's packets waited {median_ms:.0f} ms in the median, "
+            f"{mean_ms:.0f} on average, {most_ms:.0f} at most, {late:.0%} longer than the target; gaps: {[node.gaps() for node in listeners]}"
+        )
+        assert mean_ms < TARGET_MS / 2 and late < 0.2, "the queue stays long"
+        assert sent_bps > 700_000, "the line is not used"
+        probe.stop()
+
+
 def upload() -> None:
     """An upload that takes what it can get is given the line."""
     with House() as house:
@@ -400,7 +425,7 @@ class Player:
             self.heard += len(data)
 
 
-SCENARIOS = {it.__name__: it for it in (fast, limit, six, beyond, refused, killed, quota, disk, gentle, upload)}
+SCENARIOS = {it.__name__: it for it in (fast, limit, six, beyond, refused, killed, quota, disk, gentle, narrow, upload)}
 
 
 def skipped() -> str:
