@@ -154,7 +154,7 @@ impl Quota {
     fn restore(&mut self, file: PathBuf, unix_s: u64) {
         let (found, text) = lease::read(&file, "").unwrap_or_else(|error| {
             log::warn!(
-                "--quota: {}: {error}; this month's quota counts as used up (remove the file to begin anew)",
+                "--quota: {}: {error}; this month's quota counts as used up (remove it to begin anew)",
                 file.display()
             );
             self.damaged = format!("the quota's file: {error}");
@@ -303,7 +303,7 @@ impl Quota {
             Err(error) => {
                 if failed.is_none() {
                     log::warn!(
-                        "--quota: {} cannot be written: {error}; what was sent could not be remembered, so nothing more is passed on beyond {}",
+                        "--quota: {} cannot be written: {error}; what was sent cannot be remembered, so no more is passed on than {}",
                         file.display(),
                         Size(*leased)
                     );
@@ -397,7 +397,7 @@ impl Quota {
                 log::info!("--quota: {quota} are nearly used up; nobody new is sent to")
             }
             Sharing::Ended => log::warn!(
-                "--quota: {quota} are as good as used up; nothing is passed on until {until}, players here are served on from what is kept for them"
+                "--quota: {quota} are as good as used up; nothing is passed on until {until}, players here are served from what is kept for them"
             ),
         }
     }

@@ -24,8 +24,8 @@ pub enum Urgency {
 /// with each call and each waking.
 const GATHER_MS: u64 = 4;
 
-/// Tokens are saved up for so long.
-const SAVED: Span = Span::from_ms(100);
+/// Tokens are saved up for this part of a second.
+const PART: u64 = 10;
 
 /// The longest datagram with its headers.
 const LONGEST: u64 = (MAX_DATAGRAM_BYTES + IP_UDP_HEADER_BYTES + IPV6_EXTRA_HEADER_BYTES) as u64;
@@ -100,20 +100,20 @@ struct Tokens {
     rate: Option<u64>,
     tokens: u64,
     burst: u64,
-    /// The burst is what comes in this time, but two datagrams at least.
-    saved: Span,
+    /// The burst is this part of a second's, but two datagrams at least.
+    part: u64,
     /// What is left of a token, in byte-microseconds, so that no rounding loses or gains bytes.
     rest: u64,
 }
 
 impl Tokens {
-    fn new(rate: Option<u64>, saved: Span) -> Self {
-        let burst = rate.map_or(0, |rate| burst_of(rate, saved));
+    fn new(rate: Option<u64>, part: u64) -> Self {
+        let burst = rate.map_or(0, |rate| burst_of(rate, part));
         Self {
             rate,
             tokens: burst,
             burst,
-            saved,
+            part,
             rest: 0,
         }
     }
@@ -121,7 +121,7 @@ impl Tokens {
     /// From now on they come at this rate.
     fn set_rate(&mut self, rate: Option<u64>) {
         self.rate = rate;
-        self.burst = rate.map_or(0, |rate| burst_of(rate, self.saved));
+        self.burst = rate.map_or(0, |rate| burst_of(rate, self.part));
         self.tokens = self.tokens.min(self.burst);
     }
 
@@ -170,9 +170,9 @@ fn stream_bps(limit_bps: u64) -> u64 {
     limit.saturating_sub(cushion_of(limit) + LONGEST / 2) * 8_000_000 / covered_us
 }
 
-/// What comes in so much time, and at least two datagrams with room to spare.
-fn burst_of(rate: u64, saved: Span) -> u64 {
-    (rate.saturating_mul(saved.as_us()) / 1_000_000).max(LONGEST * 2)
+/// What comes in a part of a second, and at least two datagrams with room to spare.
+fn burst_of(rate: u64, part: u64) -> u64 {
+    (rate / part).max(LONGEST * 2)
 }
 
 /// Bits a second of a limit that are given out as places: what the stream can have, less a part for repair. A limit that is given
@@ -207,9 +207,10 @@ impl Bucket {
     /// goes on, unlimited: without it a node could not even listen.
     pub fn new(limit_bps: Option<u64>, now: Instant) -> Self {
         let limit = limit_bps.map(|bps| if bps < MIN_LIMIT_BPS { 0 } else { bps / 8 });
+        // Under a limit of nothing control is all there is.
         let part = |of: u64| {
             let limit = limit.filter(|&limit| limit > 0);
-            Tokens::new(limit.map(|limit| limit / of), SAVED)
+            Tokens::new(limit.map(|limit| limit / of), PART)
         };
         let mut second = Second::new();
         second.advance(now);
@@ -217,10 +218,9 @@ impl Bucket {
             limit,
             cushion: limit.map_or(0, cushion_of),
             second,
-            stream: Tokens::new(limit, SAVED),
+            stream: Tokens::new(limit, PART),
             pace_bps: None,
             is_dry: false,
-            // Under a limit of nothing control is all there is.
             words: part(2),
             strangers: part(8),
             allowance: None,
@@ -230,10 +230,11 @@ impl Bucket {
     }
 
     /// On a line that is watched, a burst of the stream holds others up for half of their delay's `target` at most.
-    pub fn gentle(mut self, target: Option<Span>) -> Self {
-        let half = target.map_or(SAVED, |target| Span::from_us(target.as_us() / 2));
-        self.stream = Tokens::new(self.stream.rate, half.min(SAVED));
-        self
+    pub fn be_gentle(&mut self, target: Option<Span>) {
+        if let Some(target) = target {
+            self.stream.part = (2_000_000 / target.as_us().max(1)).max(PART);
+            self.stream.set_rate(self.stream.rate);
+        }
     }
 
     /// Another limit from now on. What left in the last second counts under it.
@@ -597,7 +598,8 @@ mod tests {
             (10, 80_000, LONGEST * 2),
         ] {
             let target = Some(Span::from_ms(target_ms));
-            let mut bucket = Bucket::new(Some(limit_bps), Instant::ZERO).gentle(target);
+            let mut bucket = Bucket::new(Some(limit_bps), Instant::ZERO);
+            bucket.be_gentle(target);
             let mut sent = 0;
             while bucket.allows(Instant::ZERO, 500, Stream) {
                 bucket.spend(500, Stream);

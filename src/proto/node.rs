@@ -167,6 +167,8 @@ impl<'s> Node<'s> {
         let cookie_secret = blake3::derive_key("weir v1 cookie secret", &config.entropy);
         let jitter = blake3::derive_key("weir v1 jitter", &config.entropy);
         let [a, b, c, d, e, f, g, h, ..] = jitter;
+        let mut bucket = Bucket::new(config.upload_limit_bps, now);
+        bucket.be_gentle(config.delay_target);
         Self {
             public: session::public_key(&config.secret),
             jar: CookieJar::new(cookie_secret),
@@ -182,7 +184,7 @@ impl<'s> Node<'s> {
             early: heapless::Vec::new(),
             small: heapless::Deque::new(),
             events: heapless::Deque::new(),
-            bucket: Bucket::new(config.upload_limit_bps, now).gentle(config.delay_target),
+            bucket,
             ledger: Ledger::default(),
             uplink: Uplink::new(now, config.delay_target, config.upload_limit_bps),
             lines: Line::all(config.lines),

@@ -25,8 +25,14 @@ const MAX_CALM: Span = Span::from_s(300);
 /// Time between two steps up.
 const STEP: Span = Span::from_s(2);
 
-/// A pace that is not used up is none any more after so many times the calm that a step up needs.
-const UNUSED: u64 = 2;
+/// A pace that has not been used up for so long is none any more.
+const UNUSED: Span = Span::from_s(60);
+
+/// Cuts that did not help, after which they are larger.
+const HELPLESS: u8 = 2;
+
+/// Stripes that one listener takes who has nobody else, or nearly.
+const LISTENER: u64 = 16;
 
 /// A step up is a sixteenth of the pace at first, then an eighth, then a quarter each.
 const FIRST_STEP: u32 = 4;
@@ -40,23 +46,16 @@ const RELAPSE: Span = Span::from_s(30);
 pub struct Load {
     /// Sent in the last second.
     pub used_bps: u64,
-    /// Promised to children.
-    pub granted_bps: u64,
+    /// That, or what has been promised to children where it is more.
+    pub bps: u64,
     /// What one more stripe would take.
     pub step_bps: u64,
-    /// What a child takes that gets all from here.
-    pub listener_bps: u64,
 }
 
 impl Load {
-    /// What is sent or has been promised.
-    fn bps(&self) -> u64 {
-        self.used_bps.max(self.granted_bps)
-    }
-
     /// Bits a second at which it leaves evenly: a sixteenth more, so that what has waited gets away.
     pub fn even_bps(&self) -> u64 {
-        self.bps() / 16 * 17
+        self.bps + self.bps / 16
     }
 }
 
@@ -151,12 +150,12 @@ impl Pace {
             self.before_bps = used_bps;
         }
         let from = self.now_bps.map_or(used_bps, |pace| pace.min(used_bps));
-        // A quarter for each target that the queue is too long, a twentieth at least, a half at most.
-        // After cuts that did not help, up to a quarter all the same: an upload takes what is left to it, and its queue stays.
+        // A quarter for each target that the queue is too long, a half at most; a twentieth at least, and a quarter after cuts that did
+        // not help: an upload takes what is left to it, and its queue stays.
+        let least = if self.cuts < HELPLESS { 50 } else { 250 };
         self.cuts = self.cuts.saturating_add(1);
-        let excess = (queue.as_us() - target.as_us()).saturating_mul(250) / target.as_us();
-        let again = excess.saturating_mul(self.cuts.into()).min(250);
-        let cut = excess.max(again).clamp(50, 500);
+        let excess = (queue.as_us() - target.as_us()) * 250 / target.as_us();
+        let cut = excess.clamp(least, 500);
         let kept = from * (1_000 - cut) / 1_000;
         self.now_bps = Some(if kept < load.step_bps { 0 } else { kept });
         self.lowered(now);
@@ -165,9 +164,9 @@ impl Pace {
     /// With a queue half as long as it may be nobody gets more.
     fn hold(&mut self, now: Instant, load: Load) {
         if let Some(pace) = self.now_bps
-            && load.bps() < pace
+            && load.bps < pace
         {
-            self.now_bps = Some(load.bps());
+            self.now_bps = Some(load.bps);
             self.lowered(now);
         }
     }
@@ -191,10 +190,10 @@ impl Pace {
             return;
         };
         // That more would fit shows only where what there is is used, but for room for one who comes.
-        let most = load.bps() + load.listener_bps;
+        let most = load.bps + load.step_bps * LISTENER;
         if most <= pace {
             // Nobody is held back, and nobody else has needed the line for a while.
-            if now.since(self.changed_at) > self.calm.times(UNUSED).min(MAX_CALM) {
+            if now.since(self.changed_at) > UNUSED {
                 self.now_bps = None;
             }
             return;
@@ -242,9 +241,8 @@ mod tests {
     fn load(used_bps: u64) -> Load {
         Load {
             used_bps,
-            granted_bps: used_bps,
+            bps: used_bps,
             step_bps: STRIPE,
-            listener_bps: STRIPE * 5,
         }
     }
 
@@ -370,17 +368,24 @@ mod tests {
     #[test]
     fn a_pace_that_nobody_uses_does_not_grow_beyond_room_for_one_who_comes() {
         let (mut pace, mut now) = cut_once();
-        let used = 400_000;
+        let load = Load {
+            step_bps: 20_000,
+            ..load(600_000)
+        };
+        for _ in 0..4 * 60 {
+            now += TICK;
+            pace.note(now, Some(Span::ZERO), load);
+        }
+        let most = load.bps + load.step_bps * (LISTENER + 2);
+        assert!(
+            pace.now_bps()
+                .is_some_and(|pace| pace > load.bps && pace <= most),
+            "{pace:?}"
+        );
+        // Nobody has needed the line for a minute, and nobody is held back.
         for _ in 0..4 * 30 {
             now += TICK;
-            pace.note(now, Some(Span::ZERO), load(used));
-        }
-        let most = used + load(used).listener_bps + STRIPE * 2;
-        assert!(pace.now_bps().is_some_and(|pace| pace <= most), "{pace:?}");
-        // Nobody has needed the line for half a minute, and nobody is held back.
-        for _ in 0..4 * 20 {
-            now += TICK;
-            pace.note(now, Some(Span::ZERO), load(used));
+            pace.note(now, Some(Span::ZERO), load);
         }
         assert_eq!(pace.now_bps(), None);
     }
@@ -394,7 +399,7 @@ mod tests {
             now += TICK;
             let alone = Load {
                 step_bps: 1_000,
-                ..load(before)
+                ..load(before * 2)
             };
             pace.note(now, Some(Span::ZERO), alone);
             let step = pace.now_bps().unwrap() - before;

@@ -262,11 +262,11 @@ impl Node<'_> {
         let queue = self.middle_queue(now, &panel);
         // While children are being fed, no answer at all is not a short queue.
         self.uplink.queue = queue.or(self.uplink.queue.filter(|_| !panel.is_empty()));
+        let used_bps = self.bucket.last_second_bits(now);
         let load = Load {
-            used_bps: self.bucket.last_second_bits(now),
-            granted_bps: self.granted_bps(),
+            used_bps,
+            bps: used_bps.max(self.granted_bps()),
             step_bps: self.stripe_bps(),
-            listener_bps: self.listener_bps(),
         };
         self.uplink.pace.note(now, self.uplink.queue, load);
         let pace_bps = self.uplink.pace.now_bps();
@@ -337,15 +337,6 @@ impl Node<'_> {
     fn stripe_bps(&self) -> u64 {
         let cards = self.streams.iter().filter_map(|s| s.card.as_ref());
         cards.map(|card| card.stripe_bps()).max().unwrap_or(0)
-    }
-
-    /// What a child would take that has nobody else: all stripes that a node takes, of the widest stream.
-    fn listener_bps(&self) -> u64 {
-        let cards = self.streams.iter().filter_map(|s| s.card.as_ref());
-        cards
-            .map(|card| card.stripe_bps() * card.n() as u64)
-            .max()
-            .unwrap_or(0)
     }
 
     /// Lets the children go, evenly over a while.
