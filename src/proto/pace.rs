@@ -403,9 +403,7 @@ mod tests {
             };
             pace.note(now, Some(Span::ZERO), alone);
             let step = pace.now_bps().unwrap() - before;
-            if step > 0 {
-                steps.push(before / step);
-            }
+            steps.extend(before.checked_div(step));
         }
         assert_eq!(steps, [16, 8, 4]);
     }
