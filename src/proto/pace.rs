@@ -426,7 +426,7 @@ mod tests {
             pace.note(now, Some(Span::ZERO), load(fitted));
         }
         assert!(
-            now.since(begun) >= Span::from_s(2),
+            now.since(begun) >= Span::from_s(8),
             "{:?}",
             now.since(begun)
         );
